@@ -1,0 +1,1 @@
+//! The process: configuration, listeners, telemetry, lifecycle, health, database, error codes, authentication, channels.

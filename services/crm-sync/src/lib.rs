@@ -1,0 +1,1 @@
+//! The one door through which person data leaves: destinations, mappings, agreements, runs, the delivery ledger.

@@ -1,0 +1,1 @@
+//! The OpenID Provider: users, credentials, clients, sessions, grants, signing keys.

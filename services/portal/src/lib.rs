@@ -1,0 +1,1 @@
+//! The fans' face: web sessions, account, consents, My Page, live results.

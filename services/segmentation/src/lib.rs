@@ -1,0 +1,1 @@
+//! Who belongs where, and why: segments, memberships, freezes, holdouts.
