@@ -1,1 +1,34 @@
 //! Journeys over the public interfaces; the driver of the demo and of the end-to-end tests.
+//!
+//! [`Suite`] starts the services as real processes, [`Walk`] goes one fan's whole way through them in nine [`steps`],
+//! and each step returns the evidence of what it saw. Nothing here reaches into a service: pages, OpenID Connect, gRPC,
+//! ODF, SMTP, Kafka's facts, and the simulated CRM's own view of itself.
+
+mod agreement;
+mod crm;
+mod facts;
+mod fan;
+mod live_page;
+mod mailbox;
+mod oauth;
+mod partner;
+mod patience;
+mod second_rp;
+mod staff;
+pub mod steps;
+mod suite;
+mod timing;
+mod visitor;
+mod walk;
+
+pub use crm::Crm;
+pub use facts::Facts;
+pub use fan::{Fan, PASSWORD, go_on, sign_up};
+pub use mailbox::mail_link;
+pub use oauth::{CodeFlow, Provider, Tokens};
+pub use patience::until;
+pub use staff::Staff;
+pub use suite::{Shape, Suite};
+pub use timing::Race;
+pub use visitor::{Form, Page, WebVisitor};
+pub use walk::{Interruption, Moment, Step, Walk};

@@ -1,1 +1,51 @@
-//! The process: configuration, listeners, telemetry, lifecycle, health, database, error codes, authentication, channels.
+//! The process: what every service is beside its own rules. Configuration, three listeners, telemetry, lifecycle,
+//! health, the database pool with its migrations, the nine error codes, authentication of callers, channels to peers.
+//!
+//! A service hands over a [`Component`]; [`run`] does the rest. The crate knows no business word.
+
+mod actor;
+mod auth_layer;
+mod backoff;
+mod code;
+mod command;
+mod component;
+mod connections;
+mod database;
+mod health;
+mod http_client;
+mod layers;
+mod lifecycle;
+mod metrics;
+mod migrate;
+mod peer;
+mod peer_token;
+mod policy;
+mod problem;
+mod process;
+mod run;
+mod secret;
+mod semconv;
+mod serve;
+mod settings;
+mod telemetry;
+mod token_verifier;
+
+pub use actor::{Actor, Denied, actor};
+pub use backoff::Backoff;
+pub use code::{Code, Coded, FieldViolation, parse, status};
+pub use component::{Component, Grpc};
+pub use database::{constraint, database_code, is_retryable};
+pub use http_client::read_bounded;
+pub use layers::deadline::remaining;
+pub use lifecycle::Shutdown;
+pub use metrics::Metrics;
+pub use peer::Peer;
+pub use peer_token::{PeerError, fields_of};
+pub use problem::Problem;
+pub use process::Process;
+pub use run::{Running, run, run_all};
+pub use secret::Secret;
+pub use settings::{AuthSettings, KafkaSecurity, Migrate, Settings, Topics};
+
+/// Why a process does not start.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;

@@ -201,7 +201,9 @@ mod tests {
         assert_eq!(class("a.@docomo.ne.jp"), AddressClass::DotViolation);
         assert_eq!(class("\"a b\"@example.org"), AddressClass::Quoted);
         assert_eq!(class("アリス@example.org"), AddressClass::Internationalised);
-        for unroutable in ["alice", "@example.org", "alice@", "alice@localhost", "a b@example.org", "a@-x.org"] {
+        for unroutable in
+            ["alice", "@example.org", "alice@", "alice@localhost", "a b@example.org", "a@-x.org"]
+        {
             assert_eq!(class(unroutable), AddressClass::Unroutable, "{unroutable}");
         }
     }
@@ -214,7 +216,8 @@ mod tests {
 
     #[test]
     fn the_key_folds_only_what_conforms() {
-        let key = |text: &str| String::from_utf8(EmailAddress::classify(text.as_bytes()).unwrap().key()).unwrap();
+        let key =
+            |text: &str| String::from_utf8(EmailAddress::classify(text.as_bytes()).unwrap().key()).unwrap();
         assert_eq!(key("Alice+x@Example.ORG"), "alice+x@example.org");
         assert_eq!(key("A..b@Docomo.ne.jp"), "A..b@docomo.ne.jp");
     }

@@ -93,7 +93,8 @@ mod tests {
     fn an_id_has_one_spelling() {
         let id = ProfileId::new();
         assert_eq!(id.to_string().parse::<ProfileId>(), Ok(id));
-        for wrong in ["", "42", "{01890a5d-ac96-774b-bcce-b302099a8057}", "01890a5dac96774bbcceb302099a8057"] {
+        for wrong in ["", "42", "{01890a5d-ac96-774b-bcce-b302099a8057}", "01890a5dac96774bbcceb302099a8057"]
+        {
             assert_eq!(wrong.parse::<ProfileId>(), Err(ParseIdError));
         }
     }

@@ -24,8 +24,10 @@ impl FromStr for Noc {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let code: [u8; 3] =
-            text.as_bytes().try_into().map_err(|_| InvalidValue::new("must be an NOC code of three characters"))?;
+        let code: [u8; 3] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_| InvalidValue::new("must be an NOC code of three characters"))?;
         if code.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
             Ok(Self(code))
         } else {

@@ -143,6 +143,9 @@ mod tests {
         assert!(ConsentKey::new(Purpose::Profiling, "ioc").is_err());
         assert!(ConsentKey::new(Purpose::PartnerOffers, "").is_err());
         assert!(ConsentKey::new(Purpose::PartnerOffers, "'; drop table").is_err());
-        assert_eq!(ConsentKey::new(Purpose::PartnerOffers, "ioc").unwrap().to_string(), "partner_offers(ioc)");
+        assert_eq!(
+            ConsentKey::new(Purpose::PartnerOffers, "ioc").unwrap().to_string(),
+            "partner_offers(ioc)"
+        );
     }
 }

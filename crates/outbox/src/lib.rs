@@ -1,1 +1,42 @@
-//! Both ends of at-least-once delivery between PostgreSQL and Kafka: append, relay, consumer, inbox.
+//! Both ends of at-least-once delivery between PostgreSQL and Kafka, and the only crate that knows Kafka.
+//!
+//! It owns the tables of `schema.sql` in each service's schema: outbox, relay cursor and fence, inbox, parked records.
+//! In: [`append`] writes a [`Fact`] in the transaction that made it true; [`publish`] adds the relay that sends the rows.
+//! Out: [`consume`] brings the records of topics to a handler in batches, [`inbox::claim`] tells it which are new to it;
+//! [`Tail`] reads topics from a position for a view in memory.
+//!
+//! Promised: a committed fact arrives at least once, a rolled-back one never; the first deliveries of a key come in the
+//! order of its versions; each claimed effect happens once a consumer; nothing is skipped silently. Not promised: order
+//! between keys or topics, and the absence of late repeats, so readers keep the highest version of a key.
+
+mod client;
+mod component;
+mod consumer;
+mod days;
+mod delivery;
+mod error;
+mod fact;
+mod failure;
+pub mod inbox;
+mod lane;
+mod lease;
+mod measure;
+mod parking;
+mod planner;
+mod producer;
+mod record;
+mod relay;
+mod tail;
+mod topic;
+mod topics;
+mod trace;
+
+pub use component::{consume, publish};
+pub use consumer::Subscription;
+pub use error::Error;
+pub use fact::{Fact, MAX_FACT_BYTES, append};
+pub use failure::Failure;
+pub use record::{Batch, Record};
+pub use tail::{Tail, TailRecord, TailStart};
+pub use topic::{Class, Partitions, Topic};
+pub use topics::delete_prefixed;

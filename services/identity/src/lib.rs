@@ -1,1 +1,185 @@
-//! The OpenID Provider: users, credentials, clients, sessions, grants, signing keys.
+//! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
+//!
+//! HTTP: the pages of sign-in, sign-up, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService.
+//! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
+//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
+
+mod app;
+mod authorization;
+mod challenge;
+mod client;
+mod config;
+mod error;
+mod events;
+mod grant;
+mod grpc;
+mod handle;
+mod hash_lane;
+mod http;
+mod jws;
+mod keyring;
+mod logout_delivery;
+mod pages;
+mod params;
+mod password;
+mod progress;
+mod scope;
+mod sealed;
+mod session;
+mod store;
+mod subject;
+mod throttle;
+mod token_family;
+mod user;
+mod words;
+
+use std::path::PathBuf;
+
+use chassis::{Component, Grpc, Process, Shutdown, StartError};
+use domain::Service;
+use proto::identity::v1::{
+    session_service_server::SessionServiceServer, staff_service_server::StaffServiceServer,
+    user_service_server::UserServiceServer,
+};
+use url::Url;
+
+pub use config::Config;
+pub use error::Error;
+
+use app::{App, Bootstrap, Egress, Settings};
+use keyring::Keyring;
+
+/// A setting that cannot be used. Its value is never repeated.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting} {rule}")]
+struct SettingError {
+    setting: &'static str,
+    rule: String,
+}
+
+/// Puts the service together.
+///
+/// # Errors
+/// Settings that cannot be used.
+#[expect(clippy::unused_async, reason = "every service's component is made alike")]
+pub async fn component(config: Config, process: Process) -> Result<Component, StartError> {
+    let process = process.of(Service::Identity);
+    let pool = process.database(&config.database_url);
+    let app = App::new(
+        pool.clone(),
+        process.clock(),
+        settings(&config)?,
+        grpc::peers::Profiles::new(process.peer(Service::Profile)),
+        grpc::peers::Mailer::new(process.peer(Service::Mailer)),
+        Egress::new(&process.settings().egress_allow)?,
+    );
+    let component = Component::new(Service::Identity)
+        .database(pool.clone(), sqlx::migrate!())
+        .prepare("signing keys", load_keys(app.clone()))
+        .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
+        .grpc(
+            Grpc::new()
+                .add(UserServiceServer::new(grpc::Users::new(app.clone())))
+                .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
+                .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
+        )
+        .http(http::router(app.clone(), pages::Pages::load()?));
+    Ok(outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS))
+}
+
+fn with_tasks(component: Component, app: &App) -> Component {
+    let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    component
+        .task("mail", move |shutdown: Shutdown| async move {
+            mails.run_mail(shutdown).await;
+            Ok(())
+        })
+        .task("logout deliveries", move |shutdown: Shutdown| async move {
+            deliveries.run_deliveries(shutdown).await;
+            Ok(())
+        })
+        .task("signing keys", move |shutdown: Shutdown| async move {
+            keys.run_key_refresh(shutdown).await;
+            Ok(())
+        })
+        .task("sweep", move |shutdown: Shutdown| async move {
+            rows.run_sweep(shutdown).await;
+            Ok(())
+        })
+}
+
+async fn load_keys(app: App) -> Result<(), StartError> {
+    Ok(app.load_signing_keys().await?)
+}
+
+async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
+    let Some(file) = file else { return Ok(()) };
+    Ok(app.apply(Bootstrap::read(&file).await?).await?)
+}
+
+fn settings(config: &Config) -> Result<Settings, StartError> {
+    let kek = config.kek.as_ref().ok_or_else(|| {
+        setting("IDENTITY_KEK", "must be given, usually as a file by IDENTITY_KEK_FILE".to_owned())
+    })?;
+    let keys = Keyring::parse(&kek.expose()).map_err(|error| setting("IDENTITY_KEK", error.to_string()))?;
+    let hash_threads = match config.hash_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    Ok(Settings {
+        issuer: issuer(&config.issuer)?,
+        keys,
+        access_token_seconds: config.access_token_seconds,
+        hash_threads,
+    })
+}
+
+// An origin: pages and endpoints stand at its root, and links, cookies and checks are made of it.
+fn issuer(text: &str) -> Result<String, StartError> {
+    let rule = "must be an https origin such as https://id.example.org, or http on localhost, without a slash at its end";
+    let wrong = || setting("IDENTITY_ISSUER", rule.to_owned());
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let safe = url.scheme() == "https" || url.scheme() == "http" && loopback;
+    if safe && url.origin().ascii_serialization() == text { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+fn setting(setting: &'static str, rule: String) -> StartError {
+    SettingError { setting, rule }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_is_a_safe_origin() {
+        for right in [
+            "https://id.example.org",
+            "http://localhost:8101",
+            "http://127.0.0.1:8101",
+            "https://id.example.org:8443",
+        ] {
+            assert_eq!(issuer(right).unwrap(), right);
+        }
+        for wrong in [
+            "",
+            "id.example.org",
+            "http://id.example.org",
+            "https://id.example.org/",
+            "https://id.example.org/op",
+            "https://ID.example.org",
+            "https://id.example.org:443",
+            "https://u@id.example.org",
+            "ftp://localhost",
+        ] {
+            assert!(issuer(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> std::process::ExitCode {
+    chassis::run(domain::Service::Portal, portal::component)
+}

@@ -26,7 +26,12 @@ pub struct Args {
     #[arg(long, env = "SIMULATOR_USERNAME")]
     pub username: String,
     /// Login hosts accepted as `aud` beside our own base URL, separated by commas.
-    #[arg(long, env = "SIMULATOR_AUDIENCE", value_delimiter = ',', default_value = "https://login.salesforce.com")]
+    #[arg(
+        long,
+        env = "SIMULATOR_AUDIENCE",
+        value_delimiter = ',',
+        default_value = "https://login.salesforce.com"
+    )]
     pub audience: Vec<String>,
     /// Base URL that clients use, where it is not `http://<addr>`; becomes `instance_url`.
     #[arg(long, env = "SIMULATOR_PUBLIC_URL")]
@@ -124,7 +129,11 @@ pub struct Config {
 impl Config {
     /// A quick org on any free port of the loopback: no latency, jobs start at once.
     #[must_use]
-    pub fn new(certificate: impl Into<String>, client_id: impl Into<String>, username: impl Into<String>) -> Self {
+    pub fn new(
+        certificate: impl Into<String>,
+        client_id: impl Into<String>,
+        username: impl Into<String>,
+    ) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             addr: any,

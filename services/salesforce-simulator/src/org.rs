@@ -119,7 +119,8 @@ impl ObjectType {
     /// Finds a column by its API name, in any case.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<Column> {
-        let data = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)).map(Column::Data);
+        let data =
+            self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)).map(Column::Data);
         data.or_else(|| {
             let system = SystemField::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name));
             system.map(Column::System)
@@ -189,11 +190,7 @@ impl Org {
         ];
         let contact =
             ObjectType { name: "Contact".into(), label: "Contact".into(), key_prefix: "003".into(), fields };
-        Self {
-            id: crate::id::write("00D", 1),
-            user_id: crate::id::write("005", 1),
-            objects: vec![contact],
-        }
+        Self { id: crate::id::write("00D", 1), user_id: crate::id::write("005", 1), objects: vec![contact] }
     }
 
     /// Reads an org from JSON of this shape.
@@ -223,7 +220,9 @@ impl Org {
 fn check_fields(object: &ObjectType) -> anyhow::Result<()> {
     for (index, field) in object.fields.iter().enumerate() {
         let name = &field.name;
-        if object.column(name) != Some(Column::Data(index)) || SystemField::ALL.iter().any(|s| s.name() == name) {
+        if object.column(name) != Some(Column::Data(index))
+            || SystemField::ALL.iter().any(|s| s.name().eq_ignore_ascii_case(name))
+        {
             bail!("object {}: field {name} is there twice", object.name);
         }
         let sized = matches!(field.kind, FieldKind::Boolean | FieldKind::Date) || field.length > 0;

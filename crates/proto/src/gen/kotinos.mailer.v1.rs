@@ -14,14 +14,14 @@ pub struct MessageOutcome {
     /// accepted, deferred, bounced, skipped, expired, failed, unknown, opened or clicked.
     #[prost(string, tag = "2")]
     pub outcome: ::prost::alloc::string::String,
-    /// Skip reason or enhanced status code.
+    /// Skip reason or enhanced status code; human or machine for opened and clicked.
     #[prost(string, tag = "3")]
     pub code: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]
     pub at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Topic kotinos.mailer.campaign.v1, key campaign_id; the fact is in `ce_type`: CampaignScheduled, CampaignStarted,
-/// CampaignFinished, CampaignCancelled.
+/// CampaignPaused, CampaignResumed, CampaignFinished, CampaignCancelled.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CampaignChanged {
     #[prost(string, tag = "1")]
@@ -81,6 +81,9 @@ pub struct Sender {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Where the purpose names a recipient.
+    #[prost(string, tag = "7")]
+    pub recipient: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateSenderRequest {
@@ -191,6 +194,9 @@ pub struct Campaign {
     pub freeze_hash: ::prost::alloc::string::String,
     #[prost(uint64, tag = "14")]
     pub frozen: u64,
+    /// Why it was cancelled: by hand, or what segmentation refused.
+    #[prost(string, tag = "15")]
+    pub cancel_reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateCampaignRequest {
@@ -400,6 +406,9 @@ pub struct Suppression {
     pub reason: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "6")]
     pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Absent while it stands.
+    #[prost(message, optional, tag = "7")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AddSuppressionRequest {

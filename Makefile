@@ -1,0 +1,40 @@
+# What a person or CI types. The work is done by the scripts in deploy/local and .ci.
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check faults bench chart sqlx fmt clean
+
+help: ## prints this list
+	@sed -n 's/^\([a-z]*\): ## /\1\t/p' Makefile | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+demo: ## one fan's whole journey, on PostgreSQL and Kafka of its own; ends by itself and leaves nothing running
+	@deploy/local/demo
+
+run: ## the whole suite on this machine, until Ctrl-C
+	@deploy/local/demo run
+
+test: ## format, lints and every test, on PostgreSQL and Kafka of their own
+	@deploy/local/test
+
+check: ## licences, protocol buffers and the chart: gets the tools that this needs
+	@.ci/check
+
+faults: ## the long tests that kill and cut things (those marked as ignored)
+	@deploy/local/prerequisites
+	@deploy/local/stack run test -- cargo test --workspace --locked --no-fail-fast -- --ignored
+
+bench: ## size, start-up time and idle memory of each program, in the release profile
+	@deploy/local/bench
+
+chart: ## lints and renders the Helm chart, and compares with its examples
+	@.ci/chart
+
+sqlx: ## asks a database about each checked query and writes services/*/.sqlx
+	@deploy/local/stack up demo
+	@deploy/local/sqlx-prepare
+
+fmt: ## formats the code
+	@cargo fmt --all
+
+clean: ## stops both stacks, and removes their data and everything built
+	@deploy/local/stack down demo --clean
+	@deploy/local/stack down test --clean
+	@cargo clean

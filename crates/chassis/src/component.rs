@@ -1,0 +1,112 @@
+use std::{convert::Infallible, future::Future, pin::Pin};
+
+use domain::Service;
+use sqlx::{PgPool, migrate::Migrator};
+use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
+
+use crate::{Shutdown, StartError};
+
+pub(crate) type Started = Pin<Box<dyn Future<Output = Result<(), StartError>> + Send>>;
+pub(crate) type Work = Box<dyn FnOnce(Shutdown) -> Started + Send>;
+
+/// All that a process sees of a service: its name, database, interfaces and long-running tasks.
+pub struct Component {
+    pub(crate) service: Service,
+    pub(crate) database: Option<(PgPool, Migrator)>,
+    pub(crate) grpc: Grpc,
+    pub(crate) http: axum::Router,
+    pub(crate) preparations: Vec<(&'static str, Started)>,
+    pub(crate) tasks: Vec<(&'static str, Work)>,
+}
+
+impl Component {
+    /// A service without anything yet.
+    #[must_use]
+    pub fn new(service: Service) -> Self {
+        Self {
+            service,
+            database: None,
+            grpc: Grpc::new(),
+            http: axum::Router::new(),
+            preparations: Vec::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// The database, and what makes its schema. The process is ready only when the schema is.
+    #[must_use]
+    pub fn database(mut self, pool: PgPool, migrator: Migrator) -> Self {
+        self.database = Some((pool, migrator));
+        self
+    }
+
+    /// The gRPC services.
+    #[must_use]
+    pub fn grpc(mut self, grpc: Grpc) -> Self {
+        self.grpc = grpc;
+        self
+    }
+
+    /// The public HTTP routes. In one process with others the paths must be disjoint.
+    #[must_use]
+    pub fn http(mut self, http: axum::Router) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// What must be done once, after the migrations and before the first call; when it fails the process ends.
+    #[must_use]
+    pub fn prepare(
+        mut self,
+        name: &'static str,
+        preparation: impl Future<Output = Result<(), StartError>> + Send + 'static,
+    ) -> Self {
+        self.preparations.push((name, Box::pin(preparation)));
+        self
+    }
+
+    /// What runs as long as the process; it ends by itself at the soft shutdown. When it fails the process ends.
+    #[must_use]
+    pub fn task<F, W>(mut self, name: &'static str, work: W) -> Self
+    where
+        W: FnOnce(Shutdown) -> F + Send + 'static,
+        F: Future<Output = Result<(), StartError>> + Send + 'static,
+    {
+        self.tasks.push((name, Box::new(move |shutdown| Box::pin(work(shutdown)))));
+        self
+    }
+}
+
+/// gRPC services under one listener.
+#[derive(Default)]
+pub struct Grpc {
+    pub(crate) routes: RoutesBuilder,
+    pub(crate) names: Vec<&'static str>,
+}
+
+impl Grpc {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more service.
+    #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "it adds a service, not a number")]
+    pub fn add<S>(mut self, service: S) -> Self
+    where
+        S: tower::Service<http::Request<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.routes.add_service(service);
+        self.names.push(S::NAME);
+        self
+    }
+}

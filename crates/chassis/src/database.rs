@@ -1,0 +1,80 @@
+use std::{str::FromStr as _, time::Duration};
+
+use domain::Service;
+use sqlx::{
+    ConnectOptions as _, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tracing::log::LevelFilter;
+
+use crate::{Code, Secret, Settings};
+
+/// So long a caller waits for a connection of the pool.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// A rotated password is in use everywhere after this.
+const LIFE: Duration = Duration::from_secs(30 * 60);
+/// A transaction that is left open holds back the relays of the whole cluster.
+const IDLE_IN_TRANSACTION: &str = "30s";
+
+/// A pool that connects when it is first used. A URL that cannot be read gives a pool that never connects, and the
+/// process stays unready with the reason.
+pub(crate) fn pool(url: &Secret, service: Service, settings: &Settings) -> PgPool {
+    let options = PgConnectOptions::from_str(&url.expose()).unwrap_or_else(|error| {
+        tracing::error!(%error, service = service.name(), "the database's url cannot be read");
+        PgConnectOptions::new_without_pgpass().port(1)
+    });
+    let options = options
+        .application_name(&format!("kotinos-{}", service.name()))
+        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
+        .log_statements(LevelFilter::Off)
+        .log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
+    PgPoolOptions::new()
+        .max_connections(settings.database_connections)
+        .acquire_timeout(ACQUIRE)
+        .max_lifetime(LIFE)
+        .connect_lazy_with(options)
+}
+
+/// What a failure of the database means to a caller: one that may pass is Unavailable, the rest is our fault.
+#[must_use]
+pub fn database_code(error: &sqlx::Error) -> Code {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+            Code::Unavailable
+        }
+        sqlx::Error::Database(refused) => match refused.code().as_deref() {
+            // Serialization, deadlock, lock, statement time-out; too many connections, shutdown, start-up.
+            Some("40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25P03") => {
+                Code::Unavailable
+            }
+            Some(class) if class.starts_with("08") => Code::Unavailable,
+            _ => Code::Internal,
+        },
+        _ => Code::Internal,
+    }
+}
+
+/// The constraint that a write would have broken.
+#[must_use]
+pub fn constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.constraint()
+}
+
+/// Whether the same transaction may pass when it is run again: a serialization failure or a deadlock.
+#[must_use]
+pub fn is_retryable(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|refused| refused.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_unavailable() {
+        assert_eq!(database_code(&sqlx::Error::PoolTimedOut), Code::Unavailable);
+        assert_eq!(database_code(&sqlx::Error::RowNotFound), Code::Internal);
+        assert!(!is_retryable(&sqlx::Error::PoolTimedOut));
+    }
+}

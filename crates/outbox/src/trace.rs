@@ -1,0 +1,81 @@
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The trace context of a row or a record, in the form of W3C Trace Context (version 00).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) traceparent: String,
+    pub(crate) tracestate: Option<String>,
+}
+
+/// The context of the current span; none when nothing is traced.
+pub(crate) fn current() -> Option<Carried> {
+    of(&Span::current())
+}
+
+pub(crate) fn of(span: &Span) -> Option<Carried> {
+    let context = span.context();
+    let span = context.span();
+    let context = span.span_context();
+    if !context.is_valid() {
+        return None;
+    }
+    let traceparent =
+        format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8());
+    let state = context.trace_state().header();
+    Some(Carried { traceparent, tracestate: Some(state).filter(|state| !state.is_empty()) })
+}
+
+/// Reads a carried context; none when it is not well formed.
+pub(crate) fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
+    let mut parts = traceparent.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    if version == "ff" || (version == "00" && parts.next().is_some()) || trace.len() != 32 || span.len() != 16
+    {
+        return None;
+    }
+    let flags = u8::from_str_radix(flags.get(..2)?, 16).ok()?;
+    let state = tracestate.and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
+    let context = SpanContext::new(
+        TraceId::from_hex(trace).ok()?,
+        SpanId::from_hex(span).ok()?,
+        TraceFlags::new(flags),
+        true,
+        state,
+    );
+    context.is_valid().then_some(context)
+}
+
+/// Makes `span` a child of the carried context; `linked` adds a link as well, which is what readers of asynchronous
+/// work look for, while a link alone would split the trace.
+pub(crate) fn continue_from(span: &Span, context: SpanContext, linked: bool) {
+    if linked {
+        span.add_link(context.clone());
+    }
+    // Fails only when nothing traces.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carried_context_is_read_back() {
+        let context = parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None).unwrap();
+        assert_eq!(context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(context.is_sampled() && context.is_remote());
+    }
+
+    #[test]
+    fn garbage_is_no_context() {
+        for text in
+            ["", "00", "00-0-0-0", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-x-y-z"]
+        {
+            assert_eq!(parse(text, None), None, "{text}");
+        }
+        let many = format!("00-{}-b7ad6b7169203331-01", "é".repeat(16));
+        assert_eq!(parse(&many, None), None);
+    }
+}

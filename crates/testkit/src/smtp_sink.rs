@@ -1,0 +1,462 @@
+//! A real SMTP server that takes every mail and delivers none: EHLO with PIPELINING, 8BITMIME, SIZE and SMTPUTF8, no
+//! TLS. It can be told to refuse, to hang up and to be slow, as relays do.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::SocketAddr,
+    panic::Location,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use mail_parser::MessageParser;
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Largest message that is taken, in bytes.
+const LARGEST: usize = 10 * 1_024 * 1_024;
+/// Longest command line; RFC 5321 says 512 and more with extensions.
+const LONGEST_LINE: usize = 4_096;
+
+/// One mail for one recipient: a message to several makes several of them.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// Return path, as between the angle brackets.
+    pub from: Vec<u8>,
+    /// Recipient, as between the angle brackets.
+    pub to: Vec<u8>,
+    /// Header and body as they came, without dot-stuffing and final dot.
+    pub data: Vec<u8>,
+    /// Without angle brackets; empty when there is none.
+    pub message_id: String,
+    /// When its final dot came.
+    pub at: Instant,
+}
+
+impl Mail {
+    /// The decoded subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        self.with(|mail| mail.subject().map(str::to_owned))
+    }
+
+    /// The decoded plain text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.with(|mail| mail.body_text(0).map(std::borrow::Cow::into_owned))
+    }
+
+    /// The decoded HTML.
+    #[must_use]
+    pub fn html(&self) -> String {
+        self.with(|mail| mail.body_html(0).map(std::borrow::Cow::into_owned))
+    }
+
+    /// A header as it stands, unfolded, without spaces around; empty when there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> String {
+        let text = String::from_utf8_lossy(&self.data).replace("\r\n ", " ").replace("\r\n\t", " ");
+        let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+        let named = |line: &str| {
+            let (held, value) = line.split_once(':')?;
+            held.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        };
+        head.split("\r\n").find_map(named).unwrap_or_default()
+    }
+
+    /// Whether it went to this address, as it is on the wire.
+    #[must_use]
+    pub fn is_to(&self, address: &str) -> bool {
+        self.to == address.as_bytes()
+    }
+
+    fn with(&self, read: impl FnOnce(&mail_parser::Message<'_>) -> Option<String>) -> String {
+        MessageParser::default().parse(&self.data).as_ref().and_then(read).unwrap_or_default()
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct SmtpSink {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mails: Vec<Mail>,
+    refusals: Vec<Refusal>,
+    drops_after_dot: usize,
+    delay: Duration,
+    hidden: HashSet<&'static str>,
+    connections: usize,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    recipient: Vec<u8>,
+    reply: String,
+    times: usize,
+}
+
+impl SmtpSink {
+    /// Listens on a free port of this machine.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn start() -> Self {
+        #[expect(clippy::expect_used, reason = "a test without its server is no test")]
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port for the SMTP sink")
+    }
+
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn start_on(addr: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared), stop.clone()));
+        Ok(Self { addr, shared, stop, task })
+    }
+
+    /// Its address as a relay's: `smtp://127.0.0.1:1025`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("smtp://{}", self.addr)
+    }
+
+    /// Every mail so far, in the order of their final dots.
+    #[must_use]
+    pub fn mails(&self) -> Vec<Mail> {
+        self.shared.state().mails.clone()
+    }
+
+    /// Connections so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.state().connections
+    }
+
+    /// The first mail that fits, as soon as it is there.
+    ///
+    /// # Panics
+    /// When the deadline passes, with what came instead.
+    #[track_caller]
+    pub fn wait_for(&self, fits: impl Fn(&Mail) -> bool, deadline: Duration) -> impl Future<Output = Mail> {
+        let caller = Location::caller();
+        async move {
+            let found = async {
+                loop {
+                    let arrived = self.shared.arrived.notified();
+                    if let Some(mail) = self.mails().into_iter().find(&fits) {
+                        return mail;
+                    }
+                    arrived.await;
+                }
+            };
+            if let Ok(mail) = timeout(deadline, found).await {
+                return mail;
+            }
+            let came: Vec<String> = self.mails().iter().map(Mail::subject).collect();
+            #[expect(clippy::panic, reason = "a test fails by panic")]
+            {
+                panic!("no such mail within {deadline:?}, asked at {caller}; subjects that came: {came:?}")
+            }
+        }
+    }
+
+    /// Answers the next `times` RCPTs for a recipient with this reply, such as `451 4.2.1 try later`.
+    pub fn refuse(&self, recipient: &str, reply: &str, times: usize) {
+        let refusal = Refusal { recipient: recipient.as_bytes().to_vec(), reply: reply.to_owned(), times };
+        self.shared.state().refusals.push(refusal);
+    }
+
+    /// Keeps the next `times` messages, and hangs up instead of answering their final dot.
+    pub fn drop_after_dot(&self, times: usize) {
+        self.shared.state().drops_after_dot = times;
+    }
+
+    /// Waits this long before each answer to a final dot.
+    pub fn delay(&self, delay: Duration) {
+        self.shared.state().delay = delay;
+    }
+
+    /// Does not offer an extension any more: PIPELINING, 8BITMIME, SIZE or SMTPUTF8.
+    pub fn hide(&self, extension: &'static str) {
+        self.shared.state().hidden.insert(extension);
+    }
+
+    /// Closes the port and every connection.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for SmtpSink {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self, recipient: &[u8]) -> Option<String> {
+        let mut state = self.state();
+        let refusal = state.refusals.iter_mut().find(|held| held.recipient == recipient && held.times > 0)?;
+        refusal.times -= 1;
+        Some(refusal.reply.clone())
+    }
+
+    fn greeting(&self) -> String {
+        let state = self.state();
+        let offered = ["PIPELINING", "8BITMIME", "SIZE", "SMTPUTF8"];
+        let mut lines = vec!["sink.example".to_owned()];
+        for extension in offered.into_iter().filter(|extension| !state.hidden.contains(extension)) {
+            lines.push(if extension == "SIZE" { format!("SIZE {LARGEST}") } else { extension.to_owned() });
+        }
+        let last = lines.len() - 1;
+        let line =
+            |(at, line): (usize, &String)| format!("250{}{line}\r\n", if at == last { ' ' } else { '-' });
+        lines.iter().enumerate().map(line).collect()
+    }
+
+    // False when the connection is to be dropped without an answer.
+    fn keep(&self, from: &[u8], recipients: &[Vec<u8>], data: &[u8]) -> bool {
+        let mut state = self.state();
+        let message_id =
+            MessageParser::default().parse(data).and_then(|mail| mail.message_id().map(str::to_owned));
+        for to in recipients {
+            state.mails.push(Mail {
+                from: from.to_vec(),
+                to: to.clone(),
+                data: data.to_vec(),
+                message_id: message_id.clone().unwrap_or_default(),
+                at: Instant::now(),
+            });
+        }
+        let answers = state.drops_after_dot == 0;
+        state.drops_after_dot = state.drops_after_dot.saturating_sub(1);
+        drop(state);
+        self.arrived.notify_waiters();
+        answers
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => continue,
+            },
+            () = stop.cancelled() => return,
+        };
+        shared.state().connections += 1;
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                // A client that hangs up, or speaks no SMTP, is no failure of the sink.
+                _ = serve(stream, &shared) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let mut from: Option<Vec<u8>> = None;
+    let mut recipients: Vec<Vec<u8>> = Vec::new();
+    write.write_all(b"220 sink.example ESMTP\r\n").await?;
+    loop {
+        let Some(line) = line(&mut read, LONGEST_LINE).await? else { return Ok(()) };
+        let verb: String = line.iter().take(4).map(|byte| char::from(byte.to_ascii_uppercase())).collect();
+        let reply = match verb.as_str() {
+            "EHLO" => shared.greeting(),
+            "HELO" => "250 sink.example\r\n".to_owned(),
+            "MAIL" if from.is_some() => "503 5.5.1 one sender a mail\r\n".to_owned(),
+            "MAIL" => match path(&line) {
+                Some(path) => {
+                    from = Some(path);
+                    "250 2.1.0 ok\r\n".to_owned()
+                }
+                None => "501 5.5.4 no path\r\n".to_owned(),
+            },
+            "RCPT" if from.is_none() => "503 5.5.1 no sender\r\n".to_owned(),
+            "RCPT" => match path(&line).filter(|path| !path.is_empty()) {
+                Some(path) => match shared.refusal(&path) {
+                    Some(reply) => format!("{reply}\r\n"),
+                    None => {
+                        recipients.push(path);
+                        "250 2.1.5 ok\r\n".to_owned()
+                    }
+                },
+                None => "501 5.5.4 no path\r\n".to_owned(),
+            },
+            "DATA" if recipients.is_empty() => "554 5.5.1 no recipients\r\n".to_owned(),
+            "DATA" => {
+                write.write_all(b"354 end with a dot\r\n").await?;
+                let Some(data) = message(&mut read).await? else { return Ok(()) };
+                let delay = shared.state().delay;
+                let answers = shared.keep(&from.take().unwrap_or_default(), &recipients, &data);
+                recipients.clear();
+                if !answers {
+                    return Ok(());
+                }
+                sleep(delay).await;
+                "250 2.0.0 kept\r\n".to_owned()
+            }
+            "RSET" => {
+                from = None;
+                recipients.clear();
+                "250 2.0.0 ok\r\n".to_owned()
+            }
+            "NOOP" => "250 2.0.0 ok\r\n".to_owned(),
+            "QUIT" => {
+                write.write_all(b"221 2.0.0 bye\r\n").await?;
+                return Ok(());
+            }
+            _ => "500 5.5.2 unknown command\r\n".to_owned(),
+        };
+        write.write_all(reply.as_bytes()).await?;
+    }
+}
+
+// Bytes between the angle brackets; a `>` inside a quoted local part does not end it.
+fn path(line: &[u8]) -> Option<Vec<u8>> {
+    let start = line.iter().position(|byte| *byte == b'<')? + 1;
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    for (at, byte) in line.iter().enumerate().skip(start) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b'>' if !is_quoted => return Some(line[start..at].to_vec()),
+            _ => {}
+        }
+    }
+    None
+}
+
+// One line without its CRLF; nothing at the end of the stream.
+async fn line(read: &mut (impl AsyncBufRead + Unpin), longest: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    loop {
+        let buffer = read.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(buffer.len(), |at| at + 1);
+        line.extend_from_slice(&buffer[..taken]);
+        read.consume(taken);
+        if line.len() > longest {
+            return Err(io::Error::other("line too long"));
+        }
+        // Only CRLF ends a line: a bare LF is part of it, so that smuggled ends are seen in the data.
+        if line.ends_with(b"\r\n") {
+            line.truncate(line.len() - 2);
+            return Ok(Some(line));
+        }
+    }
+}
+
+async fn message(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+    let mut data = Vec::new();
+    loop {
+        let Some(line) = line(read, LARGEST).await? else { return Ok(None) };
+        if line == b"." {
+            return Ok(Some(data));
+        }
+        data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+        data.extend_from_slice(b"\r\n");
+        if data.len() > LARGEST {
+            return Err(io::Error::other("message too long"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    async fn talk(sink: &SmtpSink, text: &str) -> String {
+        let mut stream = TcpStream::connect(sink.addr).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    const MAIL: &str = "MAIL FROM:<news@example.org> SIZE=9\r\nRCPT TO:<\"a>..b\"@docomo.ne.jp>\r\nDATA\r\n\
+                        Subject: hi\r\nMessage-ID: <1@example.org>\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+
+    #[tokio::test]
+    async fn a_pipelined_mail_is_kept_with_its_exact_recipient() {
+        let sink = SmtpSink::start().await;
+        let answer = talk(&sink, &format!("EHLO me\r\n{MAIL}")).await;
+        assert!(answer.contains("250-PIPELINING\r\n") && answer.ends_with("221 2.0.0 bye\r\n"), "{answer}");
+        let mail = sink.wait_for(|mail| mail.subject() == "hi", Duration::from_secs(5)).await;
+        assert_eq!(
+            (mail.to.as_slice(), mail.from.as_slice()),
+            (b"\"a>..b\"@docomo.ne.jp".as_slice(), b"news@example.org".as_slice())
+        );
+        assert_eq!(
+            (mail.message_id.as_str(), mail.header("message-id").as_str()),
+            ("1@example.org", "<1@example.org>")
+        );
+        assert!(mail.data.ends_with(b"\r\n.dot\r\n"));
+        sink.stop().await;
+    }
+
+    #[tokio::test]
+    async fn refusals_and_drops_happen_as_often_as_told() {
+        let sink = SmtpSink::start().await;
+        sink.hide("PIPELINING");
+        sink.refuse("\"a>..b\"@docomo.ne.jp", "451 4.2.1 later", 1);
+        let answer = talk(&sink, &format!("EHLO me\r\n{MAIL}")).await;
+        assert!(answer.contains("451 4.2.1 later") && answer.contains("554 5.5.1"), "{answer}");
+        assert!(!answer.contains("PIPELINING") && sink.mails().is_empty());
+        sink.drop_after_dot(1);
+        let answer = talk(&sink, MAIL).await;
+        assert!(answer.ends_with("354 end with a dot\r\n"), "{answer}");
+        assert!(talk(&sink, MAIL).await.contains("250 2.0.0 kept"));
+        assert_eq!((sink.mails().len(), sink.connections()), (2, 3));
+    }
+
+    #[tokio::test]
+    async fn garbage_ends_the_connection_and_not_the_sink() {
+        let sink = SmtpSink::start().await;
+        let long = "x".repeat(10_000);
+        let _ = TcpStream::connect(sink.addr).await.unwrap().write_all(long.as_bytes()).await;
+        assert!(talk(&sink, "\u{0}\u{1}\r\nRCPT TO:x\r\nDATA\r\nQUIT\r\n").await.contains("500 5.5.2"));
+    }
+}

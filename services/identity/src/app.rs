@@ -1,0 +1,191 @@
+//! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
+
+mod admin;
+mod authorize;
+mod bootstrap;
+mod client_auth;
+mod deliver;
+mod egress;
+mod introspect;
+mod keys;
+mod mail;
+mod sign_in;
+mod sign_out;
+mod sign_up;
+mod sweep;
+mod token;
+mod userinfo;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use domain::{Clock, DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+
+use crate::{
+    error::Error,
+    grpc::peers::{Mailer, Profiles},
+    handle::{Handle, Kind, keyed_hash},
+    hash_lane::HashLane,
+    keyring::Keyring,
+    session::Session,
+    store,
+    throttle::{Counted, Throttle},
+    user::Status,
+};
+
+pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use authorize::{Response, Step};
+pub use bootstrap::Bootstrap;
+pub use client_auth::{ClientProof, Refusal};
+pub use egress::Egress;
+use keys::SigningKeys;
+pub use sign_in::SignIn;
+pub use sign_out::{LogoutRequest, SignedOut};
+pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+pub use userinfo::UserinfoError;
+
+/// What identity works with; clones share it.
+#[derive(Clone)]
+pub struct App {
+    db: PgPool,
+    clock: Clock,
+    settings: Arc<Settings>,
+    lane: HashLane,
+    signing: Arc<RwLock<Option<SigningKeys>>>,
+    assertions: client_auth::Replays,
+    profiles: Profiles,
+    mailer: Mailer,
+    egress: Egress,
+    nudges: Arc<Nudges>,
+}
+
+/// What does not change while identity runs.
+pub struct Settings {
+    /// `iss`.
+    pub issuer: String,
+    /// Every key's origin.
+    pub keys: Keyring,
+    /// Life of an access token, in seconds.
+    pub access_token_seconds: u32,
+    /// Threads of the hash lane.
+    pub hash_threads: usize,
+}
+
+/// Wakes the workers before their next look.
+#[derive(Default)]
+struct Nudges {
+    mail: Notify,
+    logout: Notify,
+}
+
+/// Where a request comes from, as far as counters and the audit need it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin {
+    /// The peer's address.
+    pub ip: Option<IpAddr>,
+}
+
+impl App {
+    /// Puts the use cases together.
+    pub fn new(
+        db: PgPool,
+        clock: Clock,
+        settings: Settings,
+        profiles: Profiles,
+        mailer: Mailer,
+        egress: Egress,
+    ) -> Self {
+        Self {
+            db,
+            clock,
+            lane: HashLane::new(settings.hash_threads),
+            settings: Arc::new(settings),
+            signing: Arc::default(),
+            assertions: client_auth::Replays::default(),
+            profiles,
+            mailer,
+            egress,
+            nudges: Arc::default(),
+        }
+    }
+
+    /// The present time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// `iss`, also the base of every own URL.
+    pub fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
+    /// The keys behind handles and seals.
+    pub fn keys(&self) -> &Keyring {
+        &self.settings.keys
+    }
+
+    /// The live session behind a cookie.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session(&self, cookie: &str) -> Result<Option<Session>, Error> {
+        let Some(handle) = Handle::read(self.keys(), Kind::Session, cookie) else { return Ok(None) };
+        let Some((session, status)) = store::session::load(&self.db, handle.id.into()).await? else {
+            return Ok(None);
+        };
+        let live = status == Status::Active && session.is_live(handle.counter, self.now());
+        Ok(live.then_some(session))
+    }
+
+    /// The cookie of a session.
+    pub fn session_cookie(&self, session: &Session) -> String {
+        Handle { kind: Kind::Session, id: session.session_id.into(), counter: session.epoch }
+            .mint(self.keys())
+    }
+
+    fn address_hash(&self, address_key: &[u8]) -> Vec<u8> {
+        keyed_hash(self.keys(), "address", address_key)
+    }
+
+    fn network_hash(&self, origin: Origin) -> Option<Vec<u8>> {
+        let network = match origin.ip?.to_canonical() {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
+        };
+        Some(keyed_hash(self.keys(), "network", &network))
+    }
+
+    // The longest wait that any of these counters asks for.
+    async fn wait(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Option<Duration>, Error> {
+        let now = self.now();
+        let mut longest = None;
+        for (counted, key_hash) in counters {
+            let Some(key_hash) = key_hash else { continue };
+            let throttle = store::throttle::load(&self.db, *counted, key_hash).await?;
+            longest = longest.max(throttle.and_then(|throttle| throttle.wait(now)));
+        }
+        // A full second at least: `Retry-After` has no smaller unit.
+        Ok(longest.map(|wait| Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)))
+    }
+
+    async fn count(
+        &self,
+        db: &mut PgConnection,
+        counters: &[(Counted, Option<Vec<u8>>)],
+    ) -> Result<(), Error> {
+        let now = self.now();
+        for (counted, key_hash) in counters {
+            let Some(key_hash) = key_hash else { continue };
+            let before = store::throttle::lock(db, *counted, key_hash, now).await?;
+            let before = (before.failures > 0).then_some(before);
+            let after = Throttle::count(before, *counted, now);
+            store::throttle::save(db, *counted, key_hash, &after).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! What staff, other services and users themselves ask about users, sessions and scopes of staff.
+
+use chassis::Actor;
+use domain::{EmailAddress, SessionId, UserId};
+use serde_json::json;
+use sqlx::PgTransaction;
+
+use super::App;
+use crate::{
+    error::Error,
+    events,
+    session::{Cause, Session},
+    store::{self, record::AuditRecord},
+    user::{Event, User, WrongState},
+};
+
+pub use store::{
+    delivery::Listed as DeliveryRow, session::Listed as ListedSession, staff::Listed as StaffGrant,
+};
+
+/// A live session as its user sees it.
+#[derive(Debug)]
+pub struct OwnSession {
+    /// The session.
+    pub session: Session,
+    /// Names of the sites that it is used at.
+    pub sites: Vec<String>,
+}
+
+impl App {
+    /// A user that the actor may see.
+    ///
+    /// # Errors
+    /// No such user, or not the actor's own.
+    pub async fn get_user(&self, actor: &Actor, user_id: UserId) -> Result<User, Error> {
+        reach(actor, user_id, "identity.read")?;
+        store::user::load(&self.db, user_id).await?.ok_or(NO_USER)
+    }
+
+    /// The user who has exactly this address.
+    ///
+    /// # Errors
+    /// No such user.
+    pub async fn find_user_by_email(&self, address: &EmailAddress) -> Result<User, Error> {
+        store::user::find_by_address(&self.db, address).await?.ok_or(NO_USER)
+    }
+
+    /// Shuts a user out and ends the user's sessions. A second time changes nothing.
+    ///
+    /// # Errors
+    /// No such user, another version than expected, an erased user.
+    pub async fn disable_user(
+        &self,
+        actor: &Actor,
+        user_id: UserId,
+        version: Option<i64>,
+        reason: &str,
+    ) -> Result<User, Error> {
+        let mut tx = self.db.begin().await?;
+        let (user, changed) = self.turn(&mut tx, user_id, version, User::disable).await?;
+        if changed {
+            let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
+            self.end_within(&mut tx, &sessions, Cause::Disable).await?;
+            let record = AuditRecord {
+                detail: Some(json!({"reason": reason})),
+                ..record(actor, "disable_user", user_id)
+            };
+            store::record::insert(&mut *tx, &record, self.now()).await?;
+        }
+        tx.commit().await?;
+        self.nudges.logout.notify_one();
+        Ok(user)
+    }
+
+    /// Lets a user in again. A second time changes nothing.
+    ///
+    /// # Errors
+    /// No such user, another version than expected, an erased user.
+    pub async fn enable_user(
+        &self,
+        actor: &Actor,
+        user_id: UserId,
+        version: Option<i64>,
+    ) -> Result<User, Error> {
+        let mut tx = self.db.begin().await?;
+        let (user, changed) = self.turn(&mut tx, user_id, version, User::enable).await?;
+        if changed {
+            store::record::insert(&mut *tx, &record(actor, "enable_user", user_id), self.now()).await?;
+        }
+        tx.commit().await?;
+        Ok(user)
+    }
+
+    async fn turn(
+        &self,
+        tx: &mut PgTransaction<'_>,
+        user_id: UserId,
+        version: Option<i64>,
+        change: impl FnOnce(&mut User) -> Result<Option<Event>, WrongState>,
+    ) -> Result<(User, bool), Error> {
+        let mut user = store::user::load_for_update(tx, user_id).await?.ok_or(NO_USER)?;
+        if version.is_some_and(|expected| expected != user.version) {
+            return Err(Error::StaleVersion { actual: user.version });
+        }
+        let Some(event) = change(&mut user)? else { return Ok((user, false)) };
+        store::user::save_status(tx, &user).await?;
+        outbox::append(tx, domain::Service::Identity, &events::user_changed(&user, event, self.now()))
+            .await?;
+        tracing::info!(%user_id, status = user.status.name(), "user changed");
+        Ok((user, true))
+    }
+
+    /// Live sessions of a user that the actor may see.
+    ///
+    /// # Errors
+    /// Not the actor's own.
+    pub async fn list_sessions(&self, actor: &Actor, user_id: UserId) -> Result<Vec<ListedSession>, Error> {
+        reach(actor, user_id, "identity.support")?;
+        store::session::list(&self.db, user_id, self.now()).await
+    }
+
+    /// Ends a session of a user that the actor may see; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// Not the actor's own; no such session of this user.
+    pub async fn end_session_of(
+        &self,
+        actor: &Actor,
+        user_id: UserId,
+        session_id: SessionId,
+    ) -> Result<(), Error> {
+        reach(actor, user_id, "identity.support")?;
+        self.end_own_session(user_id, session_id).await
+    }
+
+    /// Ends one of a user's sessions.
+    ///
+    /// # Errors
+    /// No such session of this user.
+    pub async fn end_own_session(&self, user_id: UserId, session_id: SessionId) -> Result<(), Error> {
+        let found = store::session::load(&self.db, session_id).await?;
+        if !found.is_some_and(|(session, _)| session.user_id == user_id) {
+            return Err(Error::NotFound { what: "session" });
+        }
+        self.end_session(session_id, Cause::Ended).await
+    }
+
+    /// Ends every session of a user.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn end_own_sessions(&self, user_id: UserId) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
+        self.end_within(&mut tx, &sessions, Cause::Ended).await?;
+        tx.commit().await?;
+        self.nudges.logout.notify_one();
+        Ok(())
+    }
+
+    /// A user's own sessions with the names of their sites.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn own_sessions(&self, user_id: UserId) -> Result<Vec<OwnSession>, Error> {
+        let listed = store::session::list(&self.db, user_id, self.now()).await?;
+        let mut names = std::collections::HashMap::new();
+        let mut own = Vec::with_capacity(listed.len());
+        for ListedSession { session, client_ids } in listed {
+            let mut sites = Vec::with_capacity(client_ids.len());
+            for client_id in client_ids {
+                if !names.contains_key(&client_id) {
+                    let client = store::client::find(&self.db, &client_id).await?;
+                    names.insert(client_id.clone(), client.map(|client| client.name));
+                }
+                sites.extend(names.get(&client_id).cloned().flatten());
+            }
+            own.push(OwnSession { session, sites });
+        }
+        Ok(own)
+    }
+
+    /// The newest rows of the ledger of back-channel logouts.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn list_logout_deliveries(&self, most: u32) -> Result<Vec<DeliveryRow>, Error> {
+        store::delivery::list(&self.db, i64::from(most)).await
+    }
+
+    /// Gives a user a scope of staff; a second time changes nothing.
+    ///
+    /// # Errors
+    /// No such user.
+    pub async fn grant_staff_scope(
+        &self,
+        actor: &Actor,
+        user_id: UserId,
+        scope: &str,
+    ) -> Result<StaffGrant, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        if !store::staff::grant(&mut *tx, user_id, scope, &actor.subject, now).await? {
+            return Err(NO_USER);
+        }
+        let granted = store::staff::list(&mut *tx, Some(user_id)).await?;
+        let granted = granted.into_iter().find(|granted| granted.scope == scope);
+        // The row was there already, or this call wrote it.
+        let granted = granted.ok_or(Error::Stored { what: "staff grant" })?;
+        let record = AuditRecord {
+            detail: Some(json!({"scope": scope})),
+            ..record(actor, "grant_staff_scope", user_id)
+        };
+        store::record::insert(&mut *tx, &record, now).await?;
+        tx.commit().await?;
+        tracing::info!(%user_id, scope, "staff scope granted");
+        Ok(granted)
+    }
+
+    /// Takes a scope of staff from a user. Access tokens that carry it live for minutes still.
+    ///
+    /// # Errors
+    /// The user does not hold it.
+    pub async fn revoke_staff_scope(&self, actor: &Actor, user_id: UserId, scope: &str) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        if !store::staff::revoke(&mut *tx, user_id, scope).await? {
+            return Err(Error::NotFound { what: "staff grant" });
+        }
+        let record = AuditRecord {
+            detail: Some(json!({"scope": scope})),
+            ..record(actor, "revoke_staff_scope", user_id)
+        };
+        store::record::insert(&mut *tx, &record, self.now()).await?;
+        tx.commit().await?;
+        tracing::info!(%user_id, scope, "staff scope revoked");
+        Ok(())
+    }
+
+    /// Who holds which scope of staff; at most 500 rows.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn list_staff_grants(&self, user_id: Option<UserId>) -> Result<Vec<StaffGrant>, Error> {
+        store::staff::list(&self.db, user_id).await
+    }
+}
+
+const NO_USER: Error = Error::NotFound { what: "user" };
+
+/// A person's token reaches that person only, unless it carries the scope of staff. It is asked before anything is looked
+/// up, so that the answer does not tell whether there is such a user.
+fn reach(actor: &Actor, user_id: UserId, staff_scope: &str) -> Result<(), Error> {
+    if actor.has(staff_scope) || actor.user() == Some(user_id) { Ok(()) } else { Err(Error::NotYours) }
+}
+
+fn record(actor: &Actor, action: &'static str, user_id: UserId) -> AuditRecord {
+    AuditRecord {
+        actor: actor.subject.clone(),
+        action,
+        subject: user_id.to_string(),
+        client_id: actor.client_id.clone(),
+        outcome: "done",
+        ..AuditRecord::default()
+    }
+}

@@ -1,0 +1,218 @@
+use domain::UserId;
+use serde::Deserialize;
+
+use super::App;
+use crate::{
+    authorization::{self, Fault, Next, Request, ResponseMode},
+    client::{Client, is_client_id},
+    error::Error,
+    grant::{self, ACR_ONE_FACTOR, Grant},
+    handle::{Handle, Kind},
+    params::Params,
+    scope,
+    session::Session,
+    store, subject,
+};
+
+/// Where a request goes next.
+#[derive(Debug)]
+pub enum Step {
+    /// Client or redirect URI are not proved: an error page, and nothing is sent anywhere.
+    Refuse(&'static str),
+    /// The user signs in.
+    SignIn(Request),
+    /// The user is asked to allow these scopes.
+    AskConsent(Request),
+    /// The client gets its answer.
+    Respond(Response),
+}
+
+/// An authorization response.
+#[derive(Debug)]
+pub struct Response {
+    /// A proved redirect URI.
+    pub redirect_uri: String,
+    /// How it travels.
+    pub mode: ResponseMode,
+    /// Names and values.
+    pub pairs: Vec<(&'static str, String)>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct HintClaims {
+    pub iss: String,
+    pub sub: String,
+    pub aud: String,
+    pub sid: Option<String>,
+}
+
+impl App {
+    /// Judges a new authorization request.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn authorize(&self, params: &Params, session: Option<&Session>) -> Result<Step, Error> {
+        if params.repeats("client_id") || params.repeats("redirect_uri") {
+            return Ok(Step::Refuse("error_request"));
+        }
+        let Some(client) = self.client(params.get("client_id").unwrap_or_default()).await? else {
+            return Ok(Step::Refuse("error_client"));
+        };
+        let redirect_uri = params.get("redirect_uri").filter(|uri| client.has_redirect_uri(uri));
+        let Some(redirect_uri) = redirect_uri else { return Ok(Step::Refuse("error_redirect_uri")) };
+        match Request::parse(&client, redirect_uri, params) {
+            Ok(request) => self.go_on(request, &client, session).await,
+            Err(fault) => {
+                let mode = authorization::response_mode(params).unwrap_or(ResponseMode::Query);
+                let state =
+                    params.get("state").filter(|state| state.len() <= 2_048 && !params.repeats("state"));
+                Ok(Step::Respond(self.fail(redirect_uri, mode, state, fault)))
+            }
+        }
+    }
+
+    /// Goes on with a request that waited for its user. What was proved is asked again, since clients change.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn resume(&self, request: Request, session: Option<&Session>) -> Result<Step, Error> {
+        let client = self.client(&request.client_id).await?;
+        let Some(client) = client.filter(|client| client.has_redirect_uri(&request.redirect_uri)) else {
+            return Ok(Step::Refuse("error_client"));
+        };
+        self.go_on(request, &client, session).await
+    }
+
+    /// The user will not allow it.
+    pub fn denied(&self, request: &Request) -> Response {
+        let fault = Fault { error: "access_denied", description: "the user did not allow it" };
+        self.fail(&request.redirect_uri, request.response_mode, request.state.as_deref(), fault)
+    }
+
+    /// A registered client; nothing for a name that none can have.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn client(&self, client_id: &str) -> Result<Option<Client>, Error> {
+        if is_client_id(client_id) { store::client::find(&self.db, client_id).await } else { Ok(None) }
+    }
+
+    /// What this user would still have to allow this client.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn missing_consent(
+        &self,
+        request: &Request,
+        client: &Client,
+        user_id: UserId,
+    ) -> Result<Vec<String>, Error> {
+        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+        if request.prompt_consent {
+            return Ok(asked);
+        }
+        if client.is_first_party() {
+            return Ok(Vec::new());
+        }
+        let allowed = store::staff::consented(&self.db, user_id, &client.client_id).await?;
+        Ok(asked.into_iter().filter(|scope| !allowed.contains(scope)).collect())
+    }
+
+    /// Notes that the user allows the client what it asks for, and answers the client.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn allow(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+        let Some(client) = self.client(&request.client_id).await? else {
+            return Ok(Step::Refuse("error_client"));
+        };
+        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+        store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
+        request.prompt_consent = false;
+        self.resume(request, Some(session)).await
+    }
+
+    async fn go_on(
+        &self,
+        request: Request,
+        client: &Client,
+        session: Option<&Session>,
+    ) -> Result<Step, Error> {
+        let hinted = match &request.id_token_hint {
+            Some(hint) => Some(self.hinted_user(client, hint, session)?),
+            None => None,
+        };
+        let needs_consent = match session {
+            Some(session) => !self.missing_consent(&request, client, session.user_id).await?.is_empty(),
+            None => false,
+        };
+        match (authorization::next(&request, session, hinted, needs_consent, self.now()), session) {
+            (Next::Issue, Some(session)) => Ok(Step::Respond(self.issue(&request, client, session).await?)),
+            (Next::Issue | Next::SignIn, _) => Ok(Step::SignIn(request)),
+            (Next::AskConsent, _) => Ok(Step::AskConsent(request)),
+            (Next::Fail(fault), _) => {
+                let state = request.state.as_deref();
+                Ok(Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault)))
+            }
+        }
+    }
+
+    // The hint names the session's user or nobody: whom else it names makes no difference.
+    fn hinted_user(
+        &self,
+        client: &Client,
+        hint: &str,
+        session: Option<&Session>,
+    ) -> Result<Option<UserId>, Error> {
+        let claims = self.read_token::<HintClaims>("JWT", hint)?;
+        let Some(claims) =
+            claims.filter(|claims| claims.iss == self.issuer() && claims.aud == client.client_id)
+        else {
+            return Ok(None);
+        };
+        let Some(session) = session else { return Ok(None) };
+        let own = subject::subject(self.keys(), client, session.user_id)?;
+        Ok((own == claims.sub).then_some(session.user_id))
+    }
+
+    async fn issue(&self, request: &Request, client: &Client, session: &Session) -> Result<Response, Error> {
+        let now = self.now();
+        let held = store::staff::scopes(&self.db, session.user_id).await?;
+        let grant = Grant {
+            code_id: domain::new_id(),
+            client_id: client.client_id.clone(),
+            user_id: session.user_id,
+            session_id: session.session_id,
+            redirect_uri: request.redirect_uri.clone(),
+            code_challenge: request.code_challenge.clone(),
+            nonce: request.nonce.clone(),
+            scopes: scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &held),
+            resources: request.resources.clone(),
+            acr: ACR_ONE_FACTOR.to_owned(),
+            amr: vec!["pwd".to_owned()],
+            auth_time: session.pwd_at,
+            issued_at: now,
+            expires_at: now + grant::LIFE,
+            consumed_at: None,
+        };
+        store::grant::issue(&self.db, &grant).await?;
+        if session.is_due_to_be_seen(now) {
+            store::session::note_seen(&self.db, session.session_id, now).await?;
+        }
+        tracing::info!(client_id = %client.client_id, user_id = %session.user_id, "authorization code issued");
+        let code = Handle::of(Kind::Code, grant.code_id).mint(self.keys());
+        let mut pairs = vec![("code", code)];
+        pairs.extend(request.state.clone().map(|state| ("state", state)));
+        pairs.push(("iss", self.issuer().to_owned()));
+        Ok(Response { redirect_uri: request.redirect_uri.clone(), mode: request.response_mode, pairs })
+    }
+
+    fn fail(&self, redirect_uri: &str, mode: ResponseMode, state: Option<&str>, fault: Fault) -> Response {
+        tracing::info!(error = fault.error, description = fault.description, "authorization refused");
+        let mut pairs =
+            vec![("error", fault.error.to_owned()), ("error_description", fault.description.to_owned())];
+        pairs.extend(state.map(|state| ("state", state.to_owned())));
+        pairs.push(("iss", self.issuer().to_owned()));
+        Response { redirect_uri: redirect_uri.to_owned(), mode, pairs }
+    }
+}

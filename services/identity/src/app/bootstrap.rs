@@ -1,0 +1,185 @@
+use std::path::Path;
+
+use domain::EmailAddress;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::App;
+use crate::{
+    client::{Client, InvalidClient},
+    error::Error,
+    store,
+};
+
+/// The first clients and staff.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bootstrap {
+    #[serde(default)]
+    clients: Vec<FileClient>,
+    #[serde(default)]
+    staff: Vec<FileStaff>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileClient {
+    client_id: String,
+    name: String,
+    kind: String,
+    token_endpoint_auth_method: String,
+    client_secret_sha256: Option<String>,
+    jwks: Option<Value>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    #[serde(default)]
+    post_logout_redirect_uris: Vec<String>,
+    backchannel_logout_uri: Option<String>,
+    #[serde(default)]
+    grant_types: Vec<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    #[serde(default)]
+    audiences: Vec<String>,
+    #[serde(default = "required")]
+    pkce_required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileStaff {
+    email: String,
+    scopes: Vec<String>,
+}
+
+const fn required() -> bool {
+    true
+}
+
+/// Why a bootstrap file is refused, whole.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidBootstrap {
+    /// It cannot be read.
+    #[error("bootstrap file cannot be read")]
+    Read(#[from] std::io::Error),
+    /// It is no JSON of the right form.
+    #[error("bootstrap file is not of the right form")]
+    Form(#[from] serde_json::Error),
+    /// One client breaks a rule.
+    #[error("client {client_id}: {source}")]
+    Client {
+        /// Which one.
+        client_id: String,
+        /// What it breaks.
+        source: InvalidClient,
+    },
+    /// One staff entry breaks a rule.
+    #[error("staff entry {number}: must have a conforming address and 1 to 64 scopes")]
+    Staff {
+        /// Counted from 1: addresses are personal.
+        number: usize,
+    },
+    /// It could not be applied.
+    #[error(transparent)]
+    Apply(#[from] Error),
+}
+
+/// Largest file, in bytes.
+const LARGEST: usize = 1 << 20;
+
+impl Bootstrap {
+    /// Reads a file of at most 1 MiB.
+    ///
+    /// # Errors
+    /// Unreadable, too large, or no JSON of the right form.
+    pub async fn read(path: &Path) -> Result<Self, InvalidBootstrap> {
+        let text = tokio::fs::read(path).await?;
+        if text.len() > LARGEST {
+            return Err(std::io::Error::other("larger than 1 MiB").into());
+        }
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+impl FileClient {
+    fn into_client(self) -> Result<Client, InvalidBootstrap> {
+        let client_id = self.client_id.clone();
+        let wrong = |source| InvalidBootstrap::Client { client_id: client_id.clone(), source };
+        let secret = self.client_secret_sha256.as_deref().map(hex).map(|bytes| {
+            bytes
+                .ok_or(InvalidClient { field: "client_secret_sha256", rule: "must be 64 hexadecimal digits" })
+        });
+        let client = Client {
+            client_id: self.client_id,
+            name: self.name,
+            kind: self.kind.parse().map_err(wrong)?,
+            auth_method: self.token_endpoint_auth_method.parse().map_err(wrong)?,
+            secret_sha256: secret.transpose().map_err(wrong)?,
+            jwks: self.jwks,
+            redirect_uris: self.redirect_uris,
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
+            backchannel_logout_uri: self.backchannel_logout_uri,
+            grant_types: self.grant_types,
+            scopes: self.scopes,
+            audiences: self.audiences,
+            pkce_required: self.pkce_required,
+        };
+        client.check().map_err(wrong)?;
+        Ok(client)
+    }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+impl App {
+    /// Writes clients and staff of the file, all or nothing; a second time changes nothing, and what the file no longer
+    /// names is left alone.
+    ///
+    /// # Errors
+    /// The first entry that breaks a rule; the database.
+    pub async fn apply(&self, bootstrap: Bootstrap) -> Result<(), InvalidBootstrap> {
+        let (clients, staff) = (bootstrap.clients.len(), bootstrap.staff.len());
+        let now = self.now();
+        let mut tx = self.db.begin().await.map_err(Error::from)?;
+        for client in bootstrap.clients {
+            store::client::upsert(&mut *tx, &client.into_client()?, now).await?;
+        }
+        for (index, entry) in bootstrap.staff.into_iter().enumerate() {
+            let wrong = InvalidBootstrap::Staff { number: index + 1 };
+            let address = EmailAddress::conforming(&entry.email).ok();
+            let Some(key) = address.as_ref().and_then(store::user::address_key) else { return Err(wrong) };
+            let right = |scope: &String| (1..=64).contains(&scope.len()) && scope.is_ascii();
+            if !(1..=64).contains(&entry.scopes.len()) || !entry.scopes.iter().all(right) {
+                return Err(wrong);
+            }
+            store::staff::nominate(&mut tx, &key, &entry.scopes, now).await?;
+        }
+        tx.commit().await.map_err(Error::from)?;
+        tracing::info!(clients, staff, "bootstrap file applied");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits() {
+        assert_eq!(hex(&"0f".repeat(32)), Some(vec![15; 32]));
+        for wrong in ["", "0f", &"zz".repeat(32), &"é".repeat(32), &"+f".repeat(32)] {
+            assert_eq!(hex(wrong), None);
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let text = r#"{"clients": [], "staff": [], "admins": []}"#;
+        assert!(serde_json::from_str::<Bootstrap>(text).is_err());
+    }
+}

@@ -1,0 +1,354 @@
+//! A relying party: what it may ask for, where it may be sent, how it proves itself.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use aws_lc_rs::digest;
+use domain::Uuid;
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+use url::{Host, Url};
+
+/// Whose client it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours: it may skip the consent page, and knows the user id.
+    FirstParty,
+    /// Somebody else's.
+    Partner,
+}
+
+impl Kind {
+    /// The name in SQL and in the bootstrap file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstParty => "first_party",
+            Self::Partner => "partner",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = InvalidClient;
+    fn from_str(text: &str) -> Result<Self, InvalidClient> {
+        match text {
+            "first_party" => Ok(Self::FirstParty),
+            "partner" => Ok(Self::Partner),
+            _ => Err(InvalidClient { field: "kind", rule: "must be first_party or partner" }),
+        }
+    }
+}
+
+/// How a client proves itself at the token endpoint: exactly as registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// A secret in the Authorization header.
+    SecretBasic,
+    /// A secret in the body.
+    SecretPost,
+    /// A signed assertion (RFC 7523).
+    PrivateKeyJwt,
+    /// Nothing: a public client, which PKCE protects.
+    None,
+}
+
+impl AuthMethod {
+    /// Every method, as the metadata lists them.
+    pub const ALL: [Self; 4] = [Self::SecretBasic, Self::SecretPost, Self::PrivateKeyJwt, Self::None];
+
+    /// The registered name (OIDC Core 9).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SecretBasic => "client_secret_basic",
+            Self::SecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
+        }
+    }
+}
+
+impl FromStr for AuthMethod {
+    type Err = InvalidClient;
+    fn from_str(text: &str) -> Result<Self, InvalidClient> {
+        Self::ALL.into_iter().find(|method| method.name() == text).ok_or(InvalidClient {
+            field: "token_endpoint_auth_method",
+            rule: "must be client_secret_basic, client_secret_post, private_key_jwt or none",
+        })
+    }
+}
+
+/// A field of a client that breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {rule}")]
+pub struct InvalidClient {
+    /// The field.
+    pub field: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+/// A registered client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    /// 1 to 64 letters, digits, `-`, `_`, `.`; never a UUID, which could be taken for a user's `sub`.
+    pub client_id: String,
+    /// Shown on pages.
+    pub name: String,
+    /// Ours or a partner's.
+    pub kind: Kind,
+    /// How it proves itself.
+    pub auth_method: AuthMethod,
+    /// Of a secret of 256 random bits.
+    pub secret_sha256: Option<Vec<u8>>,
+    /// Its public keys, as a JWK set.
+    pub jwks: Option<Value>,
+    /// Where an authorization response may go.
+    pub redirect_uris: Vec<String>,
+    /// Where a logout may end.
+    pub post_logout_redirect_uris: Vec<String>,
+    /// Told of a session's end.
+    pub backchannel_logout_uri: Option<String>,
+    /// Of authorization_code, refresh_token, client_credentials.
+    pub grant_types: Vec<String>,
+    /// What it may ask for.
+    pub scopes: Vec<String>,
+    /// APIs whose tokens it may have.
+    pub audiences: Vec<String>,
+    /// False only for confidential clients that cannot do PKCE.
+    pub pkce_required: bool,
+}
+
+const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
+
+impl Client {
+    /// Whether it is ours.
+    pub fn is_first_party(&self) -> bool {
+        self.kind == Kind::FirstParty
+    }
+
+    /// Whether it may use this grant.
+    pub fn may(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|own| own == grant_type)
+    }
+
+    /// Whether this is its secret; in constant time.
+    pub fn has_secret(&self, secret: &str) -> bool {
+        let given = digest::digest(&digest::SHA256, secret.as_bytes());
+        self.secret_sha256.as_deref().is_some_and(|own| bool::from(own.ct_eq(given.as_ref())))
+    }
+
+    /// Whether an authorization response may go there: exactly a registered URI, but that a loopback IP may have
+    /// another port (RFC 8252 7.3).
+    pub fn has_redirect_uri(&self, uri: &str) -> bool {
+        self.redirect_uris.iter().any(|own| own == uri || is_same_but_for_port(own, uri))
+    }
+
+    /// Whether a logout may end there: exactly a registered URI.
+    pub fn has_post_logout_redirect_uri(&self, uri: &str) -> bool {
+        self.post_logout_redirect_uris.iter().any(|own| own == uri)
+    }
+
+    /// The sector of its pairwise subjects (OIDC Core 8.1): the host of its first redirect URI.
+    pub fn sector(&self) -> String {
+        let host = self.redirect_uris.first().and_then(|uri| Url::parse(uri).ok());
+        host.and_then(|uri| uri.host_str().map(str::to_owned)).unwrap_or_else(|| self.client_id.clone())
+    }
+
+    /// Checks the rules that a registration must keep.
+    ///
+    /// # Errors
+    /// The first field that breaks one.
+    pub fn check(&self) -> Result<(), InvalidClient> {
+        if !is_client_id(&self.client_id) || Uuid::try_parse(&self.client_id).is_ok() {
+            return wrong("client_id", "must be 1 to 64 letters, digits, `-`, `_` or `.`, and no UUID");
+        }
+        if self.name.is_empty() || self.name.chars().count() > 100 {
+            return wrong("name", "must be 1 to 100 characters");
+        }
+        if self.grant_types.iter().any(|grant| !GRANTS.contains(&grant.as_str())) {
+            return wrong("grant_types", "must be of authorization_code, refresh_token, client_credentials");
+        }
+        let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);
+        if secret != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32) {
+            return wrong("client_secret_sha256", "must be given for a secret method, and only then");
+        }
+        if (self.auth_method == AuthMethod::PrivateKeyJwt) != self.jwks.is_some() {
+            return wrong("jwks", "must be given for private_key_jwt, and only then");
+        }
+        if self.auth_method == AuthMethod::None && self.may("client_credentials") {
+            return wrong("grant_types", "must not have client_credentials without client authentication");
+        }
+        if self.auth_method == AuthMethod::None && !self.pkce_required {
+            return wrong("pkce", "must be required of a public client");
+        }
+        if self.may("authorization_code") && self.redirect_uris.is_empty() {
+            return wrong("redirect_uris", "must not be empty with authorization_code");
+        }
+        let uris = self.redirect_uris.iter().chain(&self.post_logout_redirect_uris);
+        if !uris.clone().all(|uri| is_redirect_uri(uri)) {
+            return wrong("redirect_uris", "must be absolute https or loopback http URIs without fragment");
+        }
+        Ok(())
+    }
+}
+
+fn wrong(field: &'static str, rule: &'static str) -> Result<(), InvalidClient> {
+    Err(InvalidClient { field, rule })
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.client_id)
+    }
+}
+
+/// Whether a text can be a client id at all: asked before any SQL.
+pub fn is_client_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+// https everywhere; http on the loopback; a private scheme with a dot for native apps (RFC 8252 7.1).
+fn is_redirect_uri(uri: &str) -> bool {
+    let Ok(url) = Url::parse(uri) else { return false };
+    if uri.len() > 1000 || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some()
+    {
+        return false;
+    }
+    match url.scheme() {
+        "https" => url.host().is_some(),
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        },
+        scheme => scheme.contains('.'),
+    }
+}
+
+// Compares texts around the port, so that no parser's idea of a path, a case or a default port widens the match.
+fn is_same_but_for_port(own: &str, uri: &str) -> bool {
+    match (split_port(own), split_port(uri)) {
+        (Some(own), Some(given)) => own == given,
+        _ => false,
+    }
+}
+
+fn split_port(uri: &str) -> Option<(&str, &str)> {
+    let rest = uri.strip_prefix("http://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    if port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let ip: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    ip.is_loopback().then_some((host, path))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn client() -> Client {
+        Client {
+            client_id: "portal".into(),
+            name: "My Page".into(),
+            kind: Kind::FirstParty,
+            auth_method: AuthMethod::None,
+            secret_sha256: None,
+            jwks: None,
+            redirect_uris: vec!["https://portal.example/callback".into(), "http://127.0.0.1/callback".into()],
+            post_logout_redirect_uris: vec!["https://portal.example/".into()],
+            backchannel_logout_uri: None,
+            grant_types: vec!["authorization_code".into(), "refresh_token".into()],
+            scopes: ["openid", "email", "profile", "offline_access"].map(str::to_owned).to_vec(),
+            audiences: vec!["kotinos.profile".into()],
+            pkce_required: true,
+        }
+    }
+
+    #[test]
+    fn a_redirect_uri_matches_exactly_but_for_a_loopback_port() {
+        let client = client();
+        for right in [
+            "https://portal.example/callback",
+            "http://127.0.0.1:49152/callback",
+            "http://127.0.0.1/callback",
+        ] {
+            assert!(client.has_redirect_uri(right), "{right}");
+        }
+    }
+
+    #[test]
+    fn tricks_with_redirect_uris_are_refused() {
+        let client = client();
+        for trick in [
+            "https://portal.example/callback/",
+            "https://portal.example/callback?x=1",
+            "https://portal.example/callback#x",
+            "https://portal.example:8443/callback",
+            "https://PORTAL.example/callback",
+            "https://portal.example.evil.example/callback",
+            "https://portal.example@evil.example/callback",
+            "https://evil.example/https://portal.example/callback",
+            "https://portal.example/callback/../evil",
+            "https://portal.example/%63allback",
+            "http://portal.example/callback",
+            "//portal.example/callback",
+            "javascript:alert(1)//https://portal.example/callback",
+            "http://localhost:1/callback",
+            "http://127.0.0.1:1@evil.example/callback",
+            "http://127.0.0.1:1/callback/../evil",
+            "http://127.0.0.1:99999999/callback",
+            "http://127.0.0.1:+80/callback",
+            "http://127.0.0.1.evil.example:1/callback",
+            "http://127.1:1/callback",
+            "http://[::1]:1/callback",
+            "https://portal.example/callback\r\nLocation: https://evil.example",
+            "",
+        ] {
+            assert!(!client.has_redirect_uri(trick), "{trick}");
+        }
+    }
+
+    #[test]
+    fn a_registration_keeps_the_rules() {
+        client().check().unwrap();
+        let broken = |change: fn(&mut Client)| {
+            let mut client = client();
+            change(&mut client);
+            client.check().unwrap_err().field
+        };
+        assert_eq!(
+            broken(|client| client.client_id = "01890a5d-ac96-774b-bcce-b302099a8057".into()),
+            "client_id"
+        );
+        assert_eq!(broken(|client| client.client_id = "a'; drop table".into()), "client_id");
+        assert_eq!(broken(|client| client.grant_types.push("password".into())), "grant_types");
+        assert_eq!(broken(|client| client.grant_types.push("client_credentials".into())), "grant_types");
+        assert_eq!(broken(|client| client.auth_method = AuthMethod::SecretBasic), "client_secret_sha256");
+        assert_eq!(broken(|client| client.auth_method = AuthMethod::PrivateKeyJwt), "jwks");
+        assert_eq!(broken(|client| client.pkce_required = false), "pkce");
+        for uri in
+            ["http://portal.example/cb", "https://a/#x", "javascript:alert(1)", "https://u:p@a/", "/cb"]
+        {
+            let mut client = client();
+            client.redirect_uris = vec![uri.into()];
+            assert_eq!(client.check().unwrap_err().field, "redirect_uris", "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_compared_by_its_digest() {
+        let mut client = client();
+        client.secret_sha256 = Some(digest::digest(&digest::SHA256, b"secret").as_ref().to_vec());
+        assert!(client.has_secret("secret"));
+        assert!(!client.has_secret("Secret"));
+        client.secret_sha256 = None;
+        assert!(!client.has_secret(""));
+    }
+}

@@ -1,0 +1,104 @@
+//! Public HTTP: the pages that people see, and the protocol's endpoints for relying parties.
+
+mod account;
+mod authorize;
+mod consent;
+mod page;
+mod protocol;
+mod sign_in;
+mod sign_out;
+mod sign_up;
+mod visitor;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{
+    app::App,
+    pages::{self, Pages},
+};
+
+use page::{Failure, Told};
+
+/// Largest form, in bytes.
+const LARGEST_FORM: usize = 64 * 1024;
+
+/// What every page needs.
+#[derive(Clone)]
+struct Site {
+    app: App,
+    pages: Pages,
+    origin: Arc<str>,
+}
+
+/// A page, or the reason why there is none.
+type Page = Result<Response, Failure>;
+
+/// Every route of identity.
+pub fn router(app: App, pages: Pages) -> Router {
+    let site = Site { origin: app.issuer().into(), app: app.clone(), pages };
+    Router::new()
+        .route("/authorize", get(authorize::take).post(authorize::take_form))
+        .route("/login", get(sign_in::show).post(sign_in::submit))
+        .route("/signup", get(sign_up::show).post(sign_up::submit))
+        .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
+        .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
+        .route("/consent", get(consent::show).post(consent::decide))
+        .route("/logout", get(sign_out::take).post(sign_out::take_form))
+        .route("/account/security", get(account::show).post(account::end))
+        .route("/identity/assets/style.css", get(style))
+        .route_layer(from_fn_with_state(site.clone(), dress))
+        .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .with_state(site)
+        .merge(protocol::router(app))
+}
+
+async fn style() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=300")];
+    (headers, pages::STYLE).into_response()
+}
+
+// Outermost: a failure becomes a page in the visitor's language, and no answer goes without the headers that guard it.
+async fn dress(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let language = visitor::Language::of(request.headers(), request.uri().query());
+    let is_account = request.uri().path().starts_with("/account");
+    let mut response = next.run(request).await;
+    if let Some(told) = response.extensions_mut().remove::<Told>() {
+        response = told_page(&site, told, &language, &response);
+    }
+    let headers = response.headers_mut();
+    for (name, value) in page::GUARDS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if is_account {
+        // Elsewhere it would break sign-in in a pop-up window.
+        headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    }
+    response
+}
+
+fn told_page(site: &Site, told: Told, language: &visitor::Language, failed: &Response) -> Response {
+    let mut response = match page::error(site, &told, language.preferred(None)) {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "no page can be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    };
+    // Somebody who has just signed in stays so, though the way back to the client is closed.
+    for cookie in failed.headers().get_all(header::SET_COOKIE) {
+        response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    }
+    if let Some(wait) = told.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
+}

@@ -1,0 +1,76 @@
+use axum::body::Bytes;
+
+use super::{
+    Page,
+    page::{self, Failure},
+    visitor::Visitor,
+};
+use crate::{
+    app::{Response, Step as Next},
+    authorization::{self, Request, ResponseMode},
+    params::Params,
+    progress::{Progress, Step},
+    session::Session,
+};
+
+/// GET `/authorize` (RFC 6749 4.1.1)
+pub async fn take(visitor: Visitor) -> Page {
+    let params = visitor.came_back(Step::Authorize)?.unwrap_or_else(|| visitor.query.clone());
+    judge(&visitor, &params).await
+}
+
+/// POST `/authorize` (OIDC Core 3.1.2.1). It comes from other sites by design, so that no form of ours is checked.
+pub async fn take_form(visitor: Visitor, body: Bytes) -> Page {
+    let params = Params::parse(&body).map_err(|_| Failure::Refused("error_request"))?;
+    // What is repeated is a fault whoever the user is, and the way back would hide it.
+    if visitor.has_cookie() || params.has_repeated() {
+        return judge(&visitor, &params).await;
+    }
+    visitor.come_back("/authorize", Step::Authorize, params)
+}
+
+async fn judge(visitor: &Visitor, params: &Params) -> Page {
+    let session = visitor.session().await?;
+    let next = visitor.app().authorize(params, session.as_ref()).await?;
+    follow(visitor, next)
+}
+
+/// Takes the next step of a request.
+pub fn follow(visitor: &Visitor, next: Next) -> Page {
+    match next {
+        Next::Refuse(words) => Err(Failure::Refused(words)),
+        Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
+        Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
+        Next::Respond(response) => respond(visitor, &response),
+    }
+}
+
+/// Answers a client through its user's browser.
+pub fn respond(visitor: &Visitor, response: &Response) -> Page {
+    let Response { redirect_uri, mode, pairs } = response;
+    match mode {
+        ResponseMode::Query => {
+            let pairs: Vec<(&str, &str)> =
+                pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            page::see_other(&authorization::with_query(redirect_uri, &pairs))
+        }
+        ResponseMode::FormPost => {
+            Ok(page::write_post(&visitor.site, visitor.locale(None), redirect_uri, pairs)?)
+        }
+    }
+}
+
+/// Goes on with a user who has just signed in: with the request that waited, or to the user's own page.
+pub async fn enter(visitor: &Visitor, request: Option<Request>, session: &Session, own_page: &str) -> Page {
+    let page = match request {
+        Some(request) => match visitor.app().resume(request.signed_in(), Some(session)).await {
+            Ok(next) => follow(visitor, next),
+            Err(error) => Err(error.into()),
+        },
+        None => page::see_other(own_page),
+    };
+    // The user is in, even where the way back to the client is closed.
+    let mut response = page.unwrap_or_else(axum::response::IntoResponse::into_response);
+    visitor.keep_session(&mut response, session);
+    Ok(response)
+}

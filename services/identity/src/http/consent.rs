@@ -1,0 +1,72 @@
+use axum::body::Bytes;
+use minijinja::context;
+
+use super::{
+    Page, authorize,
+    page::{Failure, View},
+    visitor::Visitor,
+};
+use crate::{
+    app::Step as Next,
+    authorization::Request,
+    progress::{Progress, Step},
+    session::Session,
+    words,
+};
+
+/// Whose decision the page asks for: another user may sign in meanwhile.
+const USER: &str = "user_id";
+
+/// GET `/consent`
+pub async fn show(visitor: Visitor) -> Page {
+    let (progress, ctx) = visitor.carried(Step::Consent)?;
+    let request = progress.request.ok_or(Failure::Refused("error_expired"))?;
+    let Some(session) = visitor.session().await? else { return sign_in(&visitor, request) };
+    let client = visitor.app().client(&request.client_id).await?.ok_or(Failure::Refused("error_client"))?;
+    let missing = visitor.app().missing_consent(&request, &client, session.user_id).await?;
+    if missing.is_empty() {
+        let next = visitor.app().resume(request, Some(&session)).await?;
+        return authorize::follow(&visitor, next);
+    }
+    let locale = visitor.locale(Some(&request));
+    let asked: Vec<String> = missing.iter().map(|scope| words::of_scope(locale, scope)).collect();
+    let own = Progress {
+        params: vec![(USER.to_owned(), session.user_id.to_string())],
+        ..Progress::of(Some(request.clone()))
+    };
+    let content = context! { ctx => visitor.seal(Step::Consent, own)?, client => client.name.as_str(), scopes => asked };
+    let view = View {
+        title: words::text(locale, "consent_title").replace("{client}", &client.name),
+        here: Some(format!("/consent?ctx={ctx}")),
+        leads_to: Some(&request.redirect_uri),
+        ..View::new("consent.html", locale, "consent_title", content)
+    };
+    visitor.write(locale, view)
+}
+
+/// POST `/consent`
+pub async fn decide(visitor: Visitor, body: Bytes) -> Page {
+    let fields = visitor.form(&body)?;
+    let progress = visitor.open(Step::Consent, fields.get("ctx"))?;
+    let request = progress.request.ok_or(Failure::Refused("error_expired"))?;
+    let Some(session) = visitor.session().await? else { return sign_in(&visitor, request) };
+    if !is_asked(&progress.params, &session) {
+        return Err(Failure::Refused("error_expired"));
+    }
+    match fields.get("decision") {
+        Some("allow") => {
+            let next = visitor.app().allow(request, &session).await?;
+            authorize::follow(&visitor, next)
+        }
+        Some("deny") => authorize::respond(&visitor, &visitor.app().denied(&request)),
+        _ => Err(Failure::Refused("error_request")),
+    }
+}
+
+fn sign_in(visitor: &Visitor, request: Request) -> Page {
+    authorize::follow(visitor, Next::SignIn(request))
+}
+
+fn is_asked(params: &[(String, String)], session: &Session) -> bool {
+    params.iter().any(|(name, value)| name == USER && *value == session.user_id.to_string())
+}

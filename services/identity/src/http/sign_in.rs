@@ -1,0 +1,121 @@
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderValue, StatusCode, header},
+};
+use domain::Locale;
+use minijinja::context;
+
+use super::{
+    Page, authorize,
+    page::{self, View},
+    visitor::Visitor,
+};
+use crate::{
+    app::SignIn,
+    authorization::Request,
+    error::Error,
+    pages::FieldError,
+    progress::{Progress, Step},
+    words,
+};
+
+/// Longest text of a field that comes back to its form, in characters.
+const LONGEST_KEPT: usize = 320;
+
+/// GET `/login`
+pub async fn show(visitor: Visitor) -> Page {
+    let (progress, ctx) = carried_or_new(&visitor)?;
+    if progress.request.is_none() && visitor.session().await?.is_some() {
+        return page::see_other("/account/security");
+    }
+    let hint = progress.request.as_ref().and_then(|request| request.login_hint.clone()).unwrap_or_default();
+    write(&visitor, progress.request.as_ref(), &ctx, &hint, Vec::new()).await
+}
+
+/// POST `/login`
+pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
+    let fields = visitor.form(&body)?;
+    let ctx = fields.get("ctx").unwrap_or_default();
+    let request = visitor.open(Step::SignIn, Some(ctx))?.request;
+    let locale = visitor.locale(request.as_ref());
+    let (email, password) =
+        (fields.get("email").unwrap_or_default(), fields.get("password").unwrap_or_default());
+    let mut errors = Vec::new();
+    if email.trim().is_empty() {
+        errors.push(wrong(locale, "email", "invalid_email"));
+    }
+    if password.is_empty() {
+        errors.push(wrong(locale, "password", "missing_password"));
+    }
+    if !errors.is_empty() {
+        return write(&visitor, request.as_ref(), ctx, email, errors).await;
+    }
+    let current = visitor.session().await?;
+    match visitor.app().sign_in(email, password, current, visitor.origin).await? {
+        SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
+        SignIn::Wrong => {
+            write(&visitor, request.as_ref(), ctx, email, vec![wrong(locale, "email", "wrong_password")])
+                .await
+        }
+        SignIn::Wait(wait) => {
+            let page = write(&visitor, request.as_ref(), ctx, email, vec![too_many(locale, wait)]).await?;
+            Ok(with_wait(page, wait))
+        }
+    }
+}
+
+/// What the URL carries; a visit without it is a new one.
+pub fn carried_or_new(visitor: &Visitor) -> Result<(Progress, String), page::Failure> {
+    if visitor.query.get("ctx").is_some() {
+        return visitor.carried(Step::SignIn);
+    }
+    Ok((Progress::default(), visitor.seal(Step::SignIn, Progress::default())?))
+}
+
+async fn write(
+    visitor: &Visitor,
+    request: Option<&Request>,
+    ctx: &str,
+    email: &str,
+    errors: Vec<FieldError>,
+) -> Page {
+    let locale = visitor.locale(request);
+    let content = context! { ctx, client => client_name(visitor, request).await?, email => kept(email) };
+    let view = View {
+        here: Some(format!("/login?ctx={ctx}")),
+        leads_to: request.map(|request| request.redirect_uri.as_str()),
+        ..View::new("login.html", locale, "login_title", content)
+    };
+    visitor.write(locale, view.with_errors(errors))
+}
+
+/// The name of the client whose request waits.
+pub async fn client_name(visitor: &Visitor, request: Option<&Request>) -> Result<Option<String>, Error> {
+    let Some(request) = request else { return Ok(None) };
+    Ok(visitor.app().client(&request.client_id).await?.map(|client| client.name))
+}
+
+/// The beginning of what somebody entered.
+pub fn kept(text: &str) -> String {
+    text.chars().take(LONGEST_KEPT).collect()
+}
+
+/// A field that breaks a rule.
+pub fn wrong(locale: Locale, field: &'static str, name: &'static str) -> FieldError {
+    FieldError { field, text: words::text(locale, name).to_owned() }
+}
+
+/// A counter says: not now.
+pub fn too_many(locale: Locale, wait: Duration) -> FieldError {
+    let text = words::text(locale, "wait_seconds").replace("{seconds}", &wait.as_secs().to_string());
+    FieldError { field: "", text }
+}
+
+/// 429, and when to come again.
+pub fn with_wait(mut page: axum::response::Response, wait: Duration) -> axum::response::Response {
+    *page.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    page
+}

@@ -1,0 +1,225 @@
+use axum::body::Bytes;
+use domain::{EmailAddress, Locale};
+use minijinja::context;
+
+use super::{
+    Page, authorize,
+    page::{Failure, View},
+    sign_in::{carried_or_new, client_name, kept, too_many, with_wait, wrong},
+    visitor::Visitor,
+};
+use crate::{
+    app::{Asked, CodeAnswer, Completed, NewChallenge},
+    authorization::Request,
+    challenge::Challenge,
+    pages::FieldError,
+    params::Params,
+    password::{InvalidPassword, Password},
+    progress::{Progress, Step},
+};
+
+/// GET `/signup`
+pub async fn show(visitor: Visitor) -> Page {
+    let (progress, ctx) = carried_or_new(&visitor)?;
+    let hint = progress.request.as_ref().and_then(|request| request.login_hint.clone()).unwrap_or_default();
+    write_form(&visitor, progress.request.as_ref(), &ctx, &hint, Vec::new()).await
+}
+
+/// POST `/signup`: known and unknown addresses get the same answer.
+pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
+    let fields = visitor.form(&body)?;
+    let ctx = fields.get("ctx").unwrap_or_default();
+    let request = visitor.open(Step::SignIn, Some(ctx))?.request;
+    let locale = visitor.locale(request.as_ref());
+    let email = fields.get("email").unwrap_or_default();
+    let Ok(address) = EmailAddress::conforming(email) else {
+        let errors = vec![wrong(locale, "email", "invalid_email")];
+        return write_form(&visitor, request.as_ref(), ctx, email, errors).await;
+    };
+    let new = NewChallenge { address, locale, request: request.clone(), browser: visitor.browser() };
+    match visitor.app().ask_for_proof(new, visitor.origin).await? {
+        Asked::Mailed(challenge_id) => {
+            let progress = Progress { challenge_id: Some(challenge_id), ..Progress::of(request) };
+            visitor.go_on("/signup/verify", Step::Verify, progress)
+        }
+        Asked::Wait(wait) => {
+            let page =
+                write_form(&visitor, request.as_ref(), ctx, email, vec![too_many(locale, wait)]).await?;
+            Ok(with_wait(page, wait))
+        }
+    }
+}
+
+async fn write_form(
+    visitor: &Visitor,
+    request: Option<&Request>,
+    ctx: &str,
+    email: &str,
+    errors: Vec<FieldError>,
+) -> Page {
+    let locale = visitor.locale(request);
+    let content = context! { ctx, client => client_name(visitor, request).await?, email => kept(email) };
+    let view = View {
+        here: Some(format!("/signup?ctx={ctx}")),
+        ..View::new("signup.html", locale, "signup_title", content)
+    };
+    visitor.write(locale, view.with_errors(errors))
+}
+
+/// GET `/signup/verify`: waits for the mail, or is what its link opens. It never consumes a link, since scanners follow
+/// links too.
+pub async fn show_proof(visitor: Visitor) -> Page {
+    if let Some(link) = visitor.query.get("t") {
+        return show_link(&visitor, link).await;
+    }
+    let (progress, ctx) = visitor.carried(Step::Verify)?;
+    write_wait(&visitor, progress, &ctx, Vec::new()).await
+}
+
+async fn show_link(visitor: &Visitor, link: &str) -> Page {
+    let open =
+        visitor.app().find_link(link, visitor.browser()).await?.ok_or(Failure::Refused("error_link"))?;
+    let locale = visitor.locale(open.request.as_ref());
+    let content = context! { link, address => open.challenge.address.masked() };
+    let view = View {
+        here: Some(format!("/signup/verify?t={link}")),
+        ..View::new("link.html", locale, "link_title", content)
+    };
+    visitor.write(locale, view)
+}
+
+/// POST `/signup/verify`: the button of a link's page, or six digits.
+pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
+    let fields = visitor.form(&body)?;
+    if let Some(link) = fields.get("t") {
+        let open =
+            visitor.app().find_link(link, visitor.browser()).await?.ok_or(Failure::Refused("error_link"))?;
+        let progress =
+            Progress { challenge_id: Some(open.challenge.challenge_id), ..Progress::of(open.request) };
+        return visitor.go_on("/signup/complete", Step::Complete, progress);
+    }
+    let ctx = fields.get("ctx").unwrap_or_default();
+    let progress = visitor.open(Step::Verify, Some(ctx))?;
+    let challenge_id = progress.challenge_id.ok_or(Failure::Refused("error_expired"))?;
+    let locale = visitor.locale(progress.request.as_ref());
+    let digits = digits_of(fields.get("code").unwrap_or_default());
+    let words = match digits {
+        None => "invalid_code",
+        Some(digits) => match visitor.app().check_code(challenge_id, &digits).await? {
+            CodeAnswer::Right => return visitor.go_on("/signup/complete", Step::Complete, progress),
+            CodeAnswer::Wrong => "wrong_code",
+            CodeAnswer::Over => "code_over",
+        },
+    };
+    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", words)]).await
+}
+
+async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
+    let challenge = challenge_of(visitor, &progress).await?;
+    let locale = visitor.locale(progress.request.as_ref());
+    let again = visitor.seal(Step::SignIn, Progress::of(progress.request))?;
+    let content = context! { ctx, again, address => challenge.address.as_str() };
+    let view = View {
+        here: Some(format!("/signup/verify?ctx={ctx}")),
+        ..View::new("verify.html", locale, "verify_title", content)
+    };
+    visitor.write(locale, view.with_errors(errors))
+}
+
+async fn challenge_of(visitor: &Visitor, progress: &Progress) -> Result<Challenge, Failure> {
+    let expired = Failure::Refused("error_expired");
+    let Some(challenge_id) = progress.challenge_id else { return Err(expired) };
+    visitor.app().find_challenge(challenge_id).await?.ok_or(expired)
+}
+
+/// GET `/signup/complete`: the address is proved.
+pub async fn show_password(visitor: Visitor) -> Page {
+    let (progress, ctx) = visitor.carried(Step::Complete)?;
+    let challenge = challenge_of(&visitor, &progress).await?;
+    if !challenge.is_open(visitor.app().now()) {
+        return Err(Failure::Refused("error_link"));
+    }
+    write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new())
+}
+
+/// POST `/signup/complete`: makes the user.
+pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
+    let fields = visitor.form(&body)?;
+    let ctx = fields.get("ctx").unwrap_or_default();
+    let progress = visitor.open(Step::Complete, Some(ctx))?;
+    let challenge = challenge_of(&visitor, &progress).await?;
+    let locale = visitor.locale(progress.request.as_ref());
+    let password = match password_of(&fields, &challenge, locale) {
+        Ok(password) => password,
+        Err(errors) => {
+            return write_password(&visitor, progress.request.as_ref(), &challenge, ctx, vec![errors]);
+        }
+    };
+    let current = visitor.session().await?;
+    match visitor.app().complete_sign_up(&challenge, password, current, visitor.origin).await? {
+        Completed::Done(session) => {
+            authorize::enter(&visitor, progress.request, &session, "/account/security?welcome=1").await
+        }
+        Completed::Over => Err(Failure::Refused("error_link")),
+    }
+}
+
+fn password_of(fields: &Params, challenge: &Challenge, locale: Locale) -> Result<Password, FieldError> {
+    let text = fields.get("password").unwrap_or_default();
+    let address = challenge.address.as_str().unwrap_or_default();
+    let password = Password::new(text, address).map_err(|error| {
+        let words = match error {
+            InvalidPassword::TooShort => "password_short",
+            InvalidPassword::TooLong => "password_long",
+            InvalidPassword::TooEasy => "password_easy",
+        };
+        wrong(locale, "password", words)
+    })?;
+    if fields.get("password_again") == Some(text) {
+        Ok(password)
+    } else {
+        Err(wrong(locale, "password_again", "password_differs"))
+    }
+}
+
+fn write_password(
+    visitor: &Visitor,
+    request: Option<&Request>,
+    challenge: &Challenge,
+    ctx: &str,
+    errors: Vec<FieldError>,
+) -> Page {
+    let locale = visitor.locale(request);
+    let content = context! { ctx, address => challenge.address.as_str() };
+    let view = View {
+        here: Some(format!("/signup/complete?ctx={ctx}")),
+        leads_to: request.map(|request| request.redirect_uri.as_str()),
+        ..View::new("complete.html", locale, "complete_title", content)
+    };
+    visitor.write(locale, view.with_errors(errors))
+}
+
+// Six digits, also full-width ones and with spaces between, as input methods and people write them.
+fn digits_of(text: &str) -> Option<String> {
+    let narrow = |letter: char| match letter {
+        '０'..='９' => char::from_digit(letter as u32 - '０' as u32, 10).unwrap_or(letter),
+        _ => letter,
+    };
+    let digits: String = text.chars().take(40).filter(|letter| !letter.is_whitespace()).map(narrow).collect();
+    (digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_read_as_people_write_them() {
+        for right in ["123456", " 123 456 ", "１２３４５６", "１２３　４５６"] {
+            assert_eq!(digits_of(right).as_deref(), Some("123456"), "{right}");
+        }
+        for wrong in ["", "12345", "1234567", "12345a", "'; drop", "٣٤٥٦٧٨"] {
+            assert_eq!(digits_of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Rules of a password, and its Argon2id hash in PHC form with a pepper (RFC 9106).
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A password as it is hashed: full-width letters folded, 8 to 128 characters.
+pub struct Password(Zeroizing<String>);
+
+/// Why a new password is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassword {
+    /// Fewer than 8 characters.
+    #[error("must be at least 8 characters")]
+    TooShort,
+    /// More than 128 characters.
+    #[error("must be at most 128 characters")]
+    TooLong,
+    /// The local part of the address, or one character over and over.
+    #[error("must be harder to guess")]
+    TooEasy,
+}
+
+/// The hash could not be computed: memory or random bytes are missing, or the stored text is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("password hash failed")]
+pub struct HashError;
+
+/// 19 MiB, in KiB.
+const MEMORY: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT: usize = 16;
+const OUTPUT: usize = 32;
+
+impl Password {
+    /// A new password; no composition rules.
+    ///
+    /// # Errors
+    /// Too short, too long, or one that anybody would try first for this address.
+    pub fn new(text: &str, address: &str) -> Result<Self, InvalidPassword> {
+        let password = Self::entered(text).ok_or(InvalidPassword::TooLong)?;
+        if password.0.chars().count() < 8 {
+            return Err(InvalidPassword::TooShort);
+        }
+        let lower = password.0.to_lowercase();
+        let local = address.split('@').next().unwrap_or_default().to_lowercase();
+        let mut letters = lower.chars();
+        let first = letters.next();
+        if lower == local || lower == address.to_lowercase() || letters.all(|letter| Some(letter) == first) {
+            return Err(InvalidPassword::TooEasy);
+        }
+        Ok(password)
+    }
+
+    /// A password as somebody entered it at sign-in; nothing when it is longer than any that was ever taken.
+    pub fn entered(text: &str) -> Option<Self> {
+        let folded: Zeroizing<String> = Zeroizing::new(text.chars().map(narrow).collect());
+        (folded.chars().count() <= 128).then_some(Self(folded))
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password([pii])")
+    }
+}
+
+// The part of NFKC that an input method changes on its own: full-width ASCII and the ideographic space.
+fn narrow(letter: char) -> char {
+    match letter {
+        '\u{3000}' => ' ',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - 0xfee0).unwrap_or(letter),
+        _ => letter,
+    }
+}
+
+/// Memory of one hash, so that it is allocated once a thread of the lane.
+pub type Memory = Vec<Block>;
+
+/// Hashes a new password.
+///
+/// # Errors
+/// No memory or no random bytes.
+pub fn hash(password: &Password, pepper: &[u8], memory: &mut Memory) -> Result<String, HashError> {
+    let mut salt = [0; SALT];
+    rand::fill(&mut salt).map_err(|_| HashError)?;
+    let params = Params::new(MEMORY, PASSES, LANES, Some(OUTPUT)).map_err(|_| HashError)?;
+    let digest = digest(password, pepper, params, &salt, OUTPUT, memory)?;
+    let (salt, digest) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(digest));
+    Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${digest}"))
+}
+
+/// Whether the password has this hash.
+///
+/// # Errors
+/// The stored text is damaged, or there is no memory.
+pub fn verify(password: &Password, phc: &str, pepper: &[u8], memory: &mut Memory) -> Result<bool, HashError> {
+    let (params, salt, stored) = parse(phc).ok_or(HashError)?;
+    let computed = digest(password, pepper, params, &salt, stored.len(), memory)?;
+    Ok(computed.ct_eq(&stored).into())
+}
+
+/// A hash that fits no password: verified for unknown users, so that they take as long as known ones.
+pub const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn digest(
+    password: &Password,
+    pepper: &[u8],
+    params: Params,
+    salt: &[u8],
+    length: usize,
+    memory: &mut Memory,
+) -> Result<Vec<u8>, HashError> {
+    memory.resize(params.block_count(), Block::new());
+    let argon = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params)
+        .map_err(|_| HashError)?;
+    let mut output = vec![0; length];
+    argon
+        .hash_password_into_with_memory(password.0.as_bytes(), salt, &mut output, memory.as_mut_slice())
+        .map_err(|_| HashError)?;
+    Ok(output)
+}
+
+fn parse(phc: &str) -> Option<(Params, Vec<u8>, Vec<u8>)> {
+    let mut parts = phc.strip_prefix("$argon2id$v=19$")?.split('$');
+    let (mut memory, mut passes, mut lanes) = (None, None, None);
+    for cost in parts.next()?.split(',') {
+        let (name, value) = cost.split_once('=')?;
+        let value: u32 = value.parse().ok()?;
+        match name {
+            // Four times ours: a damaged row must not take the machine's memory.
+            "m" if value <= 4 * MEMORY => memory = Some(value),
+            "t" if value <= 16 => passes = Some(value),
+            "p" if value <= 4 => lanes = Some(value),
+            _ => return None,
+        }
+    }
+    let salt = STANDARD_NO_PAD.decode(parts.next()?).ok()?;
+    let digest = STANDARD_NO_PAD.decode(parts.next()?).ok()?;
+    if parts.next().is_some() || !(8..=64).contains(&salt.len()) || !(16..=64).contains(&digest.len()) {
+        return None;
+    }
+    Some((Params::new(memory?, passes?, lanes?, Some(digest.len())).ok()?, salt, digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_verifies_with_its_own_pepper_only() {
+        let mut memory = Memory::new();
+        let password = Password::new("correct horse", "alice@example.org").unwrap();
+        let phc = hash(&password, b"pepper", &mut memory).unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(verify(&password, &phc, b"pepper", &mut memory).unwrap());
+        assert!(!verify(&password, &phc, b"salt", &mut memory).unwrap());
+        let other = Password::entered("correct horsf").unwrap();
+        assert!(!verify(&other, &phc, b"pepper", &mut memory).unwrap());
+        assert!(!verify(&password, NOBODY, b"pepper", &mut memory).unwrap());
+    }
+
+    #[test]
+    fn full_width_letters_are_the_same_password() {
+        let mut memory = Memory::new();
+        let wide = Password::new("Ｓｅｃｒｅｔ　１２", "alice@example.org").unwrap();
+        let phc = hash(&wide, b"", &mut memory).unwrap();
+        assert!(verify(&Password::entered("Secret 12").unwrap(), &phc, b"", &mut memory).unwrap());
+    }
+
+    #[test]
+    fn rules_are_length_and_the_first_guesses() {
+        let refused = |text: &str| Password::new(text, "alice.tanaka@example.org").unwrap_err();
+        assert_eq!(refused("1234567"), InvalidPassword::TooShort);
+        assert_eq!(refused(&"é".repeat(129)), InvalidPassword::TooLong);
+        assert_eq!(refused("ALICE.tanaka"), InvalidPassword::TooEasy);
+        assert_eq!(refused("aaaaaaaaaa"), InvalidPassword::TooEasy);
+        assert!(Password::new("東京オリンピック", "alice@example.org").is_ok());
+        assert!(Password::entered(&"x".repeat(100_000)).is_none());
+    }
+
+    #[test]
+    fn a_damaged_hash_is_an_error_and_no_panic() {
+        let password = Password::entered("correct horse").unwrap();
+        for wrong in [
+            "",
+            "$argon2id$v=19$",
+            "$argon2i$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
+            "$argon2id$v=19$m=4294967295,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=0,t=0,p=0$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=19456,t=2,p=1$!$!",
+        ] {
+            assert_eq!(verify(&password, wrong, b"", &mut Memory::new()), Err(HashError));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What travels from page to page, sealed for one browser: the authorization request and how far its user is. So a GET
+//! of a stranger writes nothing, and a form of another browser opens nothing.
+
+use domain::{DateTime, TimeDelta, Utc, Uuid};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    authorization::Request,
+    keyring::Keyring,
+    sealed::{self, SealError},
+};
+
+/// Which page may open it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Posted to /authorize from another site, which sends no cookies: bound to no browser.
+    Authorize,
+    /// Posted to /logout from another site.
+    Logout,
+    /// Sign-in, and sign-up up to the address.
+    SignIn,
+    /// The page that waits for the mail.
+    Verify,
+    /// The address is proved; a password is missing.
+    Complete,
+    /// The user decides what the client gets.
+    Consent,
+    /// The user is asked whether to sign out.
+    SignOut,
+    /// The user looks at the own sessions.
+    Account,
+}
+
+impl Step {
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::Authorize => "ctx authorize",
+            Self::Logout => "ctx logout",
+            Self::SignIn => "ctx sign-in",
+            Self::Verify => "ctx verify",
+            Self::Complete => "ctx complete",
+            Self::Consent => "ctx consent",
+            Self::SignOut => "ctx sign-out",
+            Self::Account => "ctx account",
+        }
+    }
+
+    const fn life(self) -> TimeDelta {
+        match self {
+            Self::Authorize | Self::Logout => TimeDelta::minutes(1),
+            Self::Verify | Self::Complete => TimeDelta::hours(1),
+            Self::SignIn | Self::Consent | Self::SignOut | Self::Account => TimeDelta::hours(2),
+        }
+    }
+}
+
+/// The sealed state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// The request to go on with, if a client sent the user.
+    pub request: Option<Request>,
+    /// The mail in question.
+    pub challenge_id: Option<Uuid>,
+    /// Parameters that wait for a GET or for a confirmation.
+    pub params: Vec<(String, String)>,
+    /// When it was sealed, in seconds since 1970.
+    pub at: i64,
+}
+
+impl Progress {
+    /// The state of a user whom this request brought.
+    pub fn of(request: Option<Request>) -> Self {
+        Self { request, ..Self::default() }
+    }
+
+    /// Seals it for a step and a browser.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn seal(
+        mut self,
+        keys: &Keyring,
+        step: Step,
+        browser: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<String, SealError> {
+        self.at = now.timestamp();
+        sealed::seal_text(keys, step.purpose(), &browser.to_string(), &self)
+    }
+
+    /// Opens it for the same step and browser, while it is young enough.
+    pub fn open(keys: &Keyring, step: Step, browser: Uuid, text: &str, now: DateTime<Utc>) -> Option<Self> {
+        let progress: Self = sealed::open_text(keys, step.purpose(), &browser.to_string(), text)?;
+        let age = now.timestamp() - progress.at;
+        (age >= -30 && age < step.life().num_seconds()).then_some(progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::tests::OLD;
+
+    #[test]
+    fn a_state_opens_in_its_browser_for_its_step_and_for_its_time() {
+        let keys = Keyring::parse(OLD).unwrap();
+        let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
+        let browser = domain::new_id();
+        let text = Progress::default().seal(&keys, Step::SignIn, browser, now).unwrap();
+        let open = |step, browser, at| Progress::open(&keys, step, browser, &text, at).is_some();
+        assert!(open(Step::SignIn, browser, now + TimeDelta::minutes(119)));
+        assert!(!open(Step::SignIn, browser, now + TimeDelta::hours(2)));
+        assert!(!open(Step::Complete, browser, now));
+        assert!(!open(Step::SignIn, domain::new_id(), now));
+    }
+}

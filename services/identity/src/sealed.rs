@@ -1,0 +1,99 @@
+//! Sealing with AES-256-GCM-SIV: what travels through the browser between pages, and private keys at rest.
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::keyring::{Keyring, Master};
+
+/// The machine could not seal: no random bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sealing failed")]
+pub struct SealError;
+
+/// Seals bytes for a purpose, bound to a context that the opener must know as well.
+///
+/// # Errors
+/// No random bytes.
+pub fn seal(keys: &Keyring, purpose: &str, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    let master = keys.active();
+    let mut body = plain.to_vec();
+    let nonce = key(master, purpose)?
+        .seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut body)
+        .map_err(|_| SealError)?;
+    let mut sealed = Vec::with_capacity(16 + body.len());
+    sealed.extend_from_slice(&master.id());
+    sealed.extend_from_slice(nonce.as_ref());
+    sealed.append(&mut body);
+    Ok(sealed)
+}
+
+/// Opens what [`seal`] made for the same purpose and context; nothing for anything else.
+pub fn open(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (id, rest) = sealed.split_at_checked(4)?;
+    let (nonce, body) = rest.split_at_checked(12)?;
+    let master = keys.by_id(id.try_into().ok()?)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut body = body.to_vec();
+    let plain =
+        key(master, purpose).ok()?.open_in_place(nonce, Aad::from(context.as_bytes()), &mut body).ok()?;
+    Some(plain.to_vec())
+}
+
+/// Seals a value as text that fits into a URL.
+///
+/// # Errors
+/// No random bytes.
+pub fn seal_text<T: Serialize>(
+    keys: &Keyring,
+    purpose: &str,
+    context: &str,
+    value: &T,
+) -> Result<String, SealError> {
+    let plain = serde_json::to_vec(value).map_err(|_| SealError)?;
+    Ok(URL_SAFE_NO_PAD.encode(seal(keys, purpose, context, &plain)?))
+}
+
+/// Longest sealed text that is looked at, in characters: a full request is far smaller.
+const LONGEST: usize = 12_000;
+
+/// Opens what [`seal_text`] made.
+pub fn open_text<T: DeserializeOwned>(keys: &Keyring, purpose: &str, context: &str, text: &str) -> Option<T> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+    serde_json::from_slice(&open(keys, purpose, context, &sealed)?).ok()
+}
+
+fn key(master: &Master, purpose: &str) -> Result<RandomizedNonceKey, SealError> {
+    RandomizedNonceKey::new(&AES_256_GCM_SIV, master.derive("seal", purpose).as_slice())
+        .map_err(|_| SealError)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keyring::tests::{BOTH, OLD};
+
+    #[test]
+    fn a_seal_opens_for_its_purpose_and_browser_only() {
+        let keys = Keyring::parse(BOTH).unwrap();
+        let text = seal_text(&keys, "login", "browser-1", &"state").unwrap();
+        assert_eq!(open_text::<String>(&keys, "login", "browser-1", &text).as_deref(), Some("state"));
+        assert_eq!(open_text::<String>(&keys, "login", "browser-2", &text), None);
+        assert_eq!(open_text::<String>(&keys, "consent", "browser-1", &text), None);
+        let other = Keyring::parse(OLD).unwrap();
+        assert_eq!(open_text::<String>(&other, "login", "browser-1", &text), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_or_open(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let keys = Keyring::parse(OLD).unwrap();
+            prop_assert_eq!(open(&keys, "login", "", &bytes), None);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! All tokens of one grant. Refresh token n is a MAC over (family, n): successors are computed again, never stored.
+
+use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
+
+/// How long a superseded refresh token still gets the current one: two tabs that refresh at once are no theft.
+pub const GRACE: TimeDelta = TimeDelta::seconds(30);
+/// Longest time between two uses.
+pub const IDLE: TimeDelta = TimeDelta::days(30);
+/// Longest life with `offline_access`.
+pub const LIFE: TimeDelta = TimeDelta::days(90);
+/// How many superseded tokens are remembered.
+pub const REMEMBERED: usize = 4;
+
+/// A family row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFamily {
+    /// Its id: the code's.
+    pub family_id: Uuid,
+    /// For whom.
+    pub client_id: String,
+    /// By whom.
+    pub user_id: UserId,
+    /// In which session.
+    pub session_id: SessionId,
+    /// What was granted.
+    pub scopes: Vec<String>,
+    /// APIs named by the request.
+    pub resources: Vec<String>,
+    /// How strongly the user signed in.
+    pub acr: String,
+    /// By which means.
+    pub amr: Vec<String>,
+    /// When.
+    pub auth_time: DateTime<Utc>,
+    /// Outlives the session.
+    pub offline: bool,
+    /// Of the current refresh token.
+    pub seq: u32,
+    /// When the last four were superseded, newest first.
+    pub superseded_at: Vec<DateTime<Utc>>,
+    /// Last refresh.
+    pub used_at: DateTime<Utc>,
+    /// Latest end.
+    pub expires_at: DateTime<Utc>,
+    /// Revoked before its time.
+    pub revoked: bool,
+}
+
+/// What a refresh token leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// It is the current one: rotate.
+    Rotate,
+    /// It was superseded just now: give the current one again.
+    Repeat,
+    /// It was superseded long ago: somebody else holds it, revoke the family.
+    Stolen,
+    /// The family is over.
+    Refused,
+}
+
+impl TokenFamily {
+    /// Whether its access tokens count.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        !self.revoked && now < self.expires_at
+    }
+
+    /// Judges refresh token `n`.
+    pub fn refresh(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+        if !self.is_live(now) || now >= self.used_at + IDLE || n > self.seq {
+            return Refresh::Refused;
+        }
+        if n == self.seq {
+            return Refresh::Rotate;
+        }
+        let age = (self.seq - n - 1) as usize;
+        match self.superseded_at.get(age) {
+            Some(at) if now < *at + GRACE => Refresh::Repeat,
+            _ => Refresh::Stolen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn family(now: DateTime<Utc>) -> TokenFamily {
+        TokenFamily {
+            family_id: domain::new_id(),
+            client_id: "portal".into(),
+            user_id: UserId::new(),
+            session_id: SessionId::new(),
+            scopes: vec![],
+            resources: vec![],
+            acr: String::new(),
+            amr: vec![],
+            auth_time: now,
+            offline: true,
+            seq: 0,
+            superseded_at: vec![],
+            used_at: now,
+            expires_at: now + LIFE,
+            revoked: false,
+        }
+    }
+
+    // What the store's update does.
+    fn rotate(family: &mut TokenFamily, now: DateTime<Utc>) {
+        family.seq += 1;
+        family.superseded_at.insert(0, now);
+        family.superseded_at.truncate(REMEMBERED);
+        family.used_at = now;
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-07-24T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_superseded_token_repeats_within_the_grace_and_is_theft_after_it() {
+        let mut family = family(now());
+        assert_eq!(family.refresh(0, now()), Refresh::Rotate);
+        rotate(&mut family, now());
+        assert_eq!(family.refresh(1, now()), Refresh::Rotate);
+        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(29)), Refresh::Repeat);
+        assert_eq!(family.refresh(0, now() + GRACE), Refresh::Stolen);
+        assert_eq!(family.refresh(2, now()), Refresh::Refused);
+    }
+
+    #[test]
+    fn two_tabs_in_a_chain_are_no_theft() {
+        let mut family = family(now());
+        for step in 0..4 {
+            rotate(&mut family, now() + TimeDelta::seconds(step));
+        }
+        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(5)), Refresh::Repeat);
+        rotate(&mut family, now() + TimeDelta::seconds(5));
+        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(6)), Refresh::Stolen);
+    }
+
+    #[test]
+    fn an_idle_expired_or_revoked_family_is_over() {
+        let mut family = family(now());
+        assert_eq!(family.refresh(0, now() + IDLE), Refresh::Refused);
+        family.used_at = now() + TimeDelta::days(89);
+        assert_eq!(family.refresh(0, now() + LIFE), Refresh::Refused);
+        family.revoked = true;
+        assert_eq!(family.refresh(0, now()), Refresh::Refused);
+    }
+
+    proptest! {
+        #[test]
+        fn no_interleaving_lets_an_old_token_rotate(steps in proptest::collection::vec((0_u32..8, 0_i64..90), 1..40)) {
+            let mut family = family(now());
+            let mut at = now();
+            for (n, wait) in steps {
+                at += TimeDelta::seconds(wait);
+                match family.refresh(n, at) {
+                    Refresh::Rotate => {
+                        prop_assert_eq!(n, family.seq);
+                        rotate(&mut family, at);
+                    }
+                    Refresh::Repeat => prop_assert!(n < family.seq && family.seq - n <= 4),
+                    Refresh::Stolen => { prop_assert!(n < family.seq); family.revoked = true; }
+                    Refresh::Refused => prop_assert!(family.revoked || n > family.seq),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The use cases. Each write owns its transaction: take the stream's turn, decide, save, append the facts, commit.
+
+mod access;
+mod append;
+mod effects;
+mod publish;
+mod read;
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use chassis::Secret;
+use domain::Clock;
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, mpsc};
+
+pub use access::NewKey;
+pub use publish::Publisher;
+pub use read::UnitResult;
+
+use crate::{
+    Error,
+    document_type::FeedFlag,
+    fanout::Hub,
+    store::{self, Position},
+    writer::Ticket,
+};
+
+/// Documents that may wait for a commit; more are refused, and their senders come again.
+const MOST_WAITING: usize = 256;
+/// Large documents that may be parsed at once.
+const MOST_LARGE_PARSES: usize = 4;
+
+/// Results-feed's use cases over its database.
+#[derive(Debug, Clone)]
+pub struct App {
+    db: PgPool,
+    clock: Clock,
+    competition: Arc<str>,
+    pepper: Secret,
+    production: Channel,
+    test: Channel,
+    large_parses: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone)]
+struct Channel {
+    hub: Arc<Hub>,
+    writer: mpsc::Sender<Ticket>,
+}
+
+/// The receiving ends for the writer tasks.
+#[derive(Debug)]
+pub struct Queues {
+    /// Documents of production.
+    pub production: mpsc::Receiver<Ticket>,
+    /// Test documents.
+    pub test: mpsc::Receiver<Ticket>,
+}
+
+impl App {
+    /// The use cases over a database, and what its writers receive.
+    #[must_use]
+    pub fn new(
+        db: PgPool,
+        clock: Clock,
+        competition: &str,
+        pepper: Secret,
+        connections: usize,
+    ) -> (Self, Queues) {
+        let channel = |feed_flag: FeedFlag| {
+            let (writer, queue) = mpsc::channel(MOST_WAITING);
+            (Channel { hub: Arc::new(Hub::new(format!("{competition}-{feed_flag}"))), writer }, queue)
+        };
+        let (production, production_queue) = channel(FeedFlag::Production);
+        let (test, test_queue) = channel(FeedFlag::Test);
+        let app = Self {
+            db,
+            clock,
+            competition: Arc::from(competition),
+            pepper,
+            production,
+            test,
+            large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
+            connections: Arc::new(Semaphore::new(connections)),
+        };
+        (app, Queues { production: production_queue, test: test_queue })
+    }
+
+    /// The clock of this service.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The database, for the tail.
+    #[must_use]
+    pub const fn db(&self) -> &PgPool {
+        &self.db
+    }
+
+    /// Places for feed connections.
+    #[must_use]
+    pub const fn connections(&self) -> &Arc<Semaphore> {
+        &self.connections
+    }
+
+    /// The hub of a stream.
+    #[must_use]
+    pub const fn hub(&self, feed_flag: FeedFlag) -> &Arc<Hub> {
+        &self.channel(feed_flag).hub
+    }
+
+    const fn channel(&self, feed_flag: FeedFlag) -> &Channel {
+        match feed_flag {
+            FeedFlag::Production => &self.production,
+            FeedFlag::Test => &self.test,
+        }
+    }
+
+    /// The feed flag of a stream's name.
+    #[must_use]
+    pub fn feed_flag_of(&self, stream_id: &str) -> Option<FeedFlag> {
+        FeedFlag::ALL.iter().copied().find(|flag| self.hub(*flag).stream_id() == stream_id)
+    }
+
+    /// Makes the streams that are not there yet.
+    pub async fn make_streams(&self) -> Result<(), Error> {
+        let stream_ids = [&self.production, &self.test].map(|channel| channel.hub.stream_id().to_owned());
+        store::make_streams(&self.db, &stream_ids, &self.new_epoch()?, self.clock.now()).await
+    }
+
+    /// A new epoch: 32 random bits in hexadecimal.
+    pub fn new_epoch(&self) -> Result<String, Error> {
+        let [number, _] = self.random_numbers()?;
+        Ok(format!("{number:08x}"))
+    }
+
+    /// Two random numbers.
+    pub fn random_numbers(&self) -> Result<[u32; 2], Error> {
+        let mut bytes = [0_u8; 8];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
+        let [a, b, c, d, e, f, g, h] = bytes;
+        Ok([u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])])
+    }
+
+    /// Where a stream is, as committed.
+    pub async fn stored_position(&self, feed_flag: FeedFlag) -> Result<Position, Error> {
+        let stored = store::position(&self.db, self.hub(feed_flag).stream_id()).await?;
+        stored.ok_or(Error::Unavailable("the stream is not made yet"))
+    }
+}

@@ -1,0 +1,89 @@
+use std::{collections::HashMap, sync::Arc};
+
+use domain::{DateTime, Service, Utc, Uuid};
+use sqlx::PgTransaction;
+use tracing::Instrument;
+
+use super::{App, publish::sha256};
+use crate::{
+    Error,
+    document_type::FeedFlag,
+    entry::{Change, Edition, Entry, LARGEST_BODY, What, Withdrawal},
+    events,
+    header::DocumentKey,
+    ledger::{Kind, Ledger, Receipt, Row, Submission},
+    store,
+};
+
+impl App {
+    /// Takes a batch into a stream in one transaction, and gives a receipt for each. What it committed goes to the
+    /// readers of this process at once.
+    pub async fn append(&self, feed_flag: FeedFlag, batch: &[Submission]) -> Result<Vec<Receipt>, Error> {
+        let now = self.clock.now();
+        let hub = self.hub(feed_flag);
+        let stream_id = hub.stream_id();
+        let mut tx = self.db.begin().await?;
+        let stream = store::lock_stream(&mut tx, stream_id).await?;
+        let keys: Vec<&DocumentKey> = batch.iter().map(|submission| &submission.decoded.header.key).collect();
+        let mut ledger = Ledger::new(stream.seq, store::load_heads(&mut tx, stream_id, &keys).await?);
+        let receipts: Vec<Receipt> =
+            batch.iter().map(|submission| ledger.take(submission, domain::new_id())).collect();
+        keep_conflicts(&mut tx, batch, &receipts, now).await?;
+        let (seq, heads, rows) = ledger.finish();
+        let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
+        store::insert_rows(&mut tx, stream_id, &rows, now).await?;
+        store::save_seq(&mut tx, stream_id, seq).await?;
+        for row in &rows {
+            let fact = events::document_entry(stream_id, &stream.epoch, feed_flag, row, now);
+            outbox::append(&mut tx, Service::ResultsFeed, &fact).instrument(row.span.clone()).await?;
+            // Test documents reach no one who acts on results.
+            if feed_flag == FeedFlag::Production {
+                self.follow(&mut tx, stream_id, row, now).instrument(row.span.clone()).await?;
+            }
+        }
+        tx.commit().await?;
+        let entries: Vec<Arc<Entry>> =
+            rows.into_iter().map(|row| Arc::new(entry(row, &handles, now))).collect();
+        hub.append(&stream.epoch, &entries);
+        Ok(receipts)
+    }
+}
+
+async fn keep_conflicts(
+    tx: &mut PgTransaction<'_>,
+    batch: &[Submission],
+    receipts: &[Receipt],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    for (submission, receipt) in batch.iter().zip(receipts) {
+        if let Receipt::Quarantined(reason) = receipt {
+            let (raw, reason) = (&submission.raw, reason.to_string());
+            store::insert_quarantined(&mut **tx, &reason, &submission.publisher, raw, &sha256(raw), now)
+                .await?;
+            tracing::warn!(parent: &submission.span, %reason, key = %submission.decoded.header.key, "document quarantined");
+        }
+    }
+    Ok(())
+}
+
+fn entry(row: Row, handles: &HashMap<Uuid, i64>, received_at: DateTime<Utc>) -> Entry {
+    let handle = handles.get(&row.document_id).copied().unwrap_or_default();
+    let (key, document_type, base) = (row.key, row.document_type, row.base);
+    let what = match (row.kind, row.canonical, row.sha256) {
+        (Kind::Document, Some(body), Some(sha256)) => {
+            let (version, status, seq) = (row.version, row.status, row.seq);
+            let size = body.len();
+            let body = Some(body).filter(|body| body.len() <= LARGEST_BODY);
+            let edition = Edition { handle, key, document_type, version, status, seq, body, size, sha256 };
+            What::Edition(Change {
+                edition: Arc::new(edition),
+                base,
+                patch: row.patch,
+                conflatable: row.conflatable,
+            })
+        }
+        (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
+        _ => What::Late,
+    };
+    Entry { seq: row.seq, received_at, what }
+}

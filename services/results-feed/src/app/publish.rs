@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::App;
+use crate::{
+    Error,
+    decoders::{Decoded, odf},
+    document::Sha256,
+    ledger::{Receipt, Submission},
+    publisher_key::{self, PublisherKey},
+    quarantine::Reason,
+    store,
+    writer::Ticket,
+};
+
+/// From this size on a document is parsed beside the runtime, a few at a time.
+const LARGE: usize = 256 << 10;
+/// Longest wait for a commit: a sender comes again after 5 s (ODF Foundation Principles 8.2).
+const PATIENCE: Duration = Duration::from_millis(4_500);
+
+/// Who sends a document.
+#[derive(Debug, Clone)]
+pub enum Publisher {
+    /// A sender with an API key.
+    Key(PublisherKey),
+    /// An OAuth client with the scope to publish everything.
+    Client(String),
+}
+
+impl Publisher {
+    fn name(&self) -> &str {
+        match self {
+            Self::Key(key) => &key.key_id,
+            Self::Client(client_id) => client_id,
+        }
+    }
+}
+
+impl App {
+    /// The publisher of a presented API key.
+    pub async fn find_publisher(&self, presented: &str) -> Result<Publisher, Error> {
+        let key_id = publisher_key::id_of(presented).ok_or(Error::UnknownKey)?;
+        let stored = store::find_key(&self.db, key_id).await?.ok_or(Error::UnknownKey)?;
+        if !publisher_key::is_sealed(&self.pepper.expose(), presented, &stored.sealed) {
+            return Err(Error::UnknownKey);
+        }
+        if stored.key.revoked_at.is_some_and(|at| at <= self.clock.now()) {
+            return Err(Error::UnknownKey);
+        }
+        Ok(Publisher::Key(stored.key))
+    }
+
+    /// Takes a document; answered once it is durable. What is wrong with it is in the receipt and not an error, since an
+    /// error makes its sender repeat it.
+    pub async fn publish(&self, publisher: &Publisher, raw: Bytes) -> Result<Receipt, Error> {
+        let decoded = match self.decode(raw.clone()).await? {
+            Ok(decoded) => decoded,
+            Err(reason) => return self.quarantine(publisher, &raw, reason).await,
+        };
+        if let Err(reason) = self.admit(publisher, &decoded) {
+            return self.quarantine(publisher, &raw, reason).await;
+        }
+        let feed_flag = decoded.header.feed_flag;
+        let canonical = decoded.body.as_ref().map(|body| Bytes::from(body.to_bytes()));
+        let submission = Submission {
+            sha256: canonical.as_deref().map(sha256),
+            canonical,
+            decoded,
+            raw,
+            publisher: publisher.name().to_owned(),
+            span: tracing::Span::current(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.channel(feed_flag)
+            .writer
+            .try_send(Ticket { submission, reply })
+            .map_err(|_| Error::Unavailable("too many documents wait"))?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            _ => Err(Error::Unavailable("the document is not stored yet")),
+        }
+    }
+
+    async fn decode(&self, raw: Bytes) -> Result<Result<Decoded, Reason>, Error> {
+        if raw.len() < LARGE {
+            return Ok(odf::decode(&raw));
+        }
+        let permit = self.large_parses.acquire().await.map_err(|_| Error::Unavailable("going down"))?;
+        let decoded = tokio::task::spawn_blocking(move || odf::decode(&raw)).await;
+        drop(permit);
+        decoded.map_err(|_| Error::Unavailable("going down"))
+    }
+
+    fn admit(&self, publisher: &Publisher, decoded: &Decoded) -> Result<(), Reason> {
+        let header = &decoded.header;
+        if header.key.competition_code != *self.competition {
+            return Err(Reason::CompetitionUnknown);
+        }
+        match publisher {
+            Publisher::Key(key) => key.admit(header.feed_flag, &header.key.document_code),
+            Publisher::Client(_) => Ok(()),
+        }
+    }
+
+    /// Keeps aside what came, with what is wrong with it.
+    pub async fn quarantine(
+        &self,
+        publisher: &Publisher,
+        raw: &[u8],
+        reason: Reason,
+    ) -> Result<Receipt, Error> {
+        let (name, now) = (reason.to_string(), self.clock.now());
+        store::insert_quarantined(&self.db, &name, publisher.name(), raw, &sha256(raw), now).await?;
+        tracing::warn!(reason = %name, publisher = publisher.name(), "document quarantined");
+        Ok(Receipt::Quarantined(reason))
+    }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> Sha256 {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
+}

@@ -1,0 +1,53 @@
+use chassis::Secret;
+
+/// Settings of results-feed.
+#[derive(clap::Args, Debug, Clone)]
+#[group(skip)] // several services share a command line, and a group is named after its struct
+pub struct Config {
+    /// PostgreSQL database that holds the schema `results`.
+    #[arg(
+        id = "RESULTS_DATABASE_URL",
+        long = "results-database-url",
+        env = "RESULTS_DATABASE_URL",
+        default_value = "postgres://kotinos@localhost:15432/kotinos",
+        hide_env_values = true
+    )]
+    pub database_url: Secret,
+    /// CompetitionCode of the documents that are taken; its streams are `<code>-P` and `<code>-T`.
+    #[arg(
+        id = "RESULTS_COMPETITION",
+        long = "results-competition",
+        env = "RESULTS_COMPETITION",
+        default_value = "SYN2030"
+    )]
+    pub competition: String,
+    /// Pepper of the publisher keys: what is stored of a key is useless without it. The default is for a laptop.
+    #[arg(
+        id = "RESULTS_PEPPER",
+        long = "results-pepper",
+        env = "RESULTS_PEPPER",
+        default_value = LAPTOP_PEPPER,
+        hide_env_values = true,
+        hide_default_value = true
+    )]
+    pub pepper: Secret,
+    /// Most feed connections at a time; more are answered 503 with Retry-After.
+    #[arg(
+        id = "RESULTS_MAX_CONNECTIONS",
+        long = "results-max-connections",
+        env = "RESULTS_MAX_CONNECTIONS",
+        default_value_t = 5_000
+    )]
+    pub max_connections: usize,
+    /// Zone in which pages show times (IANA name).
+    #[arg(
+        id = "RESULTS_TIME_ZONE",
+        long = "results-time-zone",
+        env = "RESULTS_TIME_ZONE",
+        default_value = "Asia/Tokyo"
+    )]
+    pub time_zone: chrono_tz::Tz,
+}
+
+/// Known to everybody, so good for a laptop only.
+pub const LAPTOP_PEPPER: &str = "laptop-pepper-of-results-feed";

@@ -1,0 +1,196 @@
+//! What others are told, on Kafka: the only place that names topics.
+
+use domain::{DateTime, EventId, Utc};
+use outbox::{Fact, Partitions, Topic};
+use prost::Message;
+use prost_types::Timestamp;
+use proto::results::v1 as wire;
+
+use crate::{
+    document_type::{FeedFlag, ResultStatus},
+    entry::LARGEST_BODY,
+    frame::hex,
+    header::DocumentKey,
+    ledger::{Kind, Row},
+    medal,
+    result::Line,
+    rsc::Rsc,
+    unit_schedule::UnitSchedule,
+};
+
+static DOCUMENT: Topic = Topic::ordered("kotinos.results.document.v1", Partitions::DEFINITION).retain_days(1);
+static REHEARSAL: Topic =
+    Topic::ordered("kotinos.results.rehearsal.v1", Partitions::DEFINITION).retain_days(1);
+static SCHEDULE: Topic = Topic::state("kotinos.results.schedule.v1", Partitions::DEFINITION);
+static RESULT: Topic = Topic::ordered("kotinos.results.result.v1", Partitions::DEFINITION);
+static MEDAL: Topic = Topic::ordered("kotinos.results.medal.v1", Partitions::DEFINITION);
+
+/// Every topic that this service writes.
+pub static TOPICS: &[&Topic] = &[&DOCUMENT, &REHEARSAL, &SCHEDULE, &RESULT, &MEDAL];
+
+/// Most medals of one version of a document that are told of: a relay team is one competitor, so no event has more.
+pub const MOST_MEDALS: usize = 200;
+/// Most lines of a result in a fact, and most characters of a field: a fact has a limit, a document hardly.
+const MOST_LINES: usize = 1_000;
+const LONGEST: usize = 80;
+
+/// An entry of the log about a document.
+#[must_use]
+pub fn document_entry(stream: &str, epoch: &str, feed_flag: FeedFlag, row: &Row, at: DateTime<Utc>) -> Fact {
+    let canonical = row.canonical.as_ref().filter(|bytes| bytes.len() <= LARGEST_BODY);
+    let entry = wire::DocumentEntry {
+        stream: stream.to_owned(),
+        epoch: epoch.to_owned(),
+        seq: row.seq,
+        document_id: row.document_id.to_string(),
+        key: Some(document_key(&row.key)),
+        version: row.version,
+        result_status: status(row.status),
+        source: row.source.clone(),
+        received_at: Some(timestamp(at)),
+        canonical: canonical.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+        sha256: row.sha256.map(|digest| hex(&digest)).unwrap_or_default(),
+    };
+    let fact_type = match row.kind {
+        Kind::Document => "DocumentAccepted",
+        Kind::Invalidation => "DocumentInvalidated",
+        Kind::Late => "DocumentCameLate",
+    };
+    let topic = match feed_flag {
+        FeedFlag::Production => &DOCUMENT,
+        FeedFlag::Test => &REHEARSAL,
+    };
+    fact(topic, row.document_id.to_string(), fact_type, entry.encode_to_vec(), row.seq, at)
+}
+
+/// The schedule of a unit after a change.
+#[must_use]
+pub fn unit_schedule_changed(unit: &UnitSchedule) -> Fact {
+    let announced = &unit.announced;
+    let state = wire::UnitScheduleState {
+        unit: unit.unit.to_string(),
+        version: unit.version,
+        schedule_status: announced.status.clone(),
+        start: announced.start.map(timestamp),
+        end: announced.end.map(timestamp),
+        previous_start: unit.previous_start.map(timestamp),
+        venue: announced.venue.clone(),
+        location: announced.location.clone(),
+        changed_at: Some(timestamp(unit.changed_at)),
+    };
+    let key = unit.unit.to_string();
+    fact(&SCHEDULE, key, "UnitScheduleChanged", state.encode_to_vec(), unit.version, unit.changed_at)
+}
+
+/// A result is official. Facts of a unit are ordered by their place in the stream.
+#[must_use]
+pub fn result_became_official(
+    unit: &Rsc,
+    row: &Row,
+    correction: bool,
+    lines: &[Line],
+    at: DateTime<Utc>,
+) -> Fact {
+    let official = wire::ResultBecameOfficial {
+        unit: unit.to_string(),
+        document_version: row.version,
+        seq: row.seq,
+        correction,
+        lines: lines.iter().take(MOST_LINES).map(result_line).collect(),
+        at: Some(timestamp(at)),
+    };
+    fact(&RESULT, unit.to_string(), "ResultBecameOfficial", official.encode_to_vec(), row.seq, at)
+}
+
+/// An official result stands no longer.
+#[must_use]
+pub fn result_withdrawn(unit: &Rsc, row: &Row, after: Option<ResultStatus>, at: DateTime<Utc>) -> Fact {
+    let withdrawn = wire::ResultWithdrawn {
+        unit: unit.to_string(),
+        document_version: row.version,
+        seq: row.seq,
+        result_status: status(after),
+        at: Some(timestamp(at)),
+    };
+    fact(&RESULT, unit.to_string(), "ResultWithdrawn", withdrawn.encode_to_vec(), row.seq, at)
+}
+
+/// A medal was awarded or withdrawn.
+#[must_use]
+pub fn medal_changed(event: &Rsc, seq: i64, change: &medal::Change, at: DateTime<Utc>) -> Fact {
+    let (fact_type, payload) = match change {
+        medal::Change::Awarded(medal) => {
+            let awarded = wire::MedalAwarded {
+                event: event.to_string(),
+                medal: medal.medal.clone(),
+                competitor_code: cut(&medal.competitor_code),
+                noc: cut(&medal.noc),
+                seq,
+                at: Some(timestamp(at)),
+            };
+            ("MedalAwarded", awarded.encode_to_vec())
+        }
+        medal::Change::Withdrawn(medal) => {
+            let withdrawn = wire::MedalWithdrawn {
+                event: event.to_string(),
+                medal: medal.medal.clone(),
+                competitor_code: cut(&medal.competitor_code),
+                noc: cut(&medal.noc),
+                seq,
+                at: Some(timestamp(at)),
+            };
+            ("MedalWithdrawn", withdrawn.encode_to_vec())
+        }
+    };
+    fact(&MEDAL, event.to_string(), fact_type, payload, seq, at)
+}
+
+/// A document's identity on the wire.
+#[must_use]
+pub fn document_key(key: &DocumentKey) -> wire::DocumentKey {
+    wire::DocumentKey {
+        competition_code: key.competition_code.clone(),
+        document_code: key.document_code.clone(),
+        document_subcode: key.document_subcode.clone(),
+        document_type: key.document_type.clone(),
+        document_subtype: key.document_subtype.clone(),
+        language: key.language.clone(),
+    }
+}
+
+/// A status on the wire; empty for none.
+#[must_use]
+pub fn status(status: Option<ResultStatus>) -> String {
+    status.map(|status| status.name().to_owned()).unwrap_or_default()
+}
+
+/// A time on the wire.
+#[must_use]
+pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos().cast_signed() }
+}
+
+fn result_line(line: &Line) -> wire::ResultLine {
+    wire::ResultLine {
+        competitor_code: cut(&line.competitor_code),
+        noc: cut(&line.noc),
+        rank: cut(&line.rank),
+        mark: cut(&line.mark),
+        irm: cut(&line.irm),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+fn fact(
+    topic: &'static Topic,
+    key: String,
+    fact_type: &'static str,
+    payload: Vec<u8>,
+    version: i64,
+    occurred_at: DateTime<Utc>,
+) -> Fact {
+    Fact { topic, key, fact_type, payload: Some(payload), version, occurred_at, event_id: EventId::new() }
+}

@@ -1,0 +1,146 @@
+use std::{collections::BTreeMap, fmt};
+
+use domain::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    canonical::Node,
+    document_type::{DocumentType, FeedFlag, ResultStatus},
+    quarantine::Reason,
+    rsc::Rsc,
+};
+
+/// The language of a document that names none (ODF Foundation Principles 3.3.2).
+const ENGLISH: &str = "ENG";
+/// Longest value of a header field, in characters.
+const LONGEST: usize = 60;
+
+/// The six header fields that name a document for ever, whatever its version (ODF Foundation Principles 3.3.2).
+/// Optional ones are empty where the sender gave none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DocumentKey {
+    /// Such as `SYN2030`.
+    pub competition_code: String,
+    /// An RSC; for some types a person's id or a number.
+    pub document_code: String,
+    /// Tells apart documents of one code and type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub document_subcode: String,
+    /// Such as `DT_RESULT`.
+    pub document_type: String,
+    /// Tells apart documents of one type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub document_subtype: String,
+    /// Three letters.
+    pub language: String,
+}
+
+impl DocumentKey {
+    /// The code, where it is an RSC.
+    #[must_use]
+    pub fn rsc(&self) -> Option<Rsc> {
+        self.document_code.parse().ok()
+    }
+}
+
+impl fmt::Display for DocumentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.document_type, self.document_code)
+    }
+}
+
+/// The header of an ODF document: the attributes of `OdfBody`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Which document.
+    pub key: DocumentKey,
+    /// Its type, parsed.
+    pub document_type: DocumentType,
+    /// From 1; a higher one replaces all lower ones.
+    pub version: i32,
+    /// Where the type has one.
+    pub status: Option<ResultStatus>,
+    /// Production or test.
+    pub feed_flag: FeedFlag,
+    /// The day of competition, which ends after midnight.
+    pub logical_date: NaiveDate,
+    /// The system that sent it; not part of the key, kept for diagnosis.
+    pub source: String,
+}
+
+impl Header {
+    /// Reads the attributes of `OdfBody`.
+    ///
+    /// # Errors
+    /// The first field that is missing or breaks its rule.
+    pub fn of(attributes: &BTreeMap<String, Node>) -> Result<Self, Reason> {
+        let document_type: DocumentType =
+            required(attributes, "DocumentType")?.parse().map_err(|_| Reason::UnknownType)?;
+        let document_code = required(attributes, "DocumentCode")?;
+        if !document_type.has_free_code() {
+            document_code.parse::<Rsc>().map_err(|error| Reason::RscInvalid(error.position))?;
+        }
+        let language = optional(attributes, "Language")?.unwrap_or(ENGLISH);
+        if language.len() != 3 || !language.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Reason::HeaderInvalid("Language"));
+        }
+        let time = required(attributes, "Time")?;
+        if time.len() != 9 || !time.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Reason::HeaderInvalid("Time"));
+        }
+        date(attributes, "Date")?;
+        let version = required(attributes, "Version")?;
+        let version = match version.parse::<i32>() {
+            Ok(number) if number >= 1 && version.bytes().all(|byte| byte.is_ascii_digit()) => number,
+            _ => return Err(Reason::HeaderInvalid("Version")),
+        };
+        let status = match optional(attributes, "ResultStatus")? {
+            Some(name) => Some(name.parse().map_err(|_| Reason::HeaderInvalid("ResultStatus"))?),
+            None => None,
+        };
+        let feed_flag = required(attributes, "FeedFlag")?;
+        Ok(Self {
+            key: DocumentKey {
+                competition_code: required(attributes, "CompetitionCode")?.to_owned(),
+                document_code: document_code.to_owned(),
+                document_subcode: optional(attributes, "DocumentSubcode")?.unwrap_or_default().to_owned(),
+                document_type: document_type.name().to_owned(),
+                document_subtype: optional(attributes, "DocumentSubtype")?.unwrap_or_default().to_owned(),
+                language: language.to_owned(),
+            },
+            document_type,
+            version,
+            status,
+            feed_flag: feed_flag.parse().map_err(|_| Reason::HeaderInvalid("FeedFlag"))?,
+            logical_date: date(attributes, "LogicalDate")?,
+            source: required(attributes, "Source")?.to_owned(),
+        })
+    }
+}
+
+fn optional<'a>(
+    attributes: &'a BTreeMap<String, Node>,
+    field: &'static str,
+) -> Result<Option<&'a str>, Reason> {
+    match attributes.get(field) {
+        Some(Node::Text(text))
+            if text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(text))
+        }
+        Some(_) => Err(Reason::HeaderInvalid(field)),
+        None => Ok(None),
+    }
+}
+
+fn required<'a>(attributes: &'a BTreeMap<String, Node>, field: &'static str) -> Result<&'a str, Reason> {
+    optional(attributes, field)?.ok_or(Reason::HeaderMissing(field))
+}
+
+fn date(attributes: &BTreeMap<String, Node>, field: &'static str) -> Result<NaiveDate, Reason> {
+    let text = required(attributes, field)?;
+    match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        Ok(date) if text.len() == 10 => Ok(date),
+        _ => Err(Reason::HeaderInvalid(field)),
+    }
+}

@@ -1,0 +1,184 @@
+use domain::{DateTime, Utc};
+use sqlx::{PgPool, PgTransaction, types::Json};
+
+use crate::{
+    Error,
+    entitlement::{Entitlement, Rule, RuleText},
+    publisher_key::PublisherKey,
+};
+
+/// A publisher key and what is kept of its secret.
+#[derive(Debug, Clone)]
+pub struct StoredKey {
+    /// What it may send.
+    pub key: PublisherKey,
+    /// HMAC-SHA-256 of the whole key.
+    pub sealed: Vec<u8>,
+}
+
+struct KeyRow {
+    key_id: String,
+    name: String,
+    feed_flag: String,
+    prefixes: Vec<String>,
+    sealed: Vec<u8>,
+    created_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<KeyRow> for StoredKey {
+    type Error = Error;
+
+    fn try_from(row: KeyRow) -> Result<Self, Error> {
+        let mut prefixes = Vec::with_capacity(row.prefixes.len());
+        for prefix in &row.prefixes {
+            prefixes.push(prefix.parse().map_err(|_| Error::Corrupt { what: "prefixes" })?);
+        }
+        let key = PublisherKey {
+            key_id: row.key_id,
+            name: row.name,
+            feed_flag: row.feed_flag.parse().map_err(|_| Error::Corrupt { what: "feed_flag" })?,
+            prefixes,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        };
+        Ok(Self { key, sealed: row.sealed })
+    }
+}
+
+/// The key of this id, revoked or not.
+#[tracing::instrument(name = "db.publisher_key.find", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn find_key(pool: &PgPool, key_id: &str) -> Result<Option<StoredKey>, Error> {
+    let row = sqlx::query_as!(
+        KeyRow,
+        r#"
+        select key_id, name, feed_flag, prefixes, sealed, created_at, revoked_at
+        from results.publisher_key
+        where key_id = $1
+        "#,
+        key_id,
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(StoredKey::try_from).transpose()
+}
+
+/// Every key, newest first; at most 1,000.
+#[tracing::instrument(name = "db.publisher_key.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn list_keys(pool: &PgPool) -> Result<Vec<StoredKey>, Error> {
+    let rows = sqlx::query_as!(
+        KeyRow,
+        r#"
+        select key_id, name, feed_flag, prefixes, sealed, created_at, revoked_at
+        from results.publisher_key
+        order by created_at desc, key_id
+        limit 1000
+        "#,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(StoredKey::try_from).collect()
+}
+
+/// Writes a new key.
+#[tracing::instrument(name = "db.publisher_key.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn insert_key(pool: &PgPool, stored: &StoredKey) -> Result<(), Error> {
+    let prefixes: Vec<String> = stored.key.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect();
+    sqlx::query!(
+        r#"
+        insert into results.publisher_key (key_id, name, feed_flag, prefixes, sealed, created_at)
+        values ($1, $2, $3, $4, $5, $6)
+        "#,
+        stored.key.key_id,
+        stored.key.name,
+        stored.key.feed_flag.name(),
+        &prefixes,
+        stored.sealed,
+        stored.key.created_at,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Revokes a key; one that is revoked keeps its time.
+#[tracing::instrument(name = "db.publisher_key.revoke", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn revoke_key(pool: &PgPool, key_id: &str, now: DateTime<Utc>) -> Result<Option<StoredKey>, Error> {
+    let row = sqlx::query_as!(
+        KeyRow,
+        r#"
+        update results.publisher_key
+        set revoked_at = coalesce(revoked_at, $2)
+        where key_id = $1
+        returning key_id, name, feed_flag, prefixes, sealed, created_at, revoked_at
+        "#,
+        key_id,
+        now,
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(StoredKey::try_from).transpose()
+}
+
+/// The rules of a client, if any were set.
+#[tracing::instrument(name = "db.entitlement.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn load_entitlement(pool: &PgPool, client_id: &str) -> Result<Option<Entitlement>, Error> {
+    let row = sqlx::query!(
+        r#"select version, rules as "rules: Json<Vec<RuleText>>" from results.entitlement where client_id = $1"#,
+        client_id
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| entitlement(client_id, row.version, row.rules.0)).transpose()
+}
+
+/// The version of a client's rules, locked; the caller has the streams' turn, so there is no race for a new row.
+#[tracing::instrument(name = "db.entitlement.load_for_update", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn load_entitlement_for_update(
+    tx: &mut PgTransaction<'_>,
+    client_id: &str,
+) -> Result<Option<i64>, Error> {
+    let version = sqlx::query_scalar!(
+        "select version from results.entitlement where client_id = $1 for update",
+        client_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(version)
+}
+
+/// Writes the rules of a client.
+#[tracing::instrument(name = "db.entitlement.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn save_entitlement(
+    tx: &mut PgTransaction<'_>,
+    entitlement: &Entitlement,
+    changed_by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let rules: Vec<&RuleText> = entitlement.rules.iter().map(Rule::text).collect();
+    sqlx::query!(
+        r#"
+        insert into results.entitlement (client_id, version, rules, changed_at, changed_by)
+        values ($1, $2, $3, $4, $5)
+        on conflict (client_id) do update
+        set version = excluded.version, rules = excluded.rules, changed_at = excluded.changed_at,
+            changed_by = excluded.changed_by
+        "#,
+        entitlement.client_id,
+        entitlement.version,
+        Json(rules) as _,
+        now,
+        changed_by,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn entitlement(client_id: &str, version: i64, texts: Vec<RuleText>) -> Result<Entitlement, Error> {
+    let mut rules = Vec::with_capacity(texts.len());
+    for text in texts {
+        rules.push(Rule::parse(text).map_err(|_| Error::Corrupt { what: "rules" })?);
+    }
+    Ok(Entitlement { client_id: client_id.to_owned(), version, rules })
+}

@@ -1,0 +1,298 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{DateTime, Utc, Uuid};
+use sqlx::{PgPool, PgTransaction};
+
+use super::{LARGEST, digest, document_type, size, status};
+use crate::{
+    Error,
+    entry::{Base, Change, Edition, Entry, What, Withdrawal},
+    header::DocumentKey,
+    ledger::Row,
+};
+
+/// How far a stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Changes only when committed entries were lost.
+    pub epoch: String,
+    /// Of the newest entry.
+    pub seq: i64,
+}
+
+/// Makes the streams that are not there.
+#[tracing::instrument(name = "db.stream.make", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn make_streams(
+    pool: &PgPool,
+    stream_ids: &[String],
+    epoch: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        insert into results.stream (stream_id, epoch, seq, created_at)
+        select stream_id, $2, 0, $3 from unnest($1::text[]) as new (stream_id)
+        on conflict (stream_id) do nothing
+        "#,
+        stream_ids,
+        epoch,
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// How far a stream is, as committed.
+pub async fn position(pool: &PgPool, stream_id: &str) -> Result<Option<Position>, Error> {
+    let row =
+        sqlx::query_as!(Position, "select epoch, seq from results.stream where stream_id = $1", stream_id)
+            .fetch_optional(pool)
+            .await?;
+    Ok(row)
+}
+
+/// Takes the stream's turn: until the transaction ends, nobody else appends.
+#[tracing::instrument(name = "db.stream.lock", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn lock_stream(tx: &mut PgTransaction<'_>, stream_id: &str) -> Result<Position, Error> {
+    let row = sqlx::query_as!(
+        Position,
+        "select epoch, seq from results.stream where stream_id = $1 for update",
+        stream_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.ok_or(Error::NotFound("stream"))
+}
+
+/// Moves a locked stream on.
+#[tracing::instrument(name = "db.stream.save_seq", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn save_seq(tx: &mut PgTransaction<'_>, stream_id: &str, seq: i64) -> Result<(), Error> {
+    sqlx::query!("update results.stream set seq = $2 where stream_id = $1", stream_id, seq)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Gives a stream another epoch, if it still has the old one and is behind what was seen of it.
+#[tracing::instrument(name = "db.stream.renew_epoch", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn renew_epoch(
+    pool: &PgPool,
+    stream_id: &str,
+    seen: &Position,
+    epoch: &str,
+) -> Result<bool, Error> {
+    let renewed = sqlx::query!(
+        "update results.stream set epoch = $4 where stream_id = $1 and epoch = $2 and seq < $3",
+        stream_id,
+        seen.epoch,
+        seen.seq,
+        epoch,
+    )
+    .execute(pool)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// The oldest entry that is still there.
+#[tracing::instrument(name = "db.log.oldest_seq", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn oldest_seq(pool: &PgPool, stream_id: &str) -> Result<Option<i64>, Error> {
+    let oldest = sqlx::query_scalar!("select min(seq) from results.log where stream_id = $1", stream_id)
+        .fetch_one(pool)
+        .await?;
+    Ok(oldest)
+}
+
+/// Writes rows about documents; their stream is locked by the caller.
+#[tracing::instrument(name = "db.log.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn insert_rows(
+    tx: &mut PgTransaction<'_>,
+    stream_id: &str,
+    rows: &[Row],
+    received_at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let seq: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    let kind: Vec<String> = rows.iter().map(|row| row.kind.name().to_owned()).collect();
+    let document_id: Vec<Uuid> = rows.iter().map(|row| row.document_id).collect();
+    let version: Vec<i32> = rows.iter().map(|row| row.version).collect();
+    let result_status: Vec<Option<String>> =
+        rows.iter().map(|row| row.status.map(|status| status.name().to_owned())).collect();
+    let base_version: Vec<Option<i32>> = rows.iter().map(|row| row.base.map(|base| base.version)).collect();
+    let base_status: Vec<Option<String>> = rows
+        .iter()
+        .map(|row| row.base.and_then(|base| base.status).map(|status| status.name().to_owned()))
+        .collect();
+    let base_seq: Vec<Option<i64>> = rows.iter().map(|row| row.base.map(|base| base.seq)).collect();
+    let conflatable: Vec<bool> = rows.iter().map(|row| row.conflatable).collect();
+    let logical_date: Vec<domain::NaiveDate> = rows.iter().map(|row| row.logical_date).collect();
+    let source: Vec<String> = rows.iter().map(|row| row.source.clone()).collect();
+    let raw: Vec<&[u8]> = rows.iter().map(|row| &*row.raw).collect();
+    let canonical: Vec<Option<&[u8]>> = rows.iter().map(|row| row.canonical.as_deref()).collect();
+    let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
+    let sha256: Vec<Option<&[u8]>> =
+        rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    sqlx::query!(
+        r#"
+        insert into results.log
+            (stream_id, received_at, seq, kind, document_id, version, result_status, base_version, base_status, base_seq,
+             conflatable, logical_date, source, raw, canonical, patch, sha256)
+        select $1, $2, row.*
+        from unnest($3::bigint[], $4::text[], $5::uuid[], $6::integer[], $7::text[], $8::integer[], $9::text[],
+                    $10::bigint[], $11::boolean[], $12::date[], $13::text[], $14::bytea[], $15::bytea[], $16::bytea[],
+                    $17::bytea[]) as row
+        "#,
+        stream_id,
+        received_at,
+        &seq,
+        &kind,
+        &document_id,
+        &version,
+        &result_status as _,
+        &base_version as _,
+        &base_status as _,
+        &base_seq as _,
+        &conflatable,
+        &logical_date,
+        &source,
+        &raw as _,
+        &canonical as _,
+        &patch as _,
+        &sha256 as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes in a locked stream that the rights of a client changed.
+#[tracing::instrument(name = "db.log.insert_entitlement", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn insert_entitlement_entry(
+    tx: &mut PgTransaction<'_>,
+    stream_id: &str,
+    seq: i64,
+    client_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        insert into results.log (stream_id, seq, kind, client_id, conflatable, received_at)
+        values ($1, $2, 'entitlement', $3, false, $4)
+        "#,
+        stream_id,
+        seq,
+        client_id,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+struct LogRow {
+    seq: i64,
+    kind: String,
+    client_id: Option<String>,
+    handle: Option<i64>,
+    competition_code: Option<String>,
+    document_code: Option<String>,
+    document_subcode: Option<String>,
+    document_type: Option<String>,
+    document_subtype: Option<String>,
+    language: Option<String>,
+    version: Option<i32>,
+    result_status: Option<String>,
+    base_version: Option<i32>,
+    base_status: Option<String>,
+    base_seq: Option<i64>,
+    conflatable: bool,
+    canonical: Option<Vec<u8>>,
+    size: Option<i32>,
+    patch: Option<Vec<u8>>,
+    sha256: Option<Vec<u8>>,
+    received_at: DateTime<Utc>,
+}
+
+/// The entries behind `seq` up to `last`, at most `limit`, in order.
+#[tracing::instrument(name = "db.log.list_after", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn list_after(
+    pool: &PgPool,
+    stream_id: &str,
+    seq: i64,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Entry>, Error> {
+    // Late versions are no reader's: their bodies stay where they are.
+    let rows = sqlx::query_as!(
+        LogRow,
+        r#"
+        select l.seq, l.kind, l.client_id, d.handle as "handle?", d.competition_code as "competition_code?",
+               d.document_code as "document_code?", d.document_subcode as "document_subcode?",
+               d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
+               l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
+               case when l.kind = 'document' and octet_length(l.canonical) <= $5 then l.canonical end as canonical,
+               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at
+        from results.log l
+        left join results.document d on d.document_id = l.document_id
+        where l.stream_id = $1 and l.seq > $2 and l.seq <= $3
+        order by l.seq
+        limit $4
+        "#,
+        stream_id,
+        seq,
+        last,
+        limit,
+        LARGEST,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+impl TryFrom<LogRow> for Entry {
+    type Error = Error;
+
+    fn try_from(row: LogRow) -> Result<Self, Error> {
+        let (seq, received_at) = (row.seq, row.received_at);
+        let what = match row.kind.as_str() {
+            "entitlement" => What::Entitlement(row.client_id.unwrap_or_default()),
+            "late" => What::Late,
+            _ => change_of(row)?,
+        };
+        Ok(Self { seq, received_at, what })
+    }
+}
+
+fn change_of(row: LogRow) -> Result<What, Error> {
+    let missing = |what| Error::Corrupt { what };
+    let key = DocumentKey {
+        competition_code: row.competition_code.ok_or(missing("competition_code"))?,
+        document_code: row.document_code.ok_or(missing("document_code"))?,
+        document_subcode: row.document_subcode.unwrap_or_default(),
+        document_type: row.document_type.ok_or(missing("document_type"))?,
+        document_subtype: row.document_subtype.unwrap_or_default(),
+        language: row.language.ok_or(missing("language"))?,
+    };
+    let document_type = document_type(&key.document_type)?;
+    let handle = row.handle.ok_or(missing("handle"))?;
+    let base = match (row.base_version, row.base_seq) {
+        (Some(version), Some(seq)) => Some(Base { version, status: status(row.base_status)?, seq }),
+        _ => None,
+    };
+    if row.kind == "invalidation" {
+        return Ok(What::Gone(Withdrawal { handle, key, document_type, base }));
+    }
+    let edition = Edition {
+        handle,
+        key,
+        document_type,
+        version: row.version.ok_or(missing("version"))?,
+        status: status(row.result_status)?,
+        seq: row.seq,
+        body: row.canonical.map(Bytes::from),
+        size: size(row.size)?,
+        sha256: digest(&row.sha256.ok_or(missing("sha256"))?)?,
+    };
+    let patch = row.patch.map(Bytes::from);
+    Ok(What::Edition(Change { edition: Arc::new(edition), base, patch, conflatable: row.conflatable }))
+}

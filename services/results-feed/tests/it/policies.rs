@@ -1,0 +1,65 @@
+//! Every RPC without a token and with a token of another scope.
+
+use proto::results::v1::{
+    CreatePublisherKeyRequest, GetEntitlementsRequest, GetEventUnitRequest, GetResultRequest,
+    GetSnapshotRequest, ListEventUnitsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest,
+    PublishRequest, RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
+    access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
+    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
+};
+use tonic::Code;
+
+use crate::world::World;
+
+macro_rules! codes {
+    ($peer:expr) => {{
+        let mut ingest = IngestServiceClient::new($peer);
+        let mut feed = FeedServiceClient::new($peer);
+        let mut results = ResultServiceClient::new($peer);
+        let mut access = AccessServiceClient::new($peer);
+        vec![
+            ingest.publish(PublishRequest::default()).await.err(),
+            feed.subscribe(SubscribeRequest::default()).await.err(),
+            feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            results.get_event_unit(GetEventUnitRequest::default()).await.err(),
+            results.list_event_units(ListEventUnitsRequest::default()).await.err(),
+            results.get_result(GetResultRequest::default()).await.err(),
+            results.list_medal_standings(ListMedalStandingsRequest::default()).await.err(),
+            access.create_publisher_key(CreatePublisherKeyRequest::default()).await.err(),
+            access.revoke_publisher_key(RevokePublisherKeyRequest::default()).await.err(),
+            access.list_publisher_keys(ListPublisherKeysRequest::default()).await.err(),
+            access.update_entitlements(UpdateEntitlementsRequest::default()).await.err(),
+            access.get_entitlements(GetEntitlementsRequest::default()).await.err(),
+        ]
+        .into_iter()
+        .map(|status| status.map(|status| status.code()))
+        .collect::<Vec<_>>()
+    }};
+}
+
+#[tokio::test]
+async fn no_rpc_answers_without_a_token_of_its_scope() {
+    let world = World::start().await;
+    assert_eq!(codes!(world.app.grpc_without_token()), [Some(Code::Unauthenticated); 12]);
+    assert_eq!(codes!(world.app.grpc(&["profile.read"])), [Some(Code::PermissionDenied); 12]);
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_or_oversized_request_names_its_field() {
+    let world = World::start().await;
+    let all = ["results.publish", "results.subscribe", "results.read", "results.admin"];
+    let wrong = Some(Code::InvalidArgument);
+    let expected = [wrong, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong];
+    assert_eq!(codes!(world.app.grpc(&all)), expected);
+
+    let mut feed = FeedServiceClient::new(world.app.grpc(&all));
+    let many = vec!["ATH".to_owned(); 65];
+    for prefixes in [many, vec!["a'b".to_owned()], vec!["A".repeat(35)]] {
+        let request = GetSnapshotRequest { prefixes, ..GetSnapshotRequest::default() };
+        assert_eq!(feed.get_snapshot(request).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let request = GetSnapshotRequest { page_size: 501, ..GetSnapshotRequest::default() };
+    assert_eq!(feed.get_snapshot(request).await.unwrap_err().code(), Code::InvalidArgument);
+    world.app.stop().await;
+}

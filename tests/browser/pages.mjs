@@ -1,0 +1,182 @@
+// One person's way through the pages of steps 1, 2 and 6 in a real browser, in one language, with or without script.
+// Every page is checked by axe-core for WCAG 2.2 AA and kept as a picture. The test that starts this program answers its
+// questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on.
+//
+//   node pages.mjs '{"portal", "language", "script", "address", "password", "unit", "chromium", "pictures"}'
+import { mkdir, readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const given = JSON.parse(process.argv[2]);
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"];
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
+// Those who wait for nothing wait at most so long, in milliseconds.
+const PATIENCE = 20_000;
+
+function tell(what) {
+  console.log(JSON.stringify(what));
+}
+
+async function ask(what) {
+  tell({ ask: what });
+  const { value, done } = await answers.next();
+  if (done) throw new Error(`nobody answers ${what}`);
+  return JSON.parse(value);
+}
+
+function must(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+const browser = await chromium.launch({ executablePath: given.chromium, headless: true, args: FLAGS });
+const context = await browser.newContext({
+  locale: { ja: "ja-JP", en: "en-GB", fr: "fr-FR" }[given.language],
+  javaScriptEnabled: given.script,
+  viewport: { width: 1024, height: 768 },
+  reducedMotion: "reduce",
+});
+context.setDefaultTimeout(PATIENCE);
+const page = await context.newPage();
+const faults = [];
+page.on("console", (message) => {
+  // A page that refuses a form is no fault of the page; a script or a style that is refused is.
+  if (message.type() === "error" && !/^Failed to load resource.* status of 4(22|29)/.test(message.text())) faults.push(message.text());
+});
+page.on("pageerror", (error) => faults.push(String(error)));
+await mkdir(given.pictures, { recursive: true });
+
+let shown = 0;
+// Looks at the page: language, accessibility, a picture.
+async function look(name, { status = 200, answer } = {}) {
+  if (answer) must(answer.status() === status, `${name} answers ${answer.status()}`);
+  const language = await page.getAttribute("html", "lang");
+  must(language === given.language, `${name} is in ${language}, not in ${given.language}`);
+  must((await page.title()).trim() !== "", `${name} has no title`);
+  must((await page.locator("h1").count()) === 1, `${name} has ${await page.locator("h1").count()} headings of level 1`);
+  // A page without script has no timers either, and the checker waits by them.
+  if (!given.script) await page.evaluate(() => { window.setTimeout = (run, _, ...more) => { Promise.resolve().then(() => run(...more)); return 0; }; });
+  await page.evaluate(axe);
+  const found = await page.evaluate((levels) => axe.run(document, { runOnly: levels, preload: false }), LEVELS);
+  const violations = found.violations.map(({ id, help, nodes }) => ({ id, help, at: nodes.map((node) => node.html) }));
+  const picture = `${String(++shown).padStart(2, "0")}-${name}.png`;
+  await page.screenshot({ path: `${given.pictures}/${picture}`, fullPage: true });
+  tell({ page: name, path: new URL(page.url()).pathname, violations, checks: found.passes.length, picture });
+}
+
+function isRedirect(status) {
+  return status >= 300 && status < 400;
+}
+
+// Clicks, and waits for the page behind it.
+async function follow(locator) {
+  const isPage = (answer) => answer.request().isNavigationRequest() && !isRedirect(answer.status());
+  const [answer] = await Promise.all([
+    page.waitForEvent("response", isPage), page.waitForEvent("load"), locator.first().click(),
+  ]);
+  return answer;
+}
+
+// Presses the button of the form that holds an element.
+async function send(selector) {
+  const form = page.locator("form", { has: page.locator(selector) }).first();
+  return follow(form.locator("button:not([type=button]), input[type=submit]"));
+}
+
+async function signUp() {
+  await page.goto(`${given.portal}/`);
+  await look("home");
+  await page.goto(`${given.portal}/my`);
+  await look("sign-in");
+  await follow(page.locator("a[href*='/signup']"));
+  await look("sign-up");
+  await page.locator("input[autocomplete~=email], input[autocomplete~=username]").first().fill("no address");
+  await send("input[autocomplete~=email], input[autocomplete~=username]");
+  await look("sign-up-refused");
+  const address = page.locator("input[autocomplete~=email], input[autocomplete~=username]").first();
+  must((await address.inputValue()) === "no address", "what was written is gone after an error");
+  await address.fill(given.address);
+  await send("input[autocomplete~=email], input[autocomplete~=username]");
+  await look("mail-sent");
+  const { link } = await ask("mail");
+  await page.goto(link);
+  await look("address-proof");
+  if ((await page.locator("input[autocomplete~=new-password]").count()) === 0) await send("button");
+  await look("password");
+  for (const field of await page.locator("input[type=password]").all()) await field.fill(given.password);
+  await send("input[autocomplete~=new-password]");
+  await page.waitForURL(`${given.portal}/my`);
+  // A new user's profile may be on its way for a moment.
+  let answer = await page.reload();
+  for (let tries = 0; answer.status() === 503 && tries < 40; tries++) {
+    await new Promise((done) => setTimeout(done, 500));
+    answer = await page.reload();
+  }
+  await look("my-page", { answer });
+}
+
+async function tellAboutOneself() {
+  const form = page.locator("form", { has: page.locator("[name=family_name]") });
+  await page.goto(`${given.portal}/account`);
+  await look("account");
+  await form.locator("[name=postal_code]").fill("!".repeat(5));
+  const refused = await send("[name=family_name]");
+  await look("account-refused", { status: 422, answer: refused });
+  must((await form.locator("[name=postal_code]").inputValue()) === "!!!!!", "what was written is gone after an error");
+  await form.locator("[name=postal_code]").fill("104-0053");
+  await form.locator("[name=family_name]").fill("山田");
+  await form.locator("[name=birth_date]").fill("1990-04-01");
+  await form.locator("[name=prefecture]").selectOption("JP-13");
+  await form.locator("[name=favourite_olympic_sports][value=ATH]").check();
+  await send("[name=family_name]");
+  await look("account-saved");
+  await page.goto(`${given.portal}/account/consents`);
+  await look("consents");
+  for (const box of await page.locator("main input[type=checkbox]").all()) await box.check();
+  await send("input[type=checkbox]");
+  await look("consents-saved");
+  await page.goto(`${given.portal}/account/history`);
+  await look("history");
+  await page.goto(`${given.portal}/account/sessions`);
+  await look("sessions");
+}
+
+async function followTheRace() {
+  await page.goto(`${given.portal}/my/results`);
+  await look("results");
+  await follow(page.locator(`main a[href*='${given.unit}']`));
+  must((await page.locator("main tbody tr").count()) === 8, "the final does not show eight lanes");
+  await look("final");
+  const before = await page.locator("main").innerText();
+  await ask("race");
+  if (given.script) {
+    // Nobody reloads: the page moves by itself.
+    await page.waitForFunction((old) => document.querySelector("main").innerText !== old, before);
+    await look("final-live");
+  } else {
+    // A link in the page does it.
+    await follow(page.locator(`main a[href*='${given.unit}']`));
+    must((await page.locator("main").innerText()) !== before, "the refresh link shows nothing new");
+    await look("final-refreshed");
+  }
+}
+
+try {
+  await signUp();
+  await tellAboutOneself();
+  await followTheRace();
+  must(faults.length === 0, `the browser complains: ${faults.join("; ")}`);
+  tell({ done: true });
+} catch (error) {
+  await page.screenshot({ path: `${given.pictures}/failed.png`, fullPage: true }).catch(() => {});
+  tell({ failed: `${error.stack ?? error}`, url: page.url() });
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
+process.exit();

@@ -1,0 +1,128 @@
+//! The pages of steps 1, 2 and 6 in a real browser: Japanese, English, French, with and without script, each page free of
+//! violations of WCAG 2.2 AA that axe-core can find. Pictures lie in `target/journey/browser/pictures`.
+#![expect(clippy::print_stdout, reason = "a test prints what it saw")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use domain::Service;
+use e2e::{PASSWORD, Race, Shape, Suite, Walk, mail_link};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    time::{Duration, timeout},
+};
+
+/// Longest time between two lines of the browser's program.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Fewest pages that each language shows, with and without script.
+const PAGES: usize = 17;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_in_every_language_with_and_without_script() {
+    let suite = Suite::start("browser", Shape::AllInOne).await.unwrap_or_else(|error| panic!("{error:?}"));
+    let done = everyone(&suite).await;
+    if let Err(error) = done {
+        panic!("{:?}", suite.with_logs(error).await);
+    }
+    suite.stop().await.unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+async fn everyone(suite: &Suite) -> Result<()> {
+    let walk = Walk::begin(suite, &mut |_| {}).await?;
+    let mut race = Race::open(&walk).await?;
+    // Start list and positions at 30 m.
+    race.go_on(2).await?;
+    let mut violations = Vec::new();
+    for language in ["ja", "en", "fr"] {
+        for script in [true, false] {
+            let of_one = one(suite, &mut race, language, script);
+            let found = of_one.await.with_context(|| format!("in {language}, script {script}"))?;
+            violations.extend(found);
+        }
+    }
+    ensure!(
+        violations.is_empty(),
+        "{} violations of WCAG 2.2 AA:\n{}",
+        violations.len(),
+        violations.join("\n")
+    );
+    Ok(())
+}
+
+/// One person's way; gives what axe-core found.
+async fn one(suite: &Suite, race: &mut Race, language: &str, script: bool) -> Result<Vec<String>> {
+    let name = format!("{language}-{}", if script { "script" } else { "plain" });
+    let address = format!("{name}@fans.example");
+    let given = json!({
+        "portal": suite.addresses.url(Service::Portal), "language": language, "script": script, "address": address,
+        "password": PASSWORD, "unit": testkit::races::FINAL_100M, "chromium": chromium()?,
+        "pictures": suite.folder.join("pictures").join(&name),
+    });
+    let mut browser = start(&given)?;
+    let mut lines = BufReader::new(browser.stdout.take().context("no output")?).lines();
+    let mut answers = browser.stdin.take().context("no input")?;
+    let (mut violations, mut pages) = (Vec::new(), 0);
+    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.context("the browser is silent")?? {
+        let told: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        if let Some(page) = told["page"].as_str() {
+            pages += 1;
+            println!("{name}: {page} {}, {} checks passed", told["path"], told["checks"]);
+            for violation in told["violations"].as_array().into_iter().flatten() {
+                violations.push(format!("{name}: {page}: {violation}"));
+            }
+        } else if let Some(asked) = told["ask"].as_str() {
+            answer(suite, race, asked, &address, &mut answers).await?;
+        } else if told["done"] == true {
+            ensure!(browser.wait().await?.success(), "the browser's program fails");
+            ensure!(pages >= PAGES, "only {pages} pages were shown");
+            return Ok(violations);
+        } else {
+            bail!("at {}: {}", told["url"], told["failed"].as_str().unwrap_or(&line));
+        }
+    }
+    bail!("the browser's program ended without a result: {}", browser.wait().await?)
+}
+
+async fn answer(
+    suite: &Suite,
+    race: &mut Race,
+    asked: &str,
+    address: &str,
+    answers: &mut ChildStdin,
+) -> Result<()> {
+    let answer = match asked {
+        "mail" => json!({ "link": mail_link(suite, address).await? }),
+        "race" => json!({ "seq": race.go_on(1).await? }),
+        other => bail!("the browser's program asks for {other}"),
+    };
+    Ok(answers.write_all(format!("{answer}\n").as_bytes()).await?)
+}
+
+fn start(given: &Value) -> Result<Child> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    ensure!(folder.join("node_modules").exists(), "run: npm ci --prefix tests/browser");
+    Command::new("node")
+        .arg("pages.mjs")
+        .arg(given.to_string())
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("node does not start")
+}
+
+/// The browser of this machine.
+fn chromium() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|program| program.exists());
+    found.context("there is no chromium; deploy/local/prerequisites browser gets it")
+}
