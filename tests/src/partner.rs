@@ -160,7 +160,7 @@ impl Partner {
                 self.documents.insert(snap.handle, (snap.version, serde_json::from_slice(&snap.body)?));
             }
             Frame::Live(live) => {
-                self.last = live.cursor.split_once('.').and_then(|(_, seq)| seq.parse().ok())
+                self.last = live.cursor.split_once('.').and_then(|(_, seq)| seq.parse().ok());
             }
             Frame::Full(full) => {
                 self.name(full.handle, full.key.as_ref().map(|key| key.document_type.as_str()));

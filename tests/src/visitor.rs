@@ -166,7 +166,7 @@ fn going_to(url: &str) -> Result<Going> {
 }
 
 fn sending(form: Form) -> Going {
-    let fields = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields()).finish();
+    let fields = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form.fields()).finish();
     let Form { mut action, method, page, .. } = form;
     if method == Method::POST {
         return Going {

@@ -142,6 +142,7 @@ const ERROR_DOMAIN: &str = "kotinos";
 
 /// The answer to a gRPC caller, with `google.rpc.Status` details: ErrorInfo, BadRequest, RetryInfo. Logs it once: our own
 /// faults with the chain and a reference that the answer carries too, since their text stays inside.
+#[expect(clippy::needless_pass_by_value, reason = "it reads as `map_err(chassis::status)`")]
 pub fn status(error: impl Coded) -> Status {
     let (code, message) = (error.code(), message_of(&error));
     let mut details = ErrorDetails::new();

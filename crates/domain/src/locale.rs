@@ -45,11 +45,15 @@ impl Locale {
     }
 }
 
-// A quality of `0.8` as 800; anything unreadable counts as absent.
+// A quality of `0.8` as 800 (RFC 9110 12.4.2: at most three digits after the point); anything unreadable counts as zero.
 fn thousandths(quality: &str) -> u16 {
-    match quality.parse::<f32>() {
-        Ok(value) if value >= 1.0 => 1000,
-        Ok(value) if value > 0.0 => ((value * 1000.0).round() as i32).try_into().unwrap_or(0),
+    let (whole, rest) = quality.split_once('.').unwrap_or((quality, ""));
+    if rest.len() > 3 || !rest.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    match whole {
+        "1" => 1000,
+        "0" => format!("{rest:0<3}").parse().unwrap_or(0),
         _ => 0,
     }
 }

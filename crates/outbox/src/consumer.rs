@@ -118,7 +118,7 @@ impl Poller {
         consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
         let outcome = self.poll(&consumer);
         let lanes = consumer.context();
-        lanes.release(&consumer, lanes.take_all());
+        lanes.release(&consumer, &lanes.take_all());
         // Dropping it leaves the group.
         outcome
     }
@@ -210,7 +210,7 @@ impl ConsumerContext for Lanes {
                     // Others have them already: what is running may end, but nothing is committed.
                     lanes.into_iter().for_each(|(_, lane)| lane.progress.stop.cancel());
                 } else {
-                    self.release(consumer, lanes);
+                    self.release(consumer, &lanes);
                 }
                 consumer.incremental_unassign(partitions)
             }
@@ -297,13 +297,13 @@ impl Lanes {
     }
 
     // No new batches, a bounded wait for those that run, then their offsets.
-    fn release(&self, consumer: &BaseConsumer<Self>, lanes: Vec<(Key, Lane)>) {
+    fn release(&self, consumer: &BaseConsumer<Self>, lanes: &[(Key, Lane)]) {
         let until = Instant::now() + RELEASE;
-        for (_, lane) in &lanes {
+        for (_, lane) in lanes {
             lane.progress.stop.cancel();
         }
         let mut offsets = TopicPartitionList::new();
-        for (key, lane) in &lanes {
+        for (key, lane) in lanes {
             // The task drops its end; that is no message.
             let left = until.saturating_duration_since(Instant::now());
             if lane.ended.recv_timeout(left) == Err(std_mpsc::RecvTimeoutError::Timeout) {

@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::Error;
 
-const OUTBOX_DAYS: i32 = 2;
+// As many as are made: with fewer, the oldest would be made and dropped again and again.
+const OUTBOX_DAYS: i32 = 3;
 // Facts are claimed under their own day for three more days, and a repeat is known for fourteen.
 const INBOX_DAYS: i32 = 17;
 

@@ -76,9 +76,12 @@ pub(crate) struct Lease {
 impl Lease {
     /// Takes the lock, or none when another session has it.
     pub(crate) async fn try_take(pool: &PgPool, service: Service, name: &str) -> Result<Option<Self>, Error> {
+        timeout(LEASE, Self::take(pool, service, name)).await.map_err(|_| Error::Stalled)?
+    }
+
+    async fn take(pool: &PgPool, service: Service, name: &str) -> Result<Option<Self>, Error> {
         let options = pool.connect_options();
-        let connect = PgConnection::connect_with(&options);
-        let mut connection = timeout(LEASE, connect).await.map_err(|_| Error::Stalled)??;
+        let mut connection = PgConnection::connect_with(&options).await?;
         let schema = service.short();
         let locked: bool =
             sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended($1 || '.relay', 0))")

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     Error,
     failure::chain,
-    lease::{Fence, GRACE, Lease, write_fence},
+    lease::{Fence, GRACE, LEASE, Lease, write_fence},
     measure::RelayGauges,
     planner::{Input, Mark, Output, Planner},
     producer::{Answer, Producer, Sent},
@@ -91,6 +91,7 @@ impl Relay {
     async fn abandon(&self, mut term: Term, error: &Error) {
         // First of all: what is still queued must not go out beside a successor's records.
         term.producer.purge();
+        self.gauges.leads(false);
         let late = term.lease.is_lost() || matches!(error, Error::LeaseLost);
         if late {
             for range in term.on_their_way() {
@@ -102,12 +103,14 @@ impl Relay {
             term.lease.close().await;
         }
         term.producer.close().await;
-        self.gauges.leads(false);
     }
 
     async fn fence(&self, range: (Mark, Mark)) {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-        while let Err(error) = write_fence(&self.pool, self.service, &self.name, range).await {
+        loop {
+            // A connection that fell silent with the lease is given up for another.
+            let written = timeout(LEASE, write_fence(&self.pool, self.service, &self.name, range)).await;
+            let Err(error) = written.unwrap_or(Err(Error::Stalled)) else { return };
             tracing::error!(error = chain(&error), "the fence of a lost lease is not written yet");
             sleep(backoff.next()).await;
         }
@@ -188,6 +191,11 @@ impl Term {
 
     fn answered(&mut self, (sent, result): Answer) -> Result<(), Error> {
         result.map_err(Error::Refused)?;
+        self.acknowledged(sent);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, sent: Sent) {
         match sent {
             Sent::Row(mark) => {
                 self.planner.on(Input::Acked(mark));
@@ -199,7 +207,6 @@ impl Term {
                 }
             }
         }
-        Ok(())
     }
 
     // The horizon comes before the page: what is below it then is all there will ever be.
@@ -257,6 +264,12 @@ impl Term {
     // The ranges whose keys may still get a record from here, now that another one may lead. A fence that is being sent
     // again is one more time: its successor may have sent it meanwhile.
     fn on_their_way(&mut self) -> Vec<(Mark, Mark)> {
+        // What Kafka has is not on its way any more.
+        while let Ok((sent, result)) = self.answers.try_recv() {
+            if result.is_ok() {
+                self.acknowledged(sent);
+            }
+        }
         let rows = match self.planner.on(Input::LeaseLost) {
             Some(Output::Stop { in_flight }) => in_flight,
             _ => None,

@@ -4,7 +4,7 @@
 /// Every file of `/proto` with its options, for reflection and for the policies of methods.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 
-#[expect(clippy::doc_lazy_continuation, reason = "generated code")]
+#[expect(clippy::allow_attributes, reason = "generated code")]
 mod generated {
     include!("gen/mod.rs");
 }

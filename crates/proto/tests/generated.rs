@@ -1,4 +1,5 @@
 //! The checked-in code is what /proto says. `UPDATE_PROTO=1 cargo test -p proto` writes it anew.
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use std::{
     collections::BTreeMap,

@@ -72,7 +72,7 @@ async fn dress(State(site): State<Site>, request: Request, next: Next) -> Respon
     let is_account = request.uri().path().starts_with("/account");
     let mut response = next.run(request).await;
     if let Some(told) = response.extensions_mut().remove::<Told>() {
-        response = told_page(&site, told, &language, &response);
+        response = told_page(&site, &told, &language, &response);
     }
     let headers = response.headers_mut();
     for (name, value) in page::GUARDS {
@@ -85,8 +85,8 @@ async fn dress(State(site): State<Site>, request: Request, next: Next) -> Respon
     response
 }
 
-fn told_page(site: &Site, told: Told, language: &visitor::Language, failed: &Response) -> Response {
-    let mut response = match page::error(site, &told, language.preferred(None)) {
+fn told_page(site: &Site, told: &Told, language: &visitor::Language, failed: &Response) -> Response {
+    let mut response = match page::error(site, told, language.preferred(None)) {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "no page can be written");

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 pub struct Password(Zeroizing<String>);
 
 /// Why a new password is refused.
+#[expect(clippy::enum_variant_names, reason = "each says in which way it is too much or too little")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPassword {
     /// Fewer than 8 characters.

@@ -15,7 +15,7 @@ pub fn is_oidc(scope: &str) -> bool {
 /// Whether only a user who holds it may have it in a token: everything but OpenID Connect's scopes and the fans' at a
 /// first-party client. An unknown scope is a staff scope, so that a new one is closed until somebody opens it.
 pub fn is_staff(scope: &str, first_party: bool) -> bool {
-    !is_oidc(scope) && !(first_party && FAN.contains(&scope))
+    !is_oidc(scope) && (!first_party || !FAN.contains(&scope))
 }
 
 /// The scopes of a user's token: asked for, registered for the client, and, of staff scopes, held by the user.

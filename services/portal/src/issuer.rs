@@ -381,6 +381,7 @@ fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Er
     Error::Unreachable(error.into())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it reads as `map_err(token)`")]
 fn token(error: jsonwebtoken::errors::Error) -> Error {
     Error::Token(error.to_string())
 }

@@ -35,9 +35,12 @@ pub struct App {
     clock: Clock,
     index: Index,
     profiles: Profiles,
-    schema: Arc<Mutex<Option<(tokio::time::Instant, Arc<Vec<KnownTrait>>)>>>,
+    schema: Arc<Mutex<Option<Schema>>>,
     transitions: broadcast::Sender<Transition>,
 }
+
+/// The published traits, and since when we know them.
+type Schema = (tokio::time::Instant, Arc<Vec<KnownTrait>>);
 
 /// A person whose record changed, and the trace in which it did.
 #[derive(Debug)]

@@ -186,7 +186,7 @@ impl Rule {
         match self {
             Self::All(children) => check_children(children, &format!("{path}.all"), depth, known, violations),
             Self::Any(children) if children.is_empty() => {
-                wrong(format!("{path}.any"), "must have a child".to_owned())
+                wrong(format!("{path}.any"), "must have a child".to_owned());
             }
             Self::Any(children) => check_children(children, &format!("{path}.any"), depth, known, violations),
             Self::Not(child) => child.check_node(&format!("{path}.not"), depth + 1, known, violations),

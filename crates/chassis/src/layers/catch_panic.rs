@@ -143,9 +143,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_internal() {
         let metrics = Metrics::new();
-        let service = CatchPanic::new(&metrics).layer(service_fn(async |_: Request<()>| {
-            let nothing: Option<Response<tonic::body::Body>> = None;
-            Ok::<_, Infallible>(nothing.unwrap())
+        let service = CatchPanic::new(&metrics).layer(service_fn(async |request: Request<()>| {
+            assert!(request.uri().path().is_empty(), "planted");
+            Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
         }));
         let answer = service.oneshot(request()).await.unwrap();
         let status = tonic::Status::from_header_map(answer.headers()).unwrap();
@@ -156,9 +156,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_500() {
-        let service = CatchPanic::new(&Metrics::new()).layer(service_fn(async |_: Request<()>| {
-            let nothing: Option<Response<axum::body::Body>> = None;
-            Ok::<_, Infallible>(nothing.unwrap())
+        let service = CatchPanic::new(&Metrics::new()).layer(service_fn(async |request: Request<()>| {
+            assert!(request.uri().path().is_empty(), "planted");
+            Ok::<_, Infallible>(Response::new(axum::body::Body::empty()))
         }));
         let answer = service.oneshot(request()).await.unwrap();
         assert_eq!(answer.status(), 500);

@@ -28,7 +28,7 @@ impl<E: SpanExporter> SpanExporter for Reporting<E> {
         let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed => {
-                tracing::warn!(%error, "spans are lost, the collector does not take them")
+                tracing::warn!(%error, "spans are lost, the collector does not take them");
             }
             Ok(()) if failed => tracing::info!("the collector takes spans again"),
             _ => {}

@@ -28,13 +28,13 @@ async fn batches_are_of_one_partition_in_order_and_bounded() {
     world.tell(&facts(&ORDERED, &KEYS, 300)).await;
     world.tell(&[fact(&STATES, "alice", 1)]).await;
     records(&relay, &ORDERED, 1_800).await;
-    let effects = Effects::of(&world);
+    let effects = Effects::default();
     let taker = effects.clone();
     let subscription = Subscription::new(READER, &[ORDERED.name(), STATES.name()]);
     let reader = world
-        .reader(subscription, move |batch| {
+        .reader(subscription, move |pool, batch| {
             let taker = taker.clone();
-            async move { taker.take_in(&batch).await }
+            async move { taker.take_in(&pool, &batch).await }
         })
         .await;
     let committed = world.has_effects(1_801).await;
@@ -62,17 +62,17 @@ async fn the_surroundings_may_fail_as_often_as_they_like() {
     let world = World::new().await;
     let relay = world.relay().await;
     world.tell(&facts(&ORDERED, &["alice"], 5)).await;
-    let (effects, fails) = (Effects::of(&world), Arc::new(AtomicUsize::new(0)));
+    let (effects, fails) = (Effects::default(), Arc::new(AtomicUsize::new(0)));
     let (taker, failed) = (effects.clone(), Arc::clone(&fails));
     let reader = world
-        .reader(Subscription::new(READER, &[ORDERED.name()]), move |batch| {
+        .reader(Subscription::new(READER, &[ORDERED.name()]), move |pool, batch| {
             let (taker, failed) = (taker.clone(), Arc::clone(&failed));
             async move {
                 // More often than a record of its own fault would be tried.
                 if failed.fetch_add(1, Ordering::SeqCst) < 6 {
                     return Err(Failure::transient("the database is away"));
                 }
-                taker.take_in(&batch).await
+                taker.take_in(&pool, &batch).await
             }
         })
         .await;
@@ -89,12 +89,12 @@ async fn the_surroundings_may_fail_as_often_as_they_like() {
 async fn a_record_without_an_envelope_is_counted_and_passed_over() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let effects = Effects::of(&world);
+    let effects = Effects::default();
     let taker = effects.clone();
     let reader = world
-        .reader(Subscription::new(READER, &[ORDERED.name()]), move |batch| {
+        .reader(Subscription::new(READER, &[ORDERED.name()]), move |pool, batch| {
             let taker = taker.clone();
-            async move { taker.take_in(&batch).await }
+            async move { taker.take_in(&pool, &batch).await }
         })
         .await;
     let id = domain::new_id().to_string();
@@ -125,12 +125,12 @@ async fn a_record_without_an_envelope_is_counted_and_passed_over() {
 #[tokio::test]
 async fn a_consumer_that_is_there_before_its_topic_reads_it_from_the_beginning() {
     let world = World::new().await;
-    let effects = Effects::of(&world);
+    let effects = Effects::default();
     let taker = effects.clone();
     let reader = world
-        .reader(Subscription::new(READER, &[UNORDERED.name()]), move |batch| {
+        .reader(Subscription::new(READER, &[UNORDERED.name()]), move |pool, batch| {
             let taker = taker.clone();
-            async move { taker.take_in(&batch).await }
+            async move { taker.take_in(&pool, &batch).await }
         })
         .await;
     world.tell(&[fact(&UNORDERED, "alice", 0), fact(&UNORDERED, "bob", 0)]).await;
@@ -146,13 +146,13 @@ async fn a_consumer_that_is_there_before_its_topic_reads_it_from_the_beginning()
 async fn partitions_move_between_replicas_and_each_effect_happens_once_and_in_order() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let effects = Effects::of(&world);
+    let effects = Effects::default();
     let replica = async || {
         let taker = effects.clone();
         world
-            .reader(Subscription::new(READER, &[ORDERED.name()]), move |batch| {
+            .reader(Subscription::new(READER, &[ORDERED.name()]), move |pool, batch| {
                 let taker = taker.clone();
-                async move { taker.take_in(&batch).await }
+                async move { taker.take_in(&pool, &batch).await }
             })
             .await
     };

@@ -1,4 +1,5 @@
 //! Both ends of delivery over real PostgreSQL and Kafka: order, loss, repeats, failures, leadership, topics.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panic")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic, and so may what its tests share")]
 
 mod batches;

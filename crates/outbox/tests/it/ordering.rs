@@ -161,7 +161,11 @@ async fn only_position_windows_lose_nothing_and_invert_nothing() {
     }));
     let mut writers = JoinSet::new();
     for seed in 1..=WRITERS {
-        writers.spawn(write(pool.clone(), Arc::clone(&written), Dice(seed * 0x9E37_79B9_7F4A_7C15)));
+        writers.spawn(write(
+            pool.clone(),
+            Arc::clone(&written),
+            Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        ));
     }
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();

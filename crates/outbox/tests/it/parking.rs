@@ -7,6 +7,7 @@ use std::sync::{
 
 use domain::TimeDelta;
 use outbox::{Batch, Failure, Subscription, Topic};
+use sqlx::PgPool;
 use testkit::{TestApp, eventually};
 
 use crate::world::{DEADLINE, Effects, ORDERED, READER, STATES, World, fact, facts, versions_of};
@@ -14,14 +15,14 @@ use crate::world::{DEADLINE, Effects, ORDERED, READER, STATES, World, fact, fact
 /// Takes everything in but Carol's second fact, as long as it is told so.
 async fn picky(world: &World, effects: &Effects, poison: &Arc<AtomicBool>, topic: &Topic) -> TestApp {
     let (taker, poison) = (effects.clone(), Arc::clone(poison));
-    let handler = move |batch: Batch| {
+    let handler = move |pool: PgPool, batch: Batch| {
         let (taker, poison) = (taker.clone(), Arc::clone(&poison));
         async move {
             let is_bad = batch.records.iter().any(|record| record.key == "carol" && record.version == 2);
             if is_bad && poison.load(Ordering::SeqCst) {
                 return Err(Failure::record("no such campaign"));
             }
-            taker.take_in(&batch).await
+            taker.take_in(&pool, &batch).await
         }
     };
     let subscription = Subscription::new(READER, &[topic.name()]).collapse(&[STATES.name()]);
@@ -36,7 +37,7 @@ fn parked(version: i64, class: &str, attempts: i32) -> (String, i64, String, i32
 async fn a_poison_record_parks_its_key_and_the_others_go_on() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let (effects, poison) = (Effects::of(&world), Arc::new(AtomicBool::new(true)));
+    let (effects, poison) = (Effects::default(), Arc::new(AtomicBool::new(true)));
     let reader = picky(&world, &effects, &poison, &ORDERED).await;
     world.tell(&facts(&ORDERED, &["alice", "carol", "bob"], 4)).await;
     // Everything but Carol's second to fourth.
@@ -78,7 +79,7 @@ async fn a_poison_record_parks_its_key_and_the_others_go_on() {
 async fn a_good_state_heals_a_poison_one() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let (effects, poison) = (Effects::of(&world), Arc::new(AtomicBool::new(true)));
+    let (effects, poison) = (Effects::default(), Arc::new(AtomicBool::new(true)));
     let reader = picky(&world, &effects, &poison, &STATES).await;
     world.tell(&facts(&STATES, &["alice", "carol"], 2)).await;
     world.has_parked(1).await;
@@ -99,14 +100,14 @@ async fn a_good_state_heals_a_poison_one() {
 async fn a_handler_that_panics_is_the_records_fault_and_stops_nobody() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let effects = Effects::of(&world);
+    let effects = Effects::default();
     let taker = effects.clone();
     let reader = world
-        .reader(Subscription::new(READER, &[ORDERED.name()]), move |batch| {
+        .reader(Subscription::new(READER, &[ORDERED.name()]), move |pool, batch| {
             let taker = taker.clone();
             async move {
                 assert!(batch.records.iter().all(|record| record.key != "carol"), "no handler for Carol");
-                taker.take_in(&batch).await
+                taker.take_in(&pool, &batch).await
             }
         })
         .await;
@@ -123,7 +124,7 @@ async fn a_handler_that_panics_is_the_records_fault_and_stops_nobody() {
 async fn what_an_operator_discards_sets_its_key_free() {
     let world = World::new().await;
     let relay = world.relay().await;
-    let (effects, poison) = (Effects::of(&world), Arc::new(AtomicBool::new(true)));
+    let (effects, poison) = (Effects::default(), Arc::new(AtomicBool::new(true)));
     let reader = picky(&world, &effects, &poison, &ORDERED).await;
     world.tell(&facts(&ORDERED, &["carol"], 3)).await;
     world.has_parked(2).await;

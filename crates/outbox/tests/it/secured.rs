@@ -32,8 +32,11 @@ async fn facts_go_and_come_by_tls_with_a_password() {
         let component = outbox::publish(component, &process, &pool, TOPICS);
         let reads = Subscription::new("mailer.secured", &[STATES.name()]);
         Ok(vec![outbox::consume(component, &process, &pool, reads, move |batch| {
-            let told = batch.records.into_iter().try_for_each(|record| tell.send(record));
-            std::future::ready(told.map_err(outbox::Failure::transient))
+            for record in batch.records {
+                // The test has gone when nobody listens.
+                let _ = tell.send(record);
+            }
+            std::future::ready(Ok(()))
         })])
     })
     .await;

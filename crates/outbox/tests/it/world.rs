@@ -102,14 +102,15 @@ impl World {
         self.start(|component, process, pool| outbox::publish(component, process, pool, TOPICS)).await
     }
 
-    /// A process that reads.
+    /// A process that reads. The handler gets the process's own pool: connections live with the runtime that made them.
     pub async fn reader<H, F>(&self, subscription: Subscription, handler: H) -> TestApp
     where
-        H: Fn(Batch) -> F + Send + Sync + 'static,
+        H: Fn(PgPool, Batch) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         self.start(|component, process, pool| {
-            outbox::consume(component, process, pool, subscription, handler)
+            let own = pool.clone();
+            outbox::consume(component, process, pool, subscription, move |batch| handler(own.clone(), batch))
         })
         .await
     }
@@ -174,21 +175,14 @@ pub async fn figure(app: &TestApp, series: &str) -> Option<f64> {
     Some(value.parse().unwrap())
 }
 
-/// A handler's effects in the database, each claimed, and what was delivered to it.
-#[derive(Clone)]
-pub struct Effects {
-    pool: PgPool,
-    delivered: Arc<Mutex<Vec<Vec<Record>>>>,
-}
+/// What was delivered to handlers whose effects are rows, each claimed.
+#[derive(Clone, Default)]
+pub struct Effects(Arc<Mutex<Vec<Vec<Record>>>>);
 
 impl Effects {
-    pub fn of(world: &World) -> Self {
-        Self { pool: world.db.pool.clone(), delivered: Arc::default() }
-    }
-
     /// Every batch so far.
     pub fn batches(&self) -> Vec<Vec<Record>> {
-        self.delivered.lock().unwrap().clone()
+        self.0.lock().unwrap().clone()
     }
 
     /// Every record so far.
@@ -197,9 +191,9 @@ impl Effects {
     }
 
     /// What a service's app method does with a batch.
-    pub async fn take_in(&self, batch: &Batch) -> Result<(), Failure> {
-        self.delivered.lock().unwrap().push(batch.records.clone());
-        let mut tx = self.pool.begin().await.map_err(Failure::transient)?;
+    pub async fn take_in(&self, pool: &PgPool, batch: &Batch) -> Result<(), Failure> {
+        self.0.lock().unwrap().push(batch.records.clone());
+        let mut tx = pool.begin().await.map_err(Failure::transient)?;
         let new = inbox::claim(&mut tx, SERVICE, READER, &batch.event_ids()).await.map_err(Failure::of)?;
         for record in batch.records.iter().filter(|record| new.contains(&record.event_id)) {
             sqlx::query("insert into mailer.effect (event_id, key, version) values ($1, $2, $3)")

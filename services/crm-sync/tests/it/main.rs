@@ -1,4 +1,5 @@
 //! crm-sync through its public interfaces: gRPC in, facts of profile in, and a simulated Salesforce org at the other end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod agreements;
 mod faults;

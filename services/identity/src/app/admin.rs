@@ -139,7 +139,7 @@ impl App {
     /// No such session of this user.
     pub async fn end_own_session(&self, user_id: UserId, session_id: SessionId) -> Result<(), Error> {
         let found = store::session::load(&self.db, session_id).await?;
-        if !found.is_some_and(|(session, _)| session.user_id == user_id) {
+        if found.is_none_or(|(session, _)| session.user_id != user_id) {
             return Err(Error::NotFound { what: "session" });
         }
         self.end_session(session_id, Cause::Ended).await

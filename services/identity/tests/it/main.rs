@@ -1,4 +1,5 @@
 //! identity through its public interfaces: pages, OAuth and OpenID Connect, gRPC.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
 mod browser;

@@ -30,6 +30,7 @@ impl App {
     ///
     /// # Errors
     /// The outcome `failed`, when it cannot be made.
+    #[expect(clippy::result_large_err, reason = "made once a mail, and kept either way")]
     pub(super) fn compose(
         &self,
         sending: &Sending,

@@ -182,7 +182,7 @@ impl App {
             match store::renew_chunk(&self.db, chunk, self.now() + LEASE).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::warn!(campaign_id = %chunk.campaign_id, block = chunk.block, "lease lost")
+                    tracing::warn!(campaign_id = %chunk.campaign_id, block = chunk.block, "lease lost");
                 }
                 Err(error) => tracing::warn!(error = %error, "a lease could not be renewed"),
             }

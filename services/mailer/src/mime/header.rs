@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn plain_text_stays_readable_and_folds_at_spaces() {
         assert_eq!(unstructured("Subject", "News of July").unwrap(), "Subject: News of July");
-        let long = unstructured("Subject", &"word ".repeat(40).trim_end().to_owned()).unwrap();
+        let long = unstructured("Subject", "word ".repeat(40).trim_end()).unwrap();
         assert!(long.split("\r\n").all(|line| line.len() <= LINE), "{long}");
         assert_eq!(long.replace("\r\n", ""), format!("Subject: {}", "word ".repeat(40).trim_end()));
     }

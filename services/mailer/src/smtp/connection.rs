@@ -310,9 +310,8 @@ impl Connection {
                 return Ok(reply);
             }
             let read = self.wire.read_buf(&mut self.buffer);
-            match timeout(within, read).await.map_err(|_| Cause::Timeout)?? {
-                0 => return Err(Cause::Closed),
-                _ => {}
+            if timeout(within, read).await.map_err(|_| Cause::Timeout)?? == 0 {
+                return Err(Cause::Closed);
             }
         }
     }

@@ -99,8 +99,8 @@ fn what_breaks_a_rule_is_named_with_its_line() {
         (
             "blocks[0].html: ",
             faults(|b| {
-                b.html =
-                    "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}".to_owned()
+                b.html = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"
+                    .to_owned();
             }),
         ),
     ];

@@ -77,7 +77,7 @@ impl App {
     /// A segment's rule, bound to its purpose where it has one.
     pub(super) async fn compiled(&self, segment: &Segment) -> Result<Rule, Error> {
         match &segment.purpose {
-            Some(purpose) => Ok(bind(&segment.rule, purpose, &*self.known_traits().await?)),
+            Some(purpose) => Ok(bind(&segment.rule, purpose, &self.known_traits().await?)),
             None => Ok(Rule::All(vec![segment.rule.clone(), Rule::Alive])),
         }
     }
