@@ -54,16 +54,16 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/consent", get(consent::show).post(consent::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
-        .route("/identity/assets/style.css", get(style))
+        .route("/identity/assets/style.css", get(async || asset("text/css; charset=utf-8", pages::STYLE)))
+        .route("/identity/assets/icon.svg", get(async || asset("image/svg+xml", pages::ICON)))
         .route_layer(from_fn_with_state(site.clone(), dress))
         .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
         .with_state(site)
         .merge(protocol::router(app))
 }
 
-async fn style() -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=300")];
-    (headers, pages::STYLE).into_response()
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text).into_response()
 }
 
 // Outermost: a failure becomes a page in the visitor's language, and no answer goes without the headers that guard it.

@@ -10,6 +10,8 @@ use crate::words;
 
 /// The one style sheet.
 pub const STYLE: &str = include_str!("../templates/style.css");
+/// The icon of every page.
+pub const ICON: &str = include_str!("../templates/icon.svg");
 
 const TEMPLATES: [(&str, &str); 13] = [
     ("layout.html", include_str!("../templates/layout.html")),

@@ -37,6 +37,7 @@ pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
         .route("/results/medals", get(pages::medals))
         .route("/results/assets/live.js", get(pages::script))
         .route("/results/assets/live.css", get(pages::style))
+        .route("/results/assets/icon.svg", get(pages::icon))
         .with_state(Web { app, process, pages })
 }
 

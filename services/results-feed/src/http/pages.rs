@@ -17,8 +17,8 @@ use crate::{Error, app::UnitResult, result::Line, rsc::Rsc, store::UnitState, un
 
 /// Units of a page of the list.
 const PAGE: i64 = 100;
-/// Scripts, styles and the feed come from here; nothing else is loaded, framed or sent anywhere.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+/// Scripts, styles, the icon and the feed come from here; nothing else is loaded, framed or sent anywhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
 /// The templates of the fans' pages.
@@ -188,6 +188,11 @@ pub async fn script() -> Response {
 /// The style of the pages.
 pub async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("../../templates/live.css"))
+}
+
+/// The icon of the pages.
+pub async fn icon() -> Response {
+    asset("image/svg+xml", include_str!("../../templates/icon.svg"))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
