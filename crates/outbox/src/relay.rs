@@ -72,10 +72,10 @@ impl Relay {
                 return Ok(true);
             }
         }
+        let (producer, answers) = Producer::new(&self.settings, self.service, saved.generation)?;
         lease.sign_on().await?;
         self.gauges.leads(true);
         tracing::info!(position = saved.cursor.position, seq = saved.cursor.seq, "the relay leads");
-        let (producer, answers) = Producer::new(&self.settings, self.service, saved.generation)?;
         let planner = Planner::new(saved.cursor);
         let mut term =
             Term { lease, producer, answers, planner, fenced: HashMap::new(), gauges: self.gauges.clone() };

@@ -38,7 +38,9 @@ fn wanted(settings: &Settings, topics: &[&'static Topic]) -> Vec<Wanted> {
 }
 
 async fn admin(settings: &Settings, service: Service) -> Result<Client, Error> {
-    let config = client::config(settings, service)?;
+    let mut config = client::config(settings, service)?;
+    // Where a broker makes topics by itself, asking for one that is missing would make it, with the broker's settings.
+    config.set("allow.auto.create.topics", "false");
     Ok(Arc::new(blocking(move || config.create()).await?))
 }
 

@@ -218,7 +218,7 @@ impl Category {
 
 fn is_prefecture(text: &str) -> bool {
     text.strip_prefix("JP-")
-        .filter(|digits| digits.len() == 2)
+        .filter(|digits| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|digits| digits.parse::<u8>().ok())
         .is_some_and(|number| (1..=47).contains(&number))
 }

@@ -8,8 +8,10 @@ use std::{
     },
 };
 
+use domain::Uuid;
 use outbox::{Failure, Subscription};
 use testkit::eventually;
+use tokio::sync::Semaphore;
 
 use crate::{
     broker,
@@ -52,6 +54,44 @@ async fn batches_are_of_one_partition_in_order_and_bounded() {
     for key in &KEYS[1..] {
         assert_eq!(versions_of(&committed, key), (1..=300).collect::<Vec<i64>>(), "{key}");
     }
+    reader.stop().await;
+    relay.stop().await;
+    world.end().await;
+}
+
+// More than a partition's queue holds: it rests and goes on.
+#[tokio::test]
+async fn a_slow_handler_misses_nothing() {
+    const FACTS: i64 = 5_000;
+    let world = World::new().await;
+    let relay = world.relay().await;
+    let (effects, may_go) = (Effects::default(), Arc::new(Semaphore::new(0)));
+    let (taker, wait) = (effects.clone(), Arc::clone(&may_go));
+    let reader = world
+        .reader(Subscription::new(READER, &[ORDERED.name()]), move |pool, batch| {
+            let (taker, wait) = (taker.clone(), Arc::clone(&wait));
+            async move {
+                let _go = wait.acquire().await.map_err(Failure::transient)?;
+                taker.take_in(&pool, &batch).await
+            }
+        })
+        .await;
+    let ids: Vec<Uuid> = (0..FACTS).map(|_| domain::new_id()).collect();
+    sqlx::query(
+        "insert into mailer.outbox (id, aggregatetype, aggregateid, type, payload, version, occurred_at)
+         select id, $1, 'alice', 'CampaignScheduled', 'x', number, now()
+         from unnest($2::uuid[]) with ordinality as told (id, number)",
+    )
+    .bind(ORDERED.name())
+    .bind(ids)
+    .execute(&world.db.pool)
+    .await
+    .unwrap();
+    records(&relay, &ORDERED, 5_000).await;
+    may_go.add_permits(1);
+    let committed = world.has_effects(5_000).await;
+    assert!(versions_of(&committed, "alice").into_iter().eq(1..=FACTS));
+    assert_eq!(effects.delivered().len(), 5_000, "each once");
     reader.stop().await;
     relay.stop().await;
     world.end().await;
@@ -117,6 +157,36 @@ async fn a_record_without_an_envelope_is_counted_and_passed_over() {
     assert_eq!(versions_of(&world.has_effects(2).await, "alice"), [1, 2]);
     let series = "outbox_consumer_malformed_records_total{service=\"mailer\",consumer=\"mailer.reader\"}";
     assert_eq!(figure(&reader, series).await, Some(6.0));
+    reader.stop().await;
+    relay.stop().await;
+    world.end().await;
+}
+
+// Protocol buffers whose fields all have their defaults are no bytes.
+#[tokio::test]
+async fn an_empty_payload_is_no_tombstone_and_a_key_may_be_of_any_script() {
+    let world = World::new().await;
+    let relay = world.relay().await;
+    let (empty, mut gone) = (fact(&STATES, "国立競技場 ½", 1), fact(&STATES, "国立競技場 ½", 2));
+    let empty = outbox::Fact { payload: Some(Vec::new()), ..empty };
+    gone.payload = None;
+    world.tell(&[empty, gone]).await;
+    let caught = records(&relay, &STATES, 2).await;
+    let payloads: Vec<Option<usize>> =
+        caught.iter().map(|record| record.payload.as_ref().map(Vec::len)).collect();
+    assert_eq!(payloads, [Some(0), None]);
+    let effects = Effects::default();
+    let taker = effects.clone();
+    let reader = world
+        .reader(Subscription::new(READER, &[STATES.name()]), move |pool, batch| {
+            let taker = taker.clone();
+            async move { taker.take_in(&pool, &batch).await }
+        })
+        .await;
+    assert_eq!(versions_of(&world.has_effects(2).await, "国立競技場 ½"), [1, 2]);
+    let payloads: Vec<Option<usize>> =
+        effects.delivered().iter().map(|record| record.payload.as_ref().map(bytes::Bytes::len)).collect();
+    assert_eq!(payloads, [Some(0), None]);
     reader.stop().await;
     relay.stop().await;
     world.end().await;

@@ -138,7 +138,7 @@ impl World {
         .await
     }
 
-    /// Offset, class and attempts of what is parked.
+    /// Key, version, class and attempts of what is parked.
     pub async fn parked(&self) -> Vec<(String, i64, String, i32)> {
         let sql =
             "select record_key, version, class, attempts from mailer.parked_record order by record_offset";
