@@ -1,6 +1,8 @@
 //! A real SMTP server that takes every mail and delivers none: EHLO with PIPELINING, 8BITMIME, SIZE and SMTPUTF8, no
 //! TLS. It can be told to refuse, to hang up and to be slow, as relays do.
 
+mod wire;
+
 use std::{
     collections::HashSet,
     io,
@@ -12,7 +14,7 @@ use std::{
 
 use mail_parser::MessageParser;
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
@@ -20,8 +22,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Largest message that is taken, in bytes.
-const LARGEST: usize = 10 * 1_024 * 1_024;
+use wire::{LARGEST, line, message, path};
+
 /// Longest command line; RFC 5321 says 512 and more with extensions.
 const LONGEST_LINE: usize = 4_096;
 
@@ -344,61 +346,6 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             _ => "500 5.5.2 unknown command\r\n".to_owned(),
         };
         write.write_all(reply.as_bytes()).await?;
-    }
-}
-
-// Bytes between the angle brackets; a `>` inside a quoted local part does not end it.
-fn path(line: &[u8]) -> Option<Vec<u8>> {
-    let start = line.iter().position(|byte| *byte == b'<')? + 1;
-    let mut is_quoted = false;
-    let mut is_escaped = false;
-    for (at, byte) in line.iter().enumerate().skip(start) {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            b'>' if !is_quoted => return Some(line[start..at].to_vec()),
-            _ => {}
-        }
-    }
-    None
-}
-
-// One line without its CRLF; nothing at the end of the stream.
-async fn line(read: &mut (impl AsyncBufRead + Unpin), longest: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    loop {
-        let buffer = read.fill_buf().await?;
-        if buffer.is_empty() {
-            return Ok(None);
-        }
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let taken = end.map_or(buffer.len(), |at| at + 1);
-        line.extend_from_slice(&buffer[..taken]);
-        read.consume(taken);
-        if line.len() > longest {
-            return Err(io::Error::other("line too long"));
-        }
-        // Only CRLF ends a line: a bare LF is part of it, so that smuggled ends are seen in the data.
-        if line.ends_with(b"\r\n") {
-            line.truncate(line.len() - 2);
-            return Ok(Some(line));
-        }
-    }
-}
-
-async fn message(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
-    let mut data = Vec::new();
-    loop {
-        let Some(line) = line(read, LARGEST).await? else { return Ok(None) };
-        if line == b"." {
-            return Ok(Some(data));
-        }
-        data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
-        data.extend_from_slice(b"\r\n");
-        if data.len() > LARGEST {
-            return Err(io::Error::other("message too long"));
-        }
     }
 }
 
