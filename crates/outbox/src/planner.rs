@@ -177,7 +177,7 @@ impl Planner {
 }
 
 #[cfg(test)]
-#[path = "planner_model.rs"]
+#[path = "planner_model_tests.rs"]
 mod model;
 
 #[cfg(test)]
