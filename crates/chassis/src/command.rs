@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, ffi::OsString};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _};
 use domain::Service;
 
-use crate::{Settings, secret};
+use crate::{Settings, Verb, secret, verb};
 
 /// What a process was asked to do, with its settings.
 pub(crate) struct Invocation<C> {
-    pub(crate) verb: Verb,
+    pub(crate) asked: Asked,
     pub(crate) settings: Settings,
     pub(crate) config: C,
 }
 
-pub(crate) enum Verb {
+pub(crate) enum Asked {
     Serve,
     Migrate {
         check: bool,
@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     Config {
         json: bool,
     },
+    /// One that a crate beside us added, with its arguments.
+    Operate(&'static Verb, ArgMatches),
 }
 
 /// Names with our prefix that scripts and tests own.
@@ -38,8 +40,8 @@ const FOREIGN: [&str; 8] = [
     "KOTINOS_DEMO_",
 ];
 
-/// The command of a service with its settings.
-pub(crate) fn command<C: Args>(service: Service) -> Command {
+/// The command of a service with its settings and the verbs that were added.
+pub(crate) fn command<C: Args>(service: Service, verbs: &'static [Verb]) -> Command {
     let command = Command::new(service.name())
         .about(about(service))
         .version(env!("CARGO_PKG_VERSION"))
@@ -62,9 +64,11 @@ pub(crate) fn command<C: Args>(service: Service) -> Command {
             Command::new("config").about("Lists every setting, with its default and its meaning").arg(
                 Arg::new("json").long("json").action(ArgAction::SetTrue).help("One object a line"),
             ),
-        );
+        )
+        .subcommands(verbs.iter().map(|added| verb::command(service, added)));
     let command = Settings::augment_args(command);
-    let command = C::augment_args(command);
+    // A group of settings would put its own description in the place of the service's.
+    let command = C::augment_args(command).about(about(service)).long_about(None);
     // A setting can stand before or after the verb.
     command.mut_args(|arg| if arg.get_env().is_some() { arg.global(true) } else { arg })
 }
@@ -92,8 +96,9 @@ pub(crate) fn read<C: Args>(
     service: Service,
     arguments: impl IntoIterator<Item = OsString>,
     environment: &BTreeMap<String, String>,
+    verbs: &'static [Verb],
 ) -> Result<Invocation<C>, clap::Error> {
-    let mut command = command::<C>(service);
+    let mut command = command::<C>(service, verbs);
     refuse_unknown(&mut command, service, environment)?;
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     arguments.splice(
@@ -101,19 +106,23 @@ pub(crate) fn read<C: Args>(
         files(&command, environment).into_iter().chain(arguments[1.min(arguments.len())..].to_vec()),
     );
     let matches = command.try_get_matches_from_mut(arguments)?;
-    let verb = verb(&matches);
-    let leaf = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    let asked = asked(&matches, verbs);
+    let leaf = verb::leaf(&matches);
     let settings = Settings::from_arg_matches(leaf).map_err(|error| error.format(&mut command))?;
     let config = C::from_arg_matches(leaf).map_err(|error| error.format(&mut command))?;
-    Ok(Invocation { verb, settings, config })
+    Ok(Invocation { asked, settings, config })
 }
 
-fn verb(matches: &ArgMatches) -> Verb {
+fn asked(matches: &ArgMatches, verbs: &'static [Verb]) -> Asked {
     match matches.subcommand() {
-        Some(("migrate", matches)) => Verb::Migrate { check: matches.get_flag("check") },
-        Some(("health", _)) => Verb::Health,
-        Some(("config", matches)) => Verb::Config { json: matches.get_flag("json") },
-        _ => Verb::Serve,
+        Some(("migrate", matches)) => Asked::Migrate { check: matches.get_flag("check") },
+        Some(("health", _)) => Asked::Health,
+        Some(("config", matches)) => Asked::Config { json: matches.get_flag("json") },
+        Some((name, matches)) => match verb::find(verbs, name) {
+            Some(verb) => Asked::Operate(verb, matches.clone()),
+            None => Asked::Serve,
+        },
+        None => Asked::Serve,
     }
 }
 
@@ -186,7 +195,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// Every setting: name, flag, default, meaning. A table, or an object a line.
 pub(crate) fn listing<C: Args>(service: Service, json: bool) -> String {
-    let command = command::<C>(service);
+    let command = command::<C>(service, &[]);
     let mut lines = String::new();
     for (arg, name) in names(&command) {
         let secret = arg.is_hide_env_values_set();
@@ -230,16 +239,26 @@ mod tests {
         database_url: Secret,
     }
 
+    // A verb with words of its own below it.
+    static VERBS: &[Verb] = &[Verb {
+        command: || {
+            let list =
+                Command::new("list").about("Lists the pages").after_help("Example: profile pages list");
+            Command::new("pages").about("Pages").subcommand_required(true).subcommand(list)
+        },
+        run: |_, _| Box::pin(async { Ok(()) }),
+    }];
+
     fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Invocation<Config>, clap::Error> {
         let arguments = arguments.iter().map(|text| OsString::from(*text));
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        super::read(Service::Profile, arguments, &environment.collect())
+        super::read(Service::Profile, arguments, &environment.collect(), VERBS)
     }
 
     #[test]
     fn the_default_verb_serves() {
         let invocation = read(&["profile"], &[]).unwrap();
-        assert!(matches!(invocation.verb, Verb::Serve));
+        assert!(matches!(invocation.asked, Asked::Serve));
         assert_eq!(invocation.config.database_url.expose(), "postgres://localhost");
     }
 
@@ -247,9 +266,36 @@ mod tests {
     fn a_setting_stands_before_or_after_the_verb() {
         for arguments in [["profile", "--log=debug", "migrate"], ["profile", "migrate", "--log=debug"]] {
             let invocation = read(&arguments, &[]).unwrap();
-            assert!(matches!(invocation.verb, Verb::Migrate { check: false }));
+            assert!(matches!(invocation.asked, Asked::Migrate { check: false }));
             assert_eq!(invocation.settings.log, "debug");
         }
+    }
+
+    #[test]
+    fn an_added_verb_has_the_settings_too() {
+        let invocation = read(&["profile", "pages", "list", "--json", "--log=debug"], &[]).unwrap();
+        let Asked::Operate(_, matches) = invocation.asked else { panic!("another verb") };
+        assert_eq!(matches.subcommand_name(), Some("list"));
+        assert_eq!(invocation.settings.log, "debug");
+        let refused = read(&["profile", "pages", "burn"], &[]).err().unwrap();
+        assert_eq!(refused.exit_code(), 2);
+        assert_eq!(read(&["profile", "pages"], &[]).err().unwrap().exit_code(), 2);
+    }
+
+    #[test]
+    fn the_help_of_an_added_verb_teaches_it_and_not_the_settings() {
+        for arguments in [&["profile", "pages", "list", "--help"][..], &["profile", "pages", "list", "-h"]] {
+            let help = read(arguments, &[]).err().unwrap();
+            assert_eq!(help.exit_code(), 0);
+            let help = help.to_string();
+            assert!(help.contains("Usage: profile pages list [OPTIONS]"), "{help}");
+            assert!(help.contains("Example: profile pages list"), "{help}");
+            assert!(help.contains("--json") && !help.contains("KOTINOS_"), "{help}");
+            assert!(!help.contains("--service"), "there is one only: {help}");
+        }
+        let root = read(&["profile", "--help"], &[]).err().unwrap().to_string();
+        assert!(root.contains("pages") && root.contains("KOTINOS_LOG"), "{root}");
+        assert!(root.starts_with("The truth about a person"), "{root}");
     }
 
     #[test]

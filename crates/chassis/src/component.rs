@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::Future, pin::Pin};
+use std::{any::Any, convert::Infallible, future::Future, pin::Pin};
 
 use domain::Service;
 use sqlx::{PgPool, migrate::Migrator};
@@ -7,6 +7,7 @@ use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
 use crate::{Shutdown, StartError};
 
 pub(crate) type Started = Pin<Box<dyn Future<Output = Result<(), StartError>> + Send>>;
+pub(crate) type Attachment = Box<dyn Any + Send + Sync>;
 pub(crate) type Work = Box<dyn FnOnce(Shutdown) -> Started + Send>;
 
 /// All that a process sees of a service: its name, database, interfaces and long-running tasks.
@@ -17,6 +18,7 @@ pub struct Component {
     pub(crate) http: axum::Router,
     pub(crate) preparations: Vec<(&'static str, Started)>,
     pub(crate) tasks: Vec<(&'static str, Work)>,
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 impl Component {
@@ -30,6 +32,7 @@ impl Component {
             http: axum::Router::new(),
             preparations: Vec::new(),
             tasks: Vec::new(),
+            attachments: Vec::new(),
         }
     }
 
@@ -73,6 +76,13 @@ impl Component {
         F: Future<Output = Result<(), StartError>> + Send + 'static,
     {
         self.tasks.push((name, Box::new(move |shutdown| Box::pin(work(shutdown)))));
+        self
+    }
+
+    /// What an operator's verb needs of it, found again by its type. There may be several of a type.
+    #[must_use]
+    pub fn attach<T: Any + Send + Sync>(mut self, attachment: T) -> Self {
+        self.attachments.push(Box::new(attachment));
         self
     }
 }

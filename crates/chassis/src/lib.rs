@@ -1,7 +1,8 @@
 //! The process: what every service is beside its own rules. Configuration, three listeners, telemetry, lifecycle,
 //! health, the database pool with its migrations, the nine error codes, authentication of callers, channels to peers.
 //!
-//! A service hands over a [`Component`]; [`run`] does the rest. The crate knows no business word.
+//! A service hands over a [`Component`]; [`run`] does the rest. Operators' verbs beside `serve`, `migrate`, `health` and
+//! `config` come from the crates that own what they work on, as [`Verb`]s. The crate knows no business word.
 
 mod actor;
 mod auth_layer;
@@ -29,6 +30,7 @@ mod serve;
 mod settings;
 mod telemetry;
 mod token_verifier;
+mod verb;
 
 pub use actor::{Actor, Denied, actor};
 pub use backoff::Backoff;
@@ -46,6 +48,7 @@ pub use process::Process;
 pub use run::{Running, run, run_all};
 pub use secret::Secret;
 pub use settings::{AuthSettings, KafkaSecurity, Migrate, Settings, Topics};
+pub use verb::{Done, Operator, Stop, Verb, operate, yes};
 
 /// Why a process does not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

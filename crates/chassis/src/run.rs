@@ -11,12 +11,13 @@ use tokio::{
 };
 
 use crate::{
-    Component, Metrics, Process, Settings, StartError,
+    Component, Metrics, Process, Settings, StartError, Stop, Verb,
     code::chain,
-    command::{self, Invocation, Verb},
+    command::{self, Asked, Invocation},
     lifecycle::{Lifecycle, State},
     migrate, serve,
     telemetry::Telemetry,
+    verb,
 };
 
 /// Between the hard shutdown and the end of the process.
@@ -24,21 +25,22 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long `health` waits for an answer.
 const HEALTH: Duration = Duration::from_secs(2);
 
-/// Runs a service: the whole of its `main`.
-pub fn run<C, F, Fut>(service: Service, component: F) -> ExitCode
+/// Runs a service: the whole of its `main`. `verbs` are what operators can do beside running it.
+pub fn run<C, F, Fut>(service: Service, component: F, verbs: &'static [Verb]) -> ExitCode
 where
     C: Args,
     F: FnOnce(C, Process) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Component, StartError>> + Send + 'static,
 {
-    run_all(service, |config: C, process| {
+    let components = |config: C, process| {
         let component = component(config, process);
         async { Ok(vec![component.await?]) }
-    })
+    };
+    run_all(service, components, verbs)
 }
 
 /// Runs several services in one process.
-pub fn run_all<C, F, Fut>(service: Service, components: F) -> ExitCode
+pub fn run_all<C, F, Fut>(service: Service, components: F, verbs: &'static [Verb]) -> ExitCode
 where
     C: Args,
     F: FnOnce(C, Process) -> Fut,
@@ -47,8 +49,8 @@ where
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let Invocation { verb, settings, config } =
-        match command::read::<C>(service, std::env::args_os(), &environment) {
+    let Invocation { asked, settings, config } =
+        match command::read::<C>(service, std::env::args_os(), &environment, verbs) {
             Ok(invocation) => invocation,
             Err(refused) => {
                 // Help and versions go to standard output with code 0, faults to standard error with code 2.
@@ -56,7 +58,7 @@ where
                 return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
             }
         };
-    if let Verb::Config { json } = verb {
+    if let Asked::Config { json } = asked {
         let written = std::io::stdout().write_all(command::listing::<C>(service, json).as_bytes());
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
@@ -65,32 +67,53 @@ where
     if let Some(cpus) = settings.cpus {
         builder.worker_threads(cpus.into());
     }
-    let ended = builder.enable_all().build().map_err(StartError::from).and_then(|runtime| {
-        let ended = runtime.block_on(invoke(verb, service, settings, |process| components(config, process)));
+    let ended = builder.enable_all().build().map_err(Stop::from).and_then(|runtime| {
+        let ended = runtime.block_on(invoke(asked, service, settings, |process| components(config, process)));
         // A thread that hangs in a driver does not hold the process up.
         runtime.shutdown_timeout(LAST_WORDS);
         ended
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(stop) => {
             // Telemetry may not have begun, or be over.
-            let _ = writeln!(std::io::stderr(), "{service}: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
+            let _ = writeln!(std::io::stderr(), "{service}: {stop}");
+            ExitCode::from(stop.exit_code())
         }
     }
 }
 
-async fn invoke<F, Fut>(verb: Verb, service: Service, settings: Settings, build: F) -> Result<(), StartError>
+async fn invoke<F, Fut>(asked: Asked, service: Service, settings: Settings, build: F) -> Result<(), Stop>
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = Result<Vec<Component>, StartError>> + Send + 'static,
 {
-    match verb {
-        Verb::Health => return ask_health(service, &settings).await,
-        Verb::Migrate { check } => return migrate_all(check, service, settings, build).await,
-        Verb::Serve | Verb::Config { .. } => {}
-    }
+    let (verb, matches) = match asked {
+        Asked::Health => return ask_health(service, &settings).await.map_err(Stop::Failed),
+        Asked::Migrate { check } => {
+            return migrate_all(check, service, settings, build).await.map_err(Stop::Failed);
+        }
+        Asked::Operate(verb, matches) => (verb, matches),
+        Asked::Serve | Asked::Config { .. } => {
+            return serve_with_telemetry(service, settings, build).await.map_err(Stop::Failed);
+        }
+    };
+    // What a verb does to data is told in the log, as everything else.
+    let telemetry = Telemetry::start(service, &settings).map_err(Stop::Failed)?;
+    let ended = verb::invoke(verb, matches, service, settings, build).await;
+    telemetry.stop().await;
+    ended
+}
+
+async fn serve_with_telemetry<F, Fut>(
+    service: Service,
+    settings: Settings,
+    build: F,
+) -> Result<(), StartError>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output = Result<Vec<Component>, StartError>> + Send + 'static,
+{
     let telemetry = Telemetry::start(service, &settings)?;
     let ended = serve_until_signal(service, settings, build).await;
     if let Err(error) = &ended {
@@ -298,6 +321,6 @@ async fn ask_health(service: Service, settings: &Settings) -> Result<(), StartEr
 }
 
 // One TLS stack for everything but Kafka. Whoever comes first installs it.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -11,6 +11,11 @@ pub(crate) fn prefix(settings: &Settings) -> &str {
     &settings.topic_prefix
 }
 
+/// The consumer group of a consumer.
+pub(crate) fn group(settings: &Settings, consumer: &str) -> String {
+    format!("{}kotinos.{consumer}", prefix(settings))
+}
+
 /// Whether missing topics are created, or only compared with their declarations.
 pub(crate) fn ensures_topics(settings: &Settings) -> bool {
     settings.topics == Topics::Ensure

@@ -7,20 +7,22 @@ use domain::Service;
 use sqlx::PgPool;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, oneshot, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Batch, Error, Failure, Subscription, Topic, client,
+    Batch, Error, Failure, StatePage, Subscription, Topic, client,
     consumer::Poller,
     days,
     failure::chain,
     lane::{Handler, Shared},
     measure::{ConsumerGauges, RelayGauges},
+    pause,
     relay::Relay,
     topics,
+    verbs::{Consumed, Published, Source},
 };
 
 /// Handlers of one consumer that run at once, each with a connection of the pool.
@@ -46,6 +48,7 @@ pub fn publish(
     let upkeep = Upkeep { pool: pool.clone(), service, settings, topics, gauges };
     let prepared = upkeep.clone();
     component
+        .attach(Published { pool: pool.clone(), topics })
         .prepare("outbox", async move { prepared.prepare().await })
         .task("relay", move |shutdown: Shutdown| async move {
             relay.run(shutdown).await;
@@ -148,22 +151,27 @@ where
         permits: Semaphore::new(HANDLERS),
         gauges: ConsumerGauges::new(process, &subscription.name),
     });
-    component.task("consumer", move |shutdown: Shutdown| async move {
+    let gauges = shared.gauges.clone();
+    let (pool, name) = (pool.clone(), subscription.name.clone());
+    let attached = Consumed { pool: pool.clone(), subscription: subscription.clone() };
+    component.attach(attached).task("consumer", move |shutdown: Shutdown| async move {
+        // Until the database says otherwise.
+        let (tell_paused, paused) = watch::channel(true);
         let stop = CancellationToken::new();
         // A runtime that is torn down drops this task: the thread must not poll on and keep its partitions.
         let _guard = stop.clone().drop_guard();
         let (sender, ended) = oneshot::channel::<()>();
-        let name = format!("kafka-{}", subscription.name);
         let runtime = Handle::current();
-        let poller = Poller { settings, service, subscription, shared, runtime, stop: stop.clone() };
+        let poller = Poller { settings, service, subscription, shared, runtime, stop: stop.clone(), paused };
         // Rebalance callbacks run inside `poll` and wait for running transactions: not on the runtime's threads.
-        std::thread::Builder::new().name(name).spawn(move || {
+        std::thread::Builder::new().name(format!("kafka-{name}")).spawn(move || {
             poller.run();
             drop(sender);
         })?;
         let mut ended = ended;
         tokio::select! {
             () = shutdown.soft() => {}
+            () = pause::follow(&pool, service, &name, (&tell_paused, &gauges)) => {}
             _ = &mut ended => return Err(Error::Setting("the consumer's thread ended".to_owned()).into()),
         }
         stop.cancel();
@@ -171,4 +179,16 @@ where
         let _ = ended.await;
         Ok(())
     })
+}
+
+/// Lets operators tell the states of a topic again (`republish`): `page` appends the current states of the next keys
+/// behind the given one, in the order of keys, in one transaction, **each after its aggregate's lock**: an older state
+/// that came behind a newer one would be the one that compaction keeps.
+#[must_use]
+pub fn republish<P, F>(component: Component, topic: &'static Topic, page: P) -> Component
+where
+    P: Fn(Option<String>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<StatePage, StartError>> + Send + 'static,
+{
+    component.attach(Source { topic, page: Arc::new(move |after| Box::pin(page(after))) })
 }

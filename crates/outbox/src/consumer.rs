@@ -15,11 +15,15 @@ use rdkafka::{
     message::{BorrowedMessage, Message},
     types::RDKafkaRespErr,
 };
-use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Record, client,
+    Error, Record, Subscription, client,
     lane::{Progress, Shared, Worker, size},
     parking::Parking,
 };
@@ -30,31 +34,6 @@ const QUEUED_BYTES: usize = 8 << 20;
 const TEND: Duration = Duration::from_millis(20);
 const COMMIT: Duration = Duration::from_millis(500);
 const RELEASE: Duration = Duration::from_secs(5);
-
-/// What a consumer reads and under which name.
-#[derive(Debug, Clone)]
-pub struct Subscription {
-    pub(crate) name: String,
-    pub(crate) topics: Vec<String>,
-    pub(crate) collapse: Vec<String>,
-}
-
-impl Subscription {
-    /// The consumer group `kotinos.<name>` reads the topics, named without a prefix. The name is also the consumer's in
-    /// the inbox: under a new name everything is read from the beginning again.
-    #[must_use]
-    pub fn new(name: &str, topics: &[&str]) -> Self {
-        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        Self { name: name.to_owned(), topics, collapse: Vec::new() }
-    }
-
-    /// Topics of states, of whose parked records only the newest of a key counts: a good one heals a poison one.
-    #[must_use]
-    pub fn collapse(mut self, topics: &[&str]) -> Self {
-        self.collapse = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self
-    }
-}
 
 struct Lane {
     records: mpsc::UnboundedSender<Record>,
@@ -85,12 +64,18 @@ pub(crate) struct Poller {
     pub(crate) shared: Arc<Shared>,
     pub(crate) runtime: Handle,
     pub(crate) stop: CancellationToken,
+    /// By an operator: it leaves its group meanwhile.
+    pub(crate) paused: watch::Receiver<bool>,
 }
 
 impl Poller {
     /// Polls until told to stop; a client that failed for good is replaced by a new one.
     pub(crate) fn run(&self) {
         while !self.stop.is_cancelled() {
+            if *self.paused.borrow() {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
             if let Err(error) = self.poll_until_stop() {
                 tracing::error!(consumer = self.subscription.name, %error, "the consumer failed and starts again");
                 let until = Instant::now() + Duration::from_secs(3);
@@ -126,7 +111,7 @@ impl Poller {
     fn poll(&self, consumer: &BaseConsumer<Lanes>) -> Result<(), Error> {
         let lanes = consumer.context();
         let (mut tended, mut committed) = (Instant::now(), Instant::now());
-        while !self.stop.is_cancelled() {
+        while !self.stop.is_cancelled() && !*self.paused.borrow() {
             // Nothing is not the end: it comes long before the time is up after a rebalance.
             match consumer.poll(Duration::from_millis(50)) {
                 Some(Ok(message)) => lanes.route(consumer, &message),
@@ -161,7 +146,7 @@ fn passing(error: KafkaError) -> Result<(), Error> {
 fn config(settings: &Settings, service: Service, subscription: &Subscription) -> Result<ClientConfig, Error> {
     let mut config = client::config(settings, service)?;
     config
-        .set("group.id", format!("{}kotinos.{}", client::prefix(settings), subscription.name))
+        .set("group.id", client::group(settings, &subscription.name))
         .set("partition.assignment.strategy", "cooperative-sticky")
         // Offsets are committed by us, after the effect's commit.
         .set("enable.auto.commit", "false")

@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// The database is a copy, or was recovered: positions in it say nothing about what was sent.
     #[error(
-        "the relay refuses this database: {0}; transaction ids may have started again, so nothing is sent until an operator moves the cursor"
+        "the relay refuses this database: {0}; transaction ids may have started again, so nothing is sent until `outbox rebase` (after a restore) or `outbox accept-timeline` (after a failover without loss)"
     )]
     OtherCluster(String),
     /// Another relay leads now.

@@ -1,9 +1,10 @@
 //! Both ends of at-least-once delivery between PostgreSQL and Kafka, and the only crate that knows Kafka.
 //!
-//! It owns the tables of `schema.sql` in each service's schema: outbox, relay cursor and fence, inbox, parked records.
+//! It owns the tables of `schema.sql` in each service's schema: outbox, relay cursor and fence, inbox, parked and paused.
 //! In: [`append`] writes a [`Fact`] in the transaction that made it true; [`publish`] adds the relay that sends the rows.
 //! Out: [`consume`] brings the records of topics to a handler in batches, [`inbox::claim`] tells it which are new to it;
-//! [`Tail`] reads topics from a position for a view in memory.
+//! [`Tail`] reads topics from a position for a view in memory. Operators: [`VERBS`] are `records`, `consumer`, `outbox`,
+//! `topics` and `republish` on the command line of each service.
 //!
 //! Promised: a committed fact arrives at least once, a rolled-back one never; the first deliveries of a key come in the
 //! order of its versions; each claimed effect happens once a consumer; nothing is skipped silently. Not promised: order
@@ -22,21 +23,25 @@ mod lane;
 mod lease;
 mod measure;
 mod parking;
+mod pause;
 mod planner;
 mod producer;
 mod record;
 mod relay;
+mod subscription;
 mod tail;
 mod topic;
 mod topics;
 mod trace;
+mod verbs;
 
-pub use component::{consume, publish};
-pub use consumer::Subscription;
+pub use component::{consume, publish, republish};
 pub use error::Error;
 pub use fact::{Fact, MAX_FACT_BYTES, append};
 pub use failure::Failure;
 pub use record::{Batch, Record};
+pub use subscription::Subscription;
 pub use tail::{Tail, TailRecord, TailStart};
 pub use topic::{Class, Partitions, Topic};
 pub use topics::delete_prefixed;
+pub use verbs::{StatePage, VERBS};

@@ -93,14 +93,16 @@ impl RelayGauges {
     }
 }
 
+/// What is behind the relay's cursor.
 #[derive(Debug, PartialEq)]
-struct Waiting {
-    rows: f64,
-    // In seconds; 0 when nothing waits.
-    oldest: f64,
+pub(crate) struct Waiting {
+    pub(crate) rows: f64,
+    /// In seconds; 0 when nothing waits.
+    pub(crate) oldest: f64,
 }
 
-async fn waiting(pool: &PgPool, service: Service, now: DateTime<Utc>) -> Result<Waiting, Error> {
+/// Counts and dates what waits.
+pub(crate) async fn waiting(pool: &PgPool, service: Service, now: DateTime<Utc>) -> Result<Waiting, Error> {
     let schema = service.short();
     let mut tx = pool.begin().await?;
     // As in the relay: on stale statistics the planner takes a scan of the day's partition.
@@ -123,16 +125,18 @@ async fn waiting(pool: &PgPool, service: Service, now: DateTime<Utc>) -> Result<
     Ok(Waiting { rows: f64::from(i32::try_from(rows).unwrap_or(i32::MAX)), oldest })
 }
 
+/// Who holds the relay back.
 #[derive(Debug, PartialEq)]
-struct Horizon {
-    // In seconds; 0 when nobody writes.
-    age: f64,
-    pid: f64,
+pub(crate) struct Horizon {
+    /// In seconds; 0 when nobody writes.
+    pub(crate) age: f64,
+    /// 0 when nobody does, -1 for a prepared transaction.
+    pub(crate) pid: f64,
 }
 
 // The transaction that nothing at or above is sent before: the oldest that writes, in whatever database of the cluster.
 // Other roles' sessions are seen with pg_read_all_stats only. Never the text of a query: it may be personal.
-async fn horizon(pool: &PgPool) -> Result<Horizon, Error> {
+pub(crate) async fn horizon(pool: &PgPool) -> Result<Horizon, Error> {
     let sql = "
         select pid, greatest(extract(epoch from clock_timestamp() - since), 0)::float8
         from (select pid, xact_start as since, age(backend_xid) as xids
@@ -186,6 +190,12 @@ impl ConsumerGauges {
     pub(crate) fn taken_in(&self, last: &Record, now: DateTime<Utc>) {
         let age = seconds(now - last.occurred_at);
         self.set("outbox_consumer_delay_seconds", "Age of the record that was taken in last", age);
+    }
+
+    /// Whether an operator stopped it.
+    pub(crate) fn paused(&self, paused: bool) {
+        let help = "1 while an operator has stopped the consumer";
+        self.set("outbox_consumer_paused", help, if paused { 1.0 } else { 0.0 });
     }
 
     /// So many keys of a partition have parked records.

@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Partitions of a topic under a prefix: tests and rehearsals have few keys, and a broker many such topics.
 const PREFIXED_PARTITIONS: i32 = 2;
 
-type Client = Arc<AdminClient<DefaultClientContext>>;
+pub(crate) type Client = Arc<AdminClient<DefaultClientContext>>;
 
 struct Wanted {
     topic: &'static Topic,
@@ -37,7 +37,7 @@ fn wanted(settings: &Settings, topics: &[&'static Topic]) -> Vec<Wanted> {
     wanted.collect()
 }
 
-async fn admin(settings: &Settings, service: Service) -> Result<Client, Error> {
+pub(crate) async fn admin(settings: &Settings, service: Service) -> Result<Client, Error> {
     let mut config = client::config(settings, service)?;
     // Where a broker makes topics by itself, asking for one that is missing would make it, with the broker's settings.
     config.set("allow.auto.create.topics", "false");
@@ -45,7 +45,7 @@ async fn admin(settings: &Settings, service: Service) -> Result<Client, Error> {
 }
 
 // The client's own calls wait for the broker, and dropping it waits for its thread.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, Error> {
     let answer = tokio::task::spawn_blocking(ask).await;
@@ -142,23 +142,51 @@ pub(crate) async fn verify(
     service: Service,
     topics: &'static [&'static Topic],
 ) -> Result<(), Error> {
+    for compared in compare(settings, service, topics).await? {
+        if let Some(difference) = compared.difference {
+            return Err(Error::Topic { topic: compared.name, difference });
+        }
+    }
+    Ok(())
+}
+
+/// A topic on the broker beside its declaration.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) topic: &'static Topic,
+    /// On the broker.
+    pub(crate) name: String,
+    pub(crate) declared_partitions: i32,
+    /// None where it does not exist.
+    pub(crate) partitions: Option<i32>,
+    /// The first thing that is not as declared.
+    pub(crate) difference: Option<String>,
+}
+
+/// Looks at each topic.
+pub(crate) async fn compare(
+    settings: &Settings,
+    service: Service,
+    topics: &'static [&'static Topic],
+) -> Result<Vec<Compared>, Error> {
     let client = admin(settings, service).await?;
     let wanted = wanted(settings, topics);
     let found = existing(&client, wanted.iter().map(|wanted| wanted.name.clone()).collect()).await?;
-    for wanted in &wanted {
-        let difference = match found.get(&wanted.name) {
+    let mut compared = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let partitions = found.get(&wanted.name).copied();
+        let difference = match partitions {
             None => Some("it does not exist".to_owned()),
-            Some(partitions) if *partitions != wanted.partitions => {
+            Some(partitions) if partitions != wanted.partitions => {
                 Some(format!("it has {partitions} partitions, declared are {}", wanted.partitions))
             }
-            Some(_) => differing_setting(&client, wanted).await?,
+            Some(_) => differing_setting(&client, &wanted).await?,
         };
-        if let Some(difference) = difference {
-            return Err(Error::Topic { topic: wanted.name.clone(), difference });
-        }
+        let Wanted { topic, name, partitions: declared_partitions } = wanted;
+        compared.push(Compared { topic, name, declared_partitions, partitions, difference });
     }
     close(client).await;
-    Ok(())
+    Ok(compared)
 }
 
 async fn differing_setting(client: &Client, wanted: &Wanted) -> Result<Option<String>, Error> {
@@ -175,7 +203,7 @@ async fn differing_setting(client: &Client, wanted: &Wanted) -> Result<Option<St
     Ok(None)
 }
 
-async fn close(client: Client) {
+pub(crate) async fn close(client: Client) {
     let _ = tokio::task::spawn_blocking(move || drop(client)).await;
 }
 

@@ -38,5 +38,5 @@ async fn components(config: Config, process: Process) -> Result<Vec<Component>, 
 }
 
 fn main() -> ExitCode {
-    chassis::run_all(Service::AllInOne, components)
+    chassis::run_all(Service::AllInOne, components, outbox::VERBS)
 }

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::CrmSync, crm_sync::component)
+    chassis::run(domain::Service::CrmSync, crm_sync::component, outbox::VERBS)
 }

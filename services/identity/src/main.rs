@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Identity, identity::component)
+    chassis::run(domain::Service::Identity, identity::component, outbox::VERBS)
 }

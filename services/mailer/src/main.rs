@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Mailer, mailer::component)
+    chassis::run(domain::Service::Mailer, mailer::component, outbox::VERBS)
 }

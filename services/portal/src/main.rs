@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Portal, portal::component)
+    chassis::run(domain::Service::Portal, portal::component, &[])
 }

@@ -183,6 +183,12 @@ create table profile.parked_record (
 create index parked_record_key on profile.parked_record (consumer, topic, record_key, record_offset);
 create index parked_record_next_at on profile.parked_record (consumer, topic, partition, next_at);
 
+-- Consumers that an operator stopped: they leave their group and take nothing in until they are resumed.
+create table profile.paused_consumer (
+    consumer  text        primary key,
+    paused_at timestamptz not null default now()
+);
+
 -- Makes the daily partitions of outbox and inbox from p_from to p_to. There is no default partition: attaching beside one
 -- scans it under a lock. Created plain and attached, since `create table ... partition of` locks the parent exclusively.
 create function profile.make_days(p_from date, p_to date) returns integer language plpgsql as $$

@@ -2,6 +2,7 @@
 
 mod consents;
 mod follow_user;
+mod republish;
 
 use chassis::Actor;
 use domain::{Clock, ProfileId, RequestId};

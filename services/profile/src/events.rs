@@ -14,8 +14,10 @@ use crate::{
     schema::{self, Value},
 };
 
-static PROFILE: Topic = Topic::state("kotinos.profile.profile.v1", Partitions::PERSON);
-static CONSENT: Topic = Topic::state("kotinos.profile.consent.v1", Partitions::PERSON);
+/// The whole state of a profile.
+pub static PROFILE: Topic = Topic::state("kotinos.profile.profile.v1", Partitions::PERSON);
+/// All answers of a person, the newest of each purpose.
+pub static CONSENT: Topic = Topic::state("kotinos.profile.consent.v1", Partitions::PERSON);
 
 /// Every topic that this service writes.
 pub static TOPICS: &[&Topic] = &[&PROFILE, &CONSENT];
@@ -53,7 +55,7 @@ pub fn profile_changed(profile: &Profile, change: &Change) -> Fact {
     }
 }
 
-/// The state of a person's consents after an answer.
+/// The state of a person's consents after an answer, or told again after none.
 #[must_use]
 pub fn consents_changed(ledger: &ConsentLedger, records: &[ConsentRecord], at: DateTime<Utc>) -> Fact {
     let state = ConsentState {
@@ -66,7 +68,7 @@ pub fn consents_changed(ledger: &ConsentLedger, records: &[ConsentRecord], at: D
         topic: &CONSENT,
         key: ledger.profile_id.to_string(),
         // One form may hold several answers: the fact is named after the one that matters most to readers.
-        fact_type: match records.iter().map(|record| record.status).min_by_key(|status| weight(*status)) {
+        fact_type: match statuses(ledger, records).into_iter().min_by_key(|status| weight(*status)) {
             Some(Status::Withdrawn) => "ConsentWithdrawn",
             Some(Status::Refused) => "ConsentRefused",
             Some(Status::Given) | None => "ConsentGiven",
@@ -76,6 +78,14 @@ pub fn consents_changed(ledger: &ConsentLedger, records: &[ConsentRecord], at: D
         occurred_at: at,
         event_id: EventId::new(),
     }
+}
+
+// Of what was answered; of what stands, where it is told again.
+fn statuses(ledger: &ConsentLedger, records: &[ConsentRecord]) -> Vec<Status> {
+    if records.is_empty() {
+        return ledger.heads.values().map(|head| head.status).collect();
+    }
+    records.iter().map(|record| record.status).collect()
 }
 
 const fn weight(status: Status) -> u8 {

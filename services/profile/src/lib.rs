@@ -19,7 +19,7 @@ mod error;
 use std::time::Duration;
 
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
-use domain::Service;
+use domain::{ProfileId, Service};
 use outbox::Subscription;
 use proto::profile::v1::{
     consent_service_server::ConsentServiceServer, profile_service_server::ProfileServiceServer,
@@ -54,8 +54,26 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             Ok(())
         });
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
+    let component = with_states(component, &app);
     let users = Subscription::new("profile", &consumer::TOPICS).collapse(&consumer::TOPICS);
     Ok(outbox::consume(component, &process, &pool, users, move |batch| consumer::apply(app.clone(), batch)))
+}
+
+/// What `republish` can tell again.
+fn with_states(component: Component, app: &app::App) -> Component {
+    let (profiles, consents) = (app.clone(), app.clone());
+    let component = outbox::republish(component, &events::PROFILE, move |after| {
+        let app = profiles.clone();
+        async move { Ok(app.republish_profiles(key(after)?).await?) }
+    });
+    outbox::republish(component, &events::CONSENT, move |after| {
+        let app = consents.clone();
+        async move { Ok(app.republish_consents(key(after)?).await?) }
+    })
+}
+
+fn key(after: Option<String>) -> Result<Option<ProfileId>, StartError> {
+    Ok(after.map(|key| key.parse()).transpose()?)
 }
 
 /// Forgets old request ids now and then.

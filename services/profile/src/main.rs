@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Profile, profile::component)
+    chassis::run(domain::Service::Profile, profile::component, outbox::VERBS)
 }

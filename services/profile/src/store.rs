@@ -8,8 +8,8 @@ pub use consents::{
     load_ledger_for_update, load_ledgers, permitted_at, save_ledger,
 };
 pub use profiles::{
-    find_by_external_id, insert, load, load_by_external_id_for_update, load_for_update, load_many, lock_user,
-    save, save_user,
+    find_by_external_id, insert, load, load_by_external_id_for_update, load_for_update, load_many, lock_page,
+    lock_user, save, save_user,
 };
 
 use domain::{DateTime, RequestId, TimeDelta, Utc};

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Segmentation, segmentation::component)
+    chassis::run(domain::Service::Segmentation, segmentation::component, outbox::VERBS)
 }

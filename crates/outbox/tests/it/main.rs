@@ -14,4 +14,5 @@ mod repeats;
 mod secured;
 mod tails;
 mod topics;
+mod verbs;
 mod world;

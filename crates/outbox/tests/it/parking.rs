@@ -13,7 +13,7 @@ use testkit::{TestApp, eventually};
 use crate::world::{DEADLINE, Effects, ORDERED, READER, STATES, World, fact, facts, versions_of};
 
 /// Takes everything in but Carol's second fact, as long as it is told so.
-async fn picky(world: &World, effects: &Effects, poison: &Arc<AtomicBool>, topic: &Topic) -> TestApp {
+pub async fn picky(world: &World, effects: &Effects, poison: &Arc<AtomicBool>, topic: &Topic) -> TestApp {
     let (taker, poison) = (effects.clone(), Arc::clone(poison));
     let handler = move |pool: PgPool, batch: Batch| {
         let (taker, poison) = (taker.clone(), Arc::clone(&poison));

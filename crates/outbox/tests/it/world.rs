@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{Component, Process};
+use chassis::{Component, Process, Settings};
 use domain::{Clock, EventId, Service};
 use outbox::{Batch, Fact, Failure, Partitions, Record, Subscription, Topic, inbox};
 use sqlx::{
@@ -113,6 +113,11 @@ impl World {
             outbox::consume(component, process, pool, subscription, move |batch| handler(own.clone(), batch))
         })
         .await
+    }
+
+    /// The settings of its first process.
+    pub fn settings(&self) -> Settings {
+        self.process.get().expect("a process").settings().clone()
     }
 
     /// Commits facts, all in one transaction.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use domain::{ConsentKey, DateTime, ProfileId, Purpose, Utc, Uuid};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgPool, PgTransaction, types::Json};
+use sqlx::{PgExecutor, PgPool, PgTransaction, types::Json};
 
 use crate::{
     Error,
@@ -56,7 +56,7 @@ pub async fn load_ledger(pool: &PgPool, profile_id: ProfileId) -> Result<Consent
 /// The ledgers of those of these people who have said something.
 #[tracing::instrument(name = "db.consent_ledger.load_many", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load_ledgers(
-    pool: &PgPool,
+    database: impl PgExecutor<'_>,
     profile_ids: &[ProfileId],
 ) -> Result<HashMap<ProfileId, ConsentLedger>, Error> {
     let ids: Vec<Uuid> = profile_ids.iter().map(|id| id.0).collect();
@@ -68,7 +68,7 @@ pub async fn load_ledgers(
         "#,
         &ids,
     )
-    .fetch_all(pool)
+    .fetch_all(database)
     .await?;
     let mut ledgers = HashMap::with_capacity(rows.len());
     for row in rows {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use domain::{DateTime, EmailAddress, ProfileId, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgPool, PgTransaction, types::Json};
+use sqlx::{PgExecutor, PgPool, PgTransaction, types::Json};
 
 use crate::{
     Error,
@@ -56,7 +56,10 @@ pub async fn load(pool: &PgPool, profile_id: ProfileId) -> Result<Option<Profile
 
 /// The profiles of these ids; unknown ones are left out.
 #[tracing::instrument(name = "db.profile.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn load_many(pool: &PgPool, profile_ids: &[ProfileId]) -> Result<Vec<Profile>, Error> {
+pub async fn load_many(
+    database: impl PgExecutor<'_>,
+    profile_ids: &[ProfileId],
+) -> Result<Vec<Profile>, Error> {
     let ids: Vec<Uuid> = profile_ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Row,
@@ -72,7 +75,7 @@ pub async fn load_many(pool: &PgPool, profile_ids: &[ProfileId]) -> Result<Vec<P
         "#,
         &ids,
     )
-    .fetch_all(pool)
+    .fetch_all(database)
     .await?;
     rows.into_iter().map(Profile::try_from).collect()
 }
@@ -107,6 +110,28 @@ pub async fn load_for_update(
     .fetch_one(&mut **tx)
     .await?;
     Profile::try_from(row).map(Some)
+}
+
+/// Locks the next profiles behind one, in the order of their ids.
+#[tracing::instrument(name = "db.profile.lock_page", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn lock_page(
+    tx: &mut PgTransaction<'_>,
+    after: Option<ProfileId>,
+    limit: i64,
+) -> Result<Vec<ProfileId>, Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select profile_id
+         from profile.profile
+         where profile_id > coalesce($1, '00000000-0000-0000-0000-000000000000') and state <> 'erased'
+         order by profile_id
+         limit $2
+         for update",
+    )
+    .bind(after.map(|id| id.0))
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(ProfileId).collect())
 }
 
 /// The active profile that holds this key, locked.

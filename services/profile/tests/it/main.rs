@@ -7,4 +7,5 @@ mod policies;
 mod profiles;
 mod reach;
 mod users;
+mod verbs;
 mod world;
