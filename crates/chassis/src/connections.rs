@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Shutdown, StartError, backoff::fraction, lifecycle::Lifecycle};
+use crate::{Network, Shutdown, StartError, backoff::fraction, forwarded, lifecycle::Lifecycle};
 
 /// Connections of one listener at a time; more wait in the kernel's queue.
 const MOST: usize = 20_000;
@@ -39,8 +39,13 @@ pub(crate) enum Speaks {
 }
 
 /// Serves until the soft shutdown, and finishes what is under way until the hard one.
-pub(crate) async fn serve<S, B>(listener: TcpListener, speaks: Speaks, service: S, lifecycle: Lifecycle)
-where
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    speaks: Speaks,
+    trusted: Arc<[Network]>,
+    service: S,
+    lifecycle: Lifecycle,
+) where
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -61,9 +66,9 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (service, shutdown) = (service.clone(), shutdown.clone());
+                let (service, shutdown, trusted) = (service.clone(), shutdown.clone(), Arc::clone(&trusted));
                 lifecycle.tracker.spawn(async move {
-                    connection(stream, peer, speaks, service, shutdown).await;
+                    connection(stream, (peer, trusted), speaks, service, shutdown).await;
                     drop(place);
                 });
             }
@@ -76,8 +81,13 @@ where
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, peer: SocketAddr, speaks: Speaks, service: S, shutdown: Shutdown)
-where
+async fn connection<S, B>(
+    stream: TcpStream,
+    (peer, trusted): (SocketAddr, Arc<[Network]>),
+    speaks: Speaks,
+    service: S,
+    shutdown: Shutdown,
+) where
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -91,7 +101,8 @@ where
     // Frames of a feed are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let caller = forwarded::caller(peer, request.headers(), &trusted);
+        request.extensions_mut().insert(ConnectInfo(caller));
         let service = service.clone();
         tower::ServiceExt::oneshot(service, request)
     });

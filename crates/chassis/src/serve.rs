@@ -40,6 +40,7 @@ where
     lifecycle.tracker.spawn(connections::serve(
         ops,
         Speaks::Http,
+        Arc::from([]),
         incoming(health.router()),
         lifecycle.clone(),
     ));
@@ -88,9 +89,16 @@ async fn start_components(
         tasks.extend(component.tasks.into_iter().map(|(name, work)| (service, name, work)));
     }
     let (routes, health) = grpc_routes(process, services, lifecycle)?;
-    lifecycle.tracker.spawn(connections::serve(grpc, Speaks::Grpc, routes, lifecycle.clone()));
+    lifecycle.tracker.spawn(connections::serve(grpc, Speaks::Grpc, Arc::from([]), routes, lifecycle.clone()));
+    let trusted = process.settings().trusted_proxies.as_slice().into();
     let router = layers::http(router, &process.metrics());
-    lifecycle.tracker.spawn(connections::serve(http, Speaks::Http, incoming(router), lifecycle.clone()));
+    lifecycle.tracker.spawn(connections::serve(
+        http,
+        Speaks::Http,
+        trusted,
+        incoming(router),
+        lifecycle.clone(),
+    ));
     for (service, name, work) in tasks {
         run_task(service, name, work, lifecycle);
     }

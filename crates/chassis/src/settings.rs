@@ -5,7 +5,7 @@ use domain::Service;
 use http::Uri;
 use url::Url;
 
-use crate::Secret;
+use crate::{Network, Secret};
 
 const BROKERS: &str = "localhost:19092";
 const ISSUER: &str = "http://localhost:8101";
@@ -129,6 +129,17 @@ pub struct Settings {
         hide_default_value = true
     )]
     pub egress_allow: Vec<String>,
+
+    /// Networks of proxies, with commas between (`10.0.0.0/8`), whose `X-Forwarded-For` says who calls. Without it every
+    /// caller behind a proxy counts as one, and shares one counter of failed sign-ins.
+    #[arg(
+        id = "KOTINOS_TRUSTED_PROXIES",
+        long = "trusted-proxies",
+        env = "KOTINOS_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        hide_default_value = true
+    )]
+    pub trusted_proxies: Vec<Network>,
 
     /// OTLP collector for traces (gRPC), such as http://localhost:4317; without it nothing is traced.
     #[arg(id = "KOTINOS_OTLP_ENDPOINT", long = "otlp-endpoint", env = "KOTINOS_OTLP_ENDPOINT")]
@@ -282,6 +293,7 @@ impl Default for Settings {
             drain_delay: Duration::from_secs(5),
             drain_hard: Duration::from_secs(25),
             egress_allow: Vec::new(),
+            trusted_proxies: Vec::new(),
             otlp_endpoint: None,
             trace_ratio: 1.0,
             log: LOG.to_owned(),
