@@ -5,6 +5,7 @@ mod database;
 mod keys;
 mod process;
 mod settings;
+mod verb;
 
 use std::{
     collections::BTreeMap,

@@ -9,6 +9,7 @@ mod egress;
 mod introspect;
 mod keys;
 mod mail;
+mod republish;
 mod sign_in;
 mod sign_out;
 mod sign_up;

@@ -11,7 +11,8 @@ use crate::{
     user::{Event, Status, User},
 };
 
-static USER: Topic = Topic::state("kotinos.identity.user.v1", Partitions::PERSON);
+/// Users, whole.
+pub static USER: Topic = Topic::state("kotinos.identity.user.v1", Partitions::PERSON);
 static SESSION: Topic = Topic::unordered("kotinos.identity.session.v1", Partitions::PERSON);
 
 /// Every topic that this service writes.

@@ -85,7 +85,14 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
         )
         .http(http::router(app.clone(), pages::Pages::load()?));
-    Ok(outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS))
+    let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
+    Ok(outbox::republish(component, &events::USER, move |after| {
+        let app = app.clone();
+        async move {
+            let after = after.map(|key| key.parse()).transpose()?;
+            Ok(app.republish_users(after).await?)
+        }
+    }))
 }
 
 fn with_tasks(component: Component, app: &App) -> Component {

@@ -4,6 +4,7 @@ mod campaigns;
 mod follow;
 mod freezing;
 mod letter;
+mod republish;
 mod senders;
 mod sending;
 mod suppressions;

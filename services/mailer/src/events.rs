@@ -15,7 +15,8 @@ use crate::{
 
 static MESSAGE: Topic = Topic::unordered("kotinos.mailer.message.v1", Partitions::DEFINITION);
 static CAMPAIGN: Topic = Topic::ordered("kotinos.mailer.campaign.v1", Partitions::DEFINITION);
-static SUPPRESSION: Topic = Topic::state("kotinos.mailer.suppression.v1", Partitions::PERSON);
+/// Suppressions, whole.
+pub static SUPPRESSION: Topic = Topic::state("kotinos.mailer.suppression.v1", Partitions::PERSON);
 
 /// Every topic that this service writes.
 pub static TOPICS: &[&Topic] = &[&MESSAGE, &CAMPAIGN, &SUPPRESSION];

@@ -85,6 +85,14 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         .http(http::router(app.clone()));
     let component = with_tasks(component, &app, engagements);
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
+    let states = app.clone();
+    let component = outbox::republish(component, &events::SUPPRESSION, move |after| {
+        let app = states.clone();
+        async move {
+            let after = after.map(|key| key.parse()).transpose()?;
+            Ok(app.republish_suppressions(after).await?)
+        }
+    });
     // A projection, by which mails are checked: reading it again sends nothing, so `consumer rebuild` may have it.
     let people = Subscription::new("mailer", &events::FOLLOWED).collapse(&events::FOLLOWED);
     Ok(outbox::consume(component, &process, &pool, people, move |batch| consumer::apply(app.clone(), batch)))

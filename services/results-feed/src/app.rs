@@ -5,6 +5,7 @@ mod append;
 mod effects;
 mod publish;
 mod read;
+mod republish;
 
 use std::sync::Arc;
 

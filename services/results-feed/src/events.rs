@@ -21,7 +21,8 @@ use crate::{
 static DOCUMENT: Topic = Topic::ordered("kotinos.results.document.v1", Partitions::DEFINITION).retain_days(1);
 static REHEARSAL: Topic =
     Topic::ordered("kotinos.results.rehearsal.v1", Partitions::DEFINITION).retain_days(1);
-static SCHEDULE: Topic = Topic::state("kotinos.results.schedule.v1", Partitions::DEFINITION);
+/// Schedules of units, whole.
+pub static SCHEDULE: Topic = Topic::state("kotinos.results.schedule.v1", Partitions::DEFINITION);
 static RESULT: Topic = Topic::ordered("kotinos.results.result.v1", Partitions::DEFINITION);
 static MEDAL: Topic = Topic::ordered("kotinos.results.medal.v1", Partitions::DEFINITION);
 

@@ -89,5 +89,12 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 Ok(())
             });
     }
-    Ok(outbox::publish(component, &process, &pool, events::TOPICS))
+    let component = outbox::publish(component, &process, &pool, events::TOPICS);
+    Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
+        let app = app.clone();
+        async move {
+            let after = after.map(|key| key.parse()).transpose()?;
+            Ok(app.republish_schedules(after).await?)
+        }
+    }))
 }

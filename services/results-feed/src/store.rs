@@ -18,7 +18,7 @@ pub use log::{
     Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, oldest_seq,
     position, renew_epoch, save_seq,
 };
-pub use schedule::{UnitState, find_unit, list_units, load_schedules, save_schedules};
+pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
 
 use crate::{
     Error,

@@ -3,6 +3,7 @@
 mod freezes;
 mod live;
 mod queries;
+mod republish;
 mod segments;
 
 use std::{sync::Arc, time::Duration};

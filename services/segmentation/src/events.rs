@@ -9,7 +9,8 @@ use proto::segmentation::v1::{MembershipChanged, SegmentState};
 use crate::{membership::Transition, segment::Segment};
 
 static MEMBERSHIP: Topic = Topic::unordered("kotinos.segmentation.membership.v1", Partitions::PERSON);
-static SEGMENT: Topic = Topic::state("kotinos.segmentation.segment.v1", Partitions::DEFINITION);
+/// Segments, whole.
+pub static SEGMENT: Topic = Topic::state("kotinos.segmentation.segment.v1", Partitions::DEFINITION);
 
 /// Every topic that this service writes.
 pub static TOPICS: &[&Topic] = &[&MEMBERSHIP, &SEGMENT];

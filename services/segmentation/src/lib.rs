@@ -45,7 +45,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let index = index::Index::default();
     let app = app::App::new(pool.clone(), process.clock(), index.clone(), process.peer(Service::Profile));
     let (touched, changes) = mpsc::channel(TOUCHED_BUFFER);
-    let emitter = app.clone();
+    let (emitter, states) = (app.clone(), app.clone());
     let tailing = process.clone();
     let component = Component::new(Service::Segmentation)
         .database(pool.clone(), sqlx::migrate!())
@@ -60,7 +60,14 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             Ok(follow(tailing, index, touched, shutdown).await?)
         })
         .task("emitter", move |shutdown: Shutdown| async move { Ok(emitter.emit(changes, shutdown).await?) });
-    Ok(outbox::publish(component, &process, &pool, events::TOPICS))
+    let component = outbox::publish(component, &process, &pool, events::TOPICS);
+    Ok(outbox::republish(component, &events::SEGMENT, move |after| {
+        let app = states.clone();
+        async move {
+            let after = after.map(|key| key.parse()).transpose()?;
+            Ok(app.republish_segments(after).await?)
+        }
+    }))
 }
 
 /// Reads the topics into the index for as long as the process lives.

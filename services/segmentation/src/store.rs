@@ -13,6 +13,7 @@ use crate::{
     segment::{Segment, SegmentKey, State},
 };
 
+#[derive(sqlx::FromRow)]
 struct SegmentRow {
     segment_id: Uuid,
     key: String,
@@ -151,6 +152,29 @@ pub async fn page(pool: &PgPool, after: Option<SegmentId>, limit: i64) -> Result
         limit,
     )
     .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Segment::try_from).collect()
+}
+
+/// Locks and loads the next segments behind an id, by id.
+#[tracing::instrument(name = "db.segment.lock_page", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn lock_page(
+    tx: &mut PgTransaction<'_>,
+    after: Option<SegmentId>,
+    limit: i64,
+) -> Result<Vec<Segment>, Error> {
+    let rows: Vec<SegmentRow> = sqlx::query_as(
+        "select s.segment_id, s.key, s.name, s.state, s.version, s.purpose, s.recipient, s.created_at, v.rule, v.rule_hash
+         from segmentation.segment s
+         join segmentation.segment_version v using (segment_id, version)
+         where s.segment_id > coalesce($1, '00000000-0000-0000-0000-000000000000')
+         order by s.segment_id
+         limit $2
+         for update of s",
+    )
+    .bind(after.map(Uuid::from))
+    .bind(limit)
+    .fetch_all(&mut **tx)
     .await?;
     rows.into_iter().map(Segment::try_from).collect()
 }

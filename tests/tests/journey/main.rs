@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::print_stdout, reason = "a test fails by panic, and prints what it saw")]
 
 mod personal_data;
+mod told_again;
 
 use anyhow::Result;
 use domain::Service;
@@ -33,6 +34,7 @@ async fn walk(name: &str, shape: Shape, interruptions: &[Interruption]) {
 async fn go(suite: &Suite, interruptions: &[Interruption]) -> Result<()> {
     let mut walk = Walk::begin(suite, &mut print).await?.interrupted(interruptions);
     walk.go(&mut print).await?;
+    told_again::is_the_same(suite).await?;
     personal_data::stays_inside(&walk).await
 }
 

@@ -1,9 +1,10 @@
 use domain::{DateTime, EmailAddress, UserId, Utc, Uuid};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor, PgTransaction};
 
 use super::stored;
 use crate::{error::Error, user::User};
 
+#[derive(sqlx::FromRow)]
 struct Row {
     user_id: Uuid,
     version: i64,
@@ -66,6 +67,29 @@ pub async fn load_for_update(db: &mut PgConnection, user_id: UserId) -> Result<O
     .fetch_optional(db)
     .await?;
     row.map(Row::into_user).transpose()
+}
+
+/// Locks and loads the next users behind one, by id.
+#[tracing::instrument(name = "db.user.lock_page", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn lock_page(
+    tx: &mut PgTransaction<'_>,
+    after: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<User>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select u.user_id, u.version, u.status, u.locale, u.origin, u.client_id, u.created_at, e.address, e.verified_at
+         from identity.user u
+         join identity.user_email e using (user_id)
+         where u.user_id > coalesce($1, '00000000-0000-0000-0000-000000000000')
+         order by u.user_id
+         limit $2
+         for update of u",
+    )
+    .bind(after.map(|id| id.0))
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Row::into_user).collect()
 }
 
 #[tracing::instrument(name = "db.user.find_by_address", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]

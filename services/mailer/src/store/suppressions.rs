@@ -7,6 +7,7 @@ use crate::{
     suppression::{Reason, Scope, Suppression},
 };
 
+#[derive(sqlx::FromRow)]
 struct Row {
     suppression_id: Uuid,
     version: i64,
@@ -108,6 +109,29 @@ pub async fn load_standing_for_update(
         "#,
         profile_id.0,
     )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Suppression::try_from).collect()
+}
+
+/// Locks and loads the next suppressions behind an id, ended ones too, by id.
+#[tracing::instrument(name = "db.suppression.lock_page", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn lock_suppressions(
+    tx: &mut PgTransaction<'_>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Suppression>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select suppression_id, version, profile_id, address_hash, scope, sender_key, purpose, recipient, reason,
+                campaign_id, at, ended_at
+         from mailer.suppression
+         where suppression_id > coalesce($1, '00000000-0000-0000-0000-000000000000')
+         order by suppression_id
+         limit $2
+         for update",
+    )
+    .bind(after)
+    .bind(limit)
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter().map(Suppression::try_from).collect()

@@ -18,6 +18,7 @@ pub struct UnitState {
     pub result_status: String,
 }
 
+#[derive(sqlx::FromRow)]
 struct Row {
     unit: String,
     version: i64,
@@ -80,6 +81,30 @@ pub async fn load_schedules(
     rows.into_iter()
         .map(|row| UnitState::try_from(row).map(|state| (state.schedule.unit, state.schedule)))
         .collect()
+}
+
+/// The next schedules behind a unit, by unit; their stream is locked by the caller.
+#[tracing::instrument(name = "db.unit_schedule.page", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn page_schedules(
+    tx: &mut PgTransaction<'_>,
+    stream_id: &str,
+    after: Option<&Rsc>,
+    limit: i64,
+) -> Result<Vec<UnitSchedule>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select unit, version, schedule_status, start_at, end_at, previous_start, venue, location, name, medal, changed_at,
+                null::text as result_status
+         from results.unit_schedule
+         where stream_id = $1 and unit > coalesce($2, '')
+         order by unit
+         limit $3",
+    )
+    .bind(stream_id)
+    .bind(after.map(Rsc::as_str))
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(|row| UnitState::try_from(row).map(|state| state.schedule)).collect()
 }
 
 /// Writes changed schedules, new ones too; each unit at most once.
