@@ -1,6 +1,6 @@
 # What a person or CI types. The work is done by the scripts in deploy/local and .ci.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check faults bench chart sqlx fmt clean
+.PHONY: help demo run test check faults fuzz bench chart sqlx fmt clean
 
 help: ## prints this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' Makefile | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -21,8 +21,11 @@ faults: ## the long tests that kill and cut things (those marked as ignored)
 	@deploy/local/prerequisites
 	@deploy/local/stack run test -- cargo test --workspace --locked --no-fail-fast -- --ignored
 
-bench: ## size, start-up time and idle memory of each program, in the release profile
-	@deploy/local/bench
+fuzz: ## hostile bytes for the parsers of records, headers and descriptors, a minute each (KOTINOS_FUZZ_SECONDS)
+	@deploy/local/fuzz
+
+bench: ## size, start-up time and memory of each program; the backbone beside its peers (BENCH="--runs 3 --size full")
+	@deploy/local/bench $(BENCH)
 
 chart: ## lints and renders the Helm chart, and compares with its examples
 	@.ci/chart

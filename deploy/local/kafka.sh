@@ -44,15 +44,29 @@ make_kafka_certificate() {
     chmod 0600 "$dir"/*.key "$dir/server.pem"
 }
 
+# KOTINOS_KAFKA_PROXIED=PORT:ADVERTISED adds a listener at PORT whose clients are told to come to port ADVERTISED, where a
+# test's proxy carries them to PORT. Without it a client would learn the broker's own address and go past the proxy.
 write_kafka_settings() {
+  local listen="" advertise="" map="" session=9000
+  if [[ -n ${KOTINOS_KAFKA_PROXIED:-} ]]; then
+    [[ $KOTINOS_KAFKA_PROXIED =~ ^[0-9]{2,5}:[0-9]{2,5}$ ]] || fail "KOTINOS_KAFKA_PROXIED must be PORT:ADVERTISED"
+    listen=,PROXIED://localhost:${KOTINOS_KAFKA_PROXIED%:*}
+    advertise=,PROXIED://127.0.0.1:${KOTINOS_KAFKA_PROXIED#*:}
+    map=,PROXIED:PLAINTEXT
+  fi
+  # A broker that was killed is refused until the session of its former self is over. Where one is killed again and
+  # again that is soon; elsewhere a slow machine should not lose its session.
+  [[ $stack != campaign ]] || session=1500
   cat >"$kafka_home/server.properties" <<END
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:$kafka_controller_port
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://localhost:$kafka_port,SASL_SSL://localhost:$kafka_tls_port,CONTROLLER://localhost:$kafka_controller_port
-advertised.listeners=PLAINTEXT://localhost:$kafka_port,SASL_SSL://localhost:$kafka_tls_port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://localhost:$kafka_port,SASL_SSL://localhost:$kafka_tls_port,CONTROLLER://localhost:$kafka_controller_port$listen
+advertised.listeners=PLAINTEXT://localhost:$kafka_port,SASL_SSL://localhost:$kafka_tls_port$advertise
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT$map
+broker.session.timeout.ms=$session
+broker.heartbeat.interval.ms=$((session / 5))
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
@@ -112,12 +126,14 @@ start_kafka() {
   get_kafka_jars
   make_kafka_data
   write_kafka_settings
-  local log=$home/kafka.log pid deadline=$((SECONDS + 120)) heap=384m
+  local log=$home/kafka.log pid deadline=$((SECONDS + 120)) heap=384m quick=()
   [[ $stack != test ]] || heap=1g
+  # It lives for seconds, and is back sooner without the second compiler and the collector's threads.
+  [[ $stack != campaign ]] || quick=(-XX:TieredStopAtLevel=1 -XX:+UseSerialGC)
   [[ ! -f $log ]] || mv "$log" "$log.1"
   cd "$kafka_home"
   # shellcheck disable=SC2094  # the log is only read afterwards
-  setsid java -Xms128m "-Xmx$heap" -Djava.awt.headless=true "-Dlog4j2.configurationFile=$local_dir/kafka/log4j2.xml" \
+  setsid java -Xms128m "-Xmx$heap" "${quick[@]}" -Djava.awt.headless=true "-Dlog4j2.configurationFile=$local_dir/kafka/log4j2.xml" \
     -cp "$kafka_libs/*" kafka.Kafka "$kafka_home/server.properties" </dev/null >"$log" 2>&1 9>&- &
   pid=$!
   disown "$pid"
@@ -138,5 +154,7 @@ stop_kafka() {
   end_processes KILL java "$kafka_home" 10 || fail "kafka does not end: $(kafka_pids | xargs)"
   say "kafka: stopped"
 }
+
+kill_kafka() { end_processes KILL java "$kafka_home" 10 || fail "kafka does not end: $(kafka_pids | xargs)"; }
 
 clean_kafka() { rm -rf "$kafka_home" "$kafka_data"; }

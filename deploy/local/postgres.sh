@@ -143,6 +143,18 @@ stop_postgres() {
   say "postgresql: stopped"
 }
 
+# The postmaster alone: its children find out by themselves, as after a crash.
+kill_postgres() {
+  local pid deadline=$((SECONDS + 10))
+  postgres_runs || fail "postgresql does not run"
+  read -r pid <"$postgres_data/postmaster.pid"
+  kill -KILL "$pid"
+  while postgres_runs; do
+    ((SECONDS < deadline)) || fail "postgresql does not end: $pid"
+    sleep 0.05
+  done
+}
+
 clean_postgres() {
   local shared_memory=""
   # Line 7 of what a killed server left: key and id of its few bytes of System V shared memory.

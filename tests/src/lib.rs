@@ -5,9 +5,11 @@
 //! ODF, SMTP, Kafka's facts, and the simulated CRM's own view of itself.
 
 mod agreement;
+mod connected;
 mod crm;
 mod facts;
 mod fan;
+mod leaks;
 mod live_page;
 mod mailbox;
 mod oauth;
@@ -24,11 +26,13 @@ mod walk;
 pub use crm::Crm;
 pub use facts::Facts;
 pub use fan::{Fan, PASSWORD, go_on, sign_up};
+pub use leaks::{Leak, Place, leaks};
 pub use mailbox::mail_link;
 pub use oauth::{CodeFlow, Provider, Tokens};
 pub use patience::until;
-pub use staff::Staff;
-pub use suite::{Shape, Suite};
+pub use staff::{Bearer, Channel, Staff};
+pub use steps::trace::TOLD;
+pub use suite::{Listeners, Replica, Shape, Suite};
 pub use timing::Race;
 pub use visitor::{Form, Page, WebVisitor};
 pub use walk::{Interruption, Moment, Step, Walk};

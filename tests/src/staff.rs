@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use domain::Service;
 use tonic::{
     Request, Status,
@@ -42,6 +42,14 @@ impl Bearer {
         let mut value: MetadataValue<Ascii> = format!("Bearer {access_token}").parse()?;
         value.set_sensitive(true);
         Ok(Self(value))
+    }
+
+    /// The token itself.
+    ///
+    /// # Errors
+    /// There is none: it was made of one.
+    pub fn access_token(&self) -> Result<&str> {
+        self.0.to_str()?.strip_prefix("Bearer ").context("a bearer without a token")
     }
 
     /// A connection to a service; it is made with the first call, and made again when it breaks.
@@ -94,5 +102,12 @@ impl Staff {
     /// The address is none.
     pub fn channel(&self, suite: &Suite, service: Service) -> Result<Channel> {
         self.bearer.channel(suite, service)
+    }
+    /// The token that this person got at sign-up.
+    ///
+    /// # Errors
+    /// As those of [`Bearer::access_token`].
+    pub fn access_token(&self) -> Result<&str> {
+        self.bearer.access_token()
     }
 }

@@ -4,6 +4,7 @@ mod address;
 mod database;
 mod keys;
 mod process;
+mod replica;
 mod settings;
 mod verb;
 
@@ -18,11 +19,12 @@ use futures::future::try_join_all;
 use testkit::{SmtpSink, SpanCatcher};
 use tokio::sync::Mutex;
 
-pub use address::Addresses;
+pub use address::{Addresses, Listeners};
 use database::Database;
 pub use keys::{AGREEMENT_KEY_ID, CRM_CLIENT_ID, CRM_USERNAME, Keys};
 use process::Process;
 pub use process::Readiness;
+pub use replica::Replica;
 
 use crate::{Crm, Provider, facts::Facts, second_rp::SecondRp};
 
@@ -84,6 +86,20 @@ impl Suite {
     /// A program that was not built, a server that is not there, a process that does not get ready; then the end of
     /// every log is in the error.
     pub async fn start(name: &str, shape: Shape) -> Result<Self> {
+        Self::start_some(name, shape, &shape.services(), &[]).await
+    }
+
+    /// The same with some of the processes alone, and with settings of one's own. Identity is always among them: nobody is
+    /// ready without its keys.
+    ///
+    /// # Errors
+    /// As those of [`Suite::start`].
+    pub async fn start_some(
+        name: &str,
+        shape: Shape,
+        services: &[Service],
+        given: &[(&str, &str)],
+    ) -> Result<Self> {
         let (programs, target) = folders()?;
         let folder = target.join("journey").join(name);
         if folder.exists() {
@@ -97,7 +113,7 @@ impl Suite {
         let database = Database::create().await?;
         let prefix = format!("j{}.", &domain::new_id().simple().to_string()[20..]);
         let facts = Facts::new(&settings::kafka_brokers()?, &prefix);
-        let environment = settings::common(&settings::Surroundings {
+        let mut environment = settings::common(&settings::Surroundings {
             shape,
             addresses: &addresses,
             keys: &keys,
@@ -107,6 +123,7 @@ impl Suite {
             otlp_endpoint: &spans.endpoint(),
             second_rp: second_rp.address(),
         })?;
+        environment.extend(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let suite = Self {
             name: name.to_owned(),
             shape,
@@ -122,14 +139,14 @@ impl Suite {
             database,
             running: Mutex::default(),
         };
-        let begun = suite.begin().await;
+        let begun = suite.begin(services).await;
         suite.explain(begun).await
     }
 
-    async fn begin(&self) -> Result<()> {
+    async fn begin(&self, services: &[Service]) -> Result<()> {
         self.spawn(SIMULATOR, self.simulator_environment(), self.addresses.simulator_readiness()).await?;
-        for service in self.shape.services() {
-            self.spawn_service(service).await?;
+        for service in services {
+            self.spawn_service(*service).await?;
         }
         self.wait_until_ready(&[]).await?;
         self.second_rp.serve(self.provider().await?, &self.keys)
@@ -208,9 +225,14 @@ impl Suite {
     }
 
     async fn spawn_service(&self, service: Service) -> Result<()> {
+        let listeners = self.addresses.listeners(service);
+        self.spawn(service.name(), self.environment_at(listeners), listeners.readiness()).await
+    }
+
+    fn environment_at(&self, listeners: Listeners) -> BTreeMap<String, String> {
         let mut environment = self.environment.clone();
-        environment.extend(self.addresses.listeners(service));
-        self.spawn(service.name(), environment, self.addresses.readiness(service)).await
+        environment.extend(listeners.environment());
+        environment
     }
 
     async fn spawn(
@@ -219,15 +241,25 @@ impl Suite {
         environment: BTreeMap<String, String>,
         readiness: Readiness,
     ) -> Result<()> {
+        let process = self.process(name, name, &environment, readiness)?;
+        self.running.lock().await.insert(name, process);
+        Ok(())
+    }
+
+    /// A process of a program, whose log is called `log`.
+    fn process(
+        &self,
+        name: &'static str,
+        log: &str,
+        environment: &BTreeMap<String, String>,
+        readiness: Readiness,
+    ) -> Result<Process> {
         let program = self.programs.join(name);
         ensure!(
             program.exists(),
             "program {name} is not beside this one; build it: cargo build --workspace --bins"
         );
-        let log = self.folder.join(format!("{name}.log"));
-        let process = Process::spawn(name, &program, &environment, log, readiness)?;
-        self.running.lock().await.insert(name, process);
-        Ok(())
+        Process::spawn(name, &program, environment, self.folder.join(format!("{log}.log")), readiness)
     }
 
     async fn wait_until_ready(&self, names: &[&str]) -> Result<()> {

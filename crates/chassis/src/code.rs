@@ -232,6 +232,9 @@ mod tests {
         assert_eq!(table.map(|(code, ..)| code), Code::ALL);
         for (code, grpc, http) in table {
             assert_eq!((code.grpc() as i32, code.http().as_u16()), (grpc, http), "{code:?}");
+            // And on the wire, where the number is all that another language sees.
+            let status = status(Sample(code, std::fmt::Error));
+            assert_eq!(status.into_http::<()>().headers()["grpc-status"], grpc.to_string(), "{code:?}");
         }
     }
 

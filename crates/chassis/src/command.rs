@@ -29,7 +29,7 @@ pub(crate) enum Asked {
 }
 
 /// Names with our prefix that scripts and tests own.
-const FOREIGN: [&str; 8] = [
+const FOREIGN: [&str; 9] = [
     "KOTINOS_TEST_",
     "KOTINOS_STACK",
     "KOTINOS_BASE_URL",
@@ -37,6 +37,7 @@ const FOREIGN: [&str; 8] = [
     "KOTINOS_KAFKA_PORT",
     "KOTINOS_KAFKA_TLS_PORT",
     "KOTINOS_KAFKA_CONTROLLER_PORT",
+    "KOTINOS_KAFKA_PROXIED",
     "KOTINOS_DEMO_",
 ];
 

@@ -16,6 +16,7 @@ pub struct Component {
     pub(crate) database: Option<(PgPool, Migrator)>,
     pub(crate) grpc: Grpc,
     pub(crate) http: axum::Router,
+    pub(crate) streams: Option<usize>,
     pub(crate) preparations: Vec<(&'static str, Started)>,
     pub(crate) tasks: Vec<(&'static str, Work)>,
     pub(crate) attachments: Vec<Attachment>,
@@ -30,6 +31,7 @@ impl Component {
             database: None,
             grpc: Grpc::new(),
             http: axum::Router::new(),
+            streams: None,
             preparations: Vec::new(),
             tasks: Vec::new(),
             attachments: Vec::new(),
@@ -54,6 +56,14 @@ impl Component {
     #[must_use]
     pub fn http(mut self, http: axum::Router) -> Self {
         self.http = http;
+        self
+    }
+
+    /// How many streams may be open at once, by gRPC and by HTTP each, where the usual 2,000 are too few. It is never more
+    /// than the open files that the process is allowed leave room for. In one process with others the highest holds.
+    #[must_use]
+    pub const fn streams(mut self, most: usize) -> Self {
+        self.streams = Some(most);
         self
     }
 
@@ -92,6 +102,7 @@ impl Component {
 pub struct Grpc {
     pub(crate) routes: RoutesBuilder,
     pub(crate) names: Vec<&'static str>,
+    pub(crate) descriptors: Vec<Vec<u8>>,
 }
 
 impl Grpc {
@@ -117,6 +128,14 @@ impl Grpc {
     {
         self.routes.add_service(service);
         self.names.push(S::NAME);
+        self
+    }
+
+    /// The `FileDescriptorSet` of services that `/proto` does not have, with the files that they import from elsewhere.
+    /// Their methods need policies as all others do.
+    #[must_use]
+    pub fn described_by(mut self, set: Vec<u8>) -> Self {
+        self.descriptors.push(set);
         self
     }
 }

@@ -39,9 +39,12 @@ pub(crate) fn pool(url: &Secret, service: Service, settings: &Settings) -> PgPoo
 #[must_use]
 pub fn database_code(error: &sqlx::Error) -> Code {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
-            Code::Unavailable
-        }
+        // A server that dies in a connection's first exchange reads as a breach of the protocol.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed => Code::Unavailable,
         sqlx::Error::Database(refused) => match refused.code().as_deref() {
             // Serialization, deadlock, lock, statement time-out; too many connections, shutdown, start-up.
             Some("40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25P03") => {
@@ -70,6 +73,53 @@ pub fn is_retryable(error: &sqlx::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Refused(&'static str);
+
+    impl sqlx::error::DatabaseError for Refused {
+        fn message(&self) -> &str {
+            "refused"
+        }
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_database_has_its_code() {
+        // (SQLSTATE, code, whether the transaction may be run again)
+        let table = [
+            ("40001", Code::Unavailable, true),
+            ("40P01", Code::Unavailable, true),
+            ("55P03", Code::Unavailable, false),
+            // The call's time is up, in the database's words: see `begin`.
+            ("57014", Code::Unavailable, false),
+            ("53300", Code::Unavailable, false),
+            ("57P01", Code::Unavailable, false),
+            ("08006", Code::Unavailable, false),
+            ("25P03", Code::Unavailable, false),
+            ("23505", Code::Internal, false),
+            ("42601", Code::Internal, false),
+        ];
+        for (state, code, again) in table {
+            let error = sqlx::Error::Database(Box::new(Refused(state)));
+            assert_eq!((database_code(&error), is_retryable(&error)), (code, again), "{state}");
+        }
+    }
 
     #[test]
     fn what_may_pass_is_unavailable() {

@@ -51,8 +51,9 @@ pub(crate) fn caller(peer: SocketAddr, headers: &HeaderMap, trusted: &[Network])
         return peer;
     }
     let mut nearest = peer;
+    // One that is no text is no address: it ends the chain, or what stands left of it would be believed.
     let values: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+        headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or_default()).collect();
     for hop in values.iter().rev().flat_map(|value| value.rsplit(',')).take(LONGEST_CHAIN) {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
         nearest = SocketAddr::new(address, 0);
@@ -98,6 +99,7 @@ mod tests {
         assert_eq!(asked("10.1.2.3", &["<script>"]), "10.1.2.3");
         assert_eq!(asked("10.1.2.3", &["198.51.100.1, unknown, 10.0.0.1"]), "10.0.0.1");
         assert_eq!(asked("10.1.2.3", &[]), "10.1.2.3");
+        assert_eq!(asked("10.1.2.3", &["198.51.100.1", "\u{e9}, 10.0.0.1"]), "10.1.2.3");
         assert_eq!(asked("10.1.2.3", &[&"10.0.0.1,".repeat(10_000)]), "10.1.2.3");
     }
 

@@ -5,11 +5,13 @@
 //! 3. `shed`: before there is work; its permit lasts until the body ends, or open streams would go uncounted.
 //! 4. `deadline`: counts the handler's time and that of authentication, whose keys may have to be fetched.
 //! 5. authentication (`auth_layer`): below the limit, so that forged tokens cannot take the processor.
+//! 6. `quota`: below authentication, since a client is known by its token; one that calls too often does not get further.
 //!
 //! A layer answers in the words of its listener; [`Wire`] is what the two differ in.
 
 pub(crate) mod catch_panic;
 pub(crate) mod deadline;
+pub(crate) mod quota;
 pub(crate) mod shed;
 pub(crate) mod trace;
 
@@ -35,10 +37,41 @@ use tracing::Span;
 use self::{
     catch_panic::{CatchPanic, Catching},
     deadline::{Deadline, Hurrying},
+    quota::Quota,
     shed::{Shed, Shedding},
     trace::{GrpcTrace, GrpcTracing, HttpTrace},
 };
-use crate::{Coded, Metrics, Problem, policy::Policies};
+use crate::{Coded, Metrics, Problem, Settings, metrics, policy::Policies};
+
+/// Open files that are no streams: listeners, the database, brokers, peers.
+const OTHER_FILES: usize = 1_000;
+
+/// How much a process takes in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Streams of the gRPC listener that are open at once.
+    streams: usize,
+    /// Requests of the HTTP listener that are open at once, streams with the others.
+    requests: usize,
+    /// Calls a second of one client; 0 is no limit.
+    client_rate: u32,
+    /// Calls and requests a second of one address without a token; 0 is no limit.
+    address_rate: u32,
+}
+
+impl Limits {
+    /// `streams` is what a component asks for.
+    pub(crate) fn new(settings: &Settings, streams: Option<usize>) -> Self {
+        let most = streams.map_or(shed::STREAMS, |streams| streams.min(room(metrics::most_open_files())));
+        let Settings { client_rate, address_rate, .. } = *settings;
+        Self { streams: most, requests: most.max(shed::REQUESTS), client_rate, address_rate }
+    }
+}
+
+// A process that may open too few files for its streams takes few of them, and none would help nobody.
+fn room(files: Option<usize>) -> usize {
+    files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(1))
+}
 
 /// A service behind the layers of a gRPC listener.
 pub(crate) type GrpcStack<S> = GrpcTracing<Catching<Shedding<Hurrying<S>>>>;
@@ -51,7 +84,7 @@ const UTILITIES: [(&str, bool); 3] = [
 ];
 
 /// Puts a gRPC listener's layers over authentication and the methods.
-pub(crate) fn grpc<S>(inner: S, policies: Arc<Policies>, metrics: &Metrics) -> GrpcStack<S> {
+pub(crate) fn grpc<S>(inner: S, policies: Arc<Policies>, limits: &Limits, metrics: &Metrics) -> GrpcStack<S> {
     let streams = {
         let policies = Arc::clone(&policies);
         move |path: &str| match policies.get(path) {
@@ -70,15 +103,16 @@ pub(crate) fn grpc<S>(inner: S, policies: Arc<Policies>, metrics: &Metrics) -> G
         policies.get(path).is_some() || UTILITIES.iter().any(|(utility, _)| *utility == path)
     };
     let hurried = Deadline::grpc(most).layer(inner);
-    let shed = Shed::grpc(streams, metrics).layer(hurried);
+    let shed = Shed::grpc(streams, limits.streams, metrics).layer(hurried);
     GrpcTrace::new(is_known, metrics).layer(CatchPanic::new(metrics).layer(shed))
 }
 
 /// Puts an HTTP listener's layers over its routes. Authentication is the routes' own: each has another kind of caller.
-pub(crate) fn http(routes: Router, metrics: &Metrics) -> Router {
+pub(crate) fn http(routes: Router, limits: &Limits, metrics: &Metrics) -> Router {
     routes
+        .layer(Quota::http(limits, metrics))
         .layer(Deadline::http(deadline::REQUEST))
-        .layer(Shed::http(metrics))
+        .layer(Shed::http(limits.requests, metrics))
         .layer(CatchPanic::new(metrics))
         .layer(HttpTrace::new(metrics))
 }
@@ -225,5 +259,27 @@ impl<B: Body<Data = Bytes> + Unpin, W: Watch> Body for Watched<B, W> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_as_many_as_open_files_leave_room_for() {
+        let table = [(Some(1_048_576), 1_047_576), (Some(1_024), 24), (Some(256), 1), (None, usize::MAX)];
+        for (files, streams) in table {
+            assert_eq!(room(files), streams, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_component_that_asks_for_more_streams_gets_them_by_http_too() {
+        let limits = Limits::new(&Settings::default(), None);
+        assert_eq!((limits.streams, limits.requests), (2_000, 2_000));
+        let room = room(metrics::most_open_files());
+        let limits = Limits::new(&Settings::default(), Some(20_000));
+        assert_eq!((limits.streams, limits.requests), (room.min(20_000), room.clamp(2_000, 20_000)));
     }
 }

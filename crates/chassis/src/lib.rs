@@ -13,6 +13,8 @@ mod component;
 mod connections;
 mod database;
 mod forwarded;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod http_client;
 mod layers;
@@ -31,6 +33,7 @@ mod serve;
 mod settings;
 mod telemetry;
 mod token_verifier;
+mod transaction;
 mod verb;
 
 pub use actor::{Actor, Denied, actor};
@@ -50,6 +53,7 @@ pub use process::Process;
 pub use run::{Running, run, run_all};
 pub use secret::Secret;
 pub use settings::{AuthSettings, KafkaSecurity, Migrate, Settings, Topics};
+pub use transaction::begin;
 pub use verb::{Done, Operator, Stop, Verb, operate, yes};
 
 /// Why a process does not start.

@@ -230,6 +230,13 @@ fn open_files() -> Option<f64> {
     Some(f64::from(entries.saturating_sub(1)))
 }
 
+/// How many files this process may have open; none where there is no `/proc`, or no limit.
+pub(crate) fn most_open_files() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn start_time() -> Option<f64> {
     // The boot time is a whole second, and reading it costs more: once.
     static START: AtomicU64 = AtomicU64::new(0);

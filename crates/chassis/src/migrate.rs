@@ -2,7 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 use domain::Service;
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool,
     migrate::{Migrate as _, MigrateError, Migrator},
 };
 use tokio::time::sleep;
@@ -21,6 +21,7 @@ pub(crate) async fn run(pool: &PgPool, migrator: &Migrator, service: Service) ->
     while !lock(&mut connection, service).await? {
         sleep(LOOK).await;
     }
+    make_floor(&mut connection, service).await?;
     migrator.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
     Ok(())
@@ -33,24 +34,70 @@ async fn lock(connection: &mut PgConnection, service: Service) -> Result<bool, s
         .await
 }
 
-/// Versions that this binary has and the database does not.
-pub(crate) async fn missing(
+/// Why binary and schema do not fit, if so: the schema lacks migrations, or the binary is too old for it.
+pub(crate) async fn unfit(
     pool: &PgPool,
+    migrator: &Migrator,
+    service: Service,
+) -> Result<Option<String>, StartError> {
+    let mut connection = pool.acquire().await?;
+    let missing = missing(&mut connection, migrator, service).await?;
+    if !missing.is_empty() {
+        return Ok(Some(format!("lacks migrations {missing:?}")));
+    }
+    let newest = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let floor = floor(&mut connection, service).await?;
+    Ok((newest < floor).then(|| {
+        format!("this version knows migrations up to {newest}, and the schema needs one that knows {floor}")
+    }))
+}
+
+// Versions that this binary has and the database does not.
+async fn missing(
+    connection: &mut PgConnection,
     migrator: &Migrator,
     service: Service,
 ) -> Result<Vec<i64>, StartError> {
     let migrator = own(migrator, service);
-    let mut connection = pool.acquire().await?;
-    let table: Option<String> = sqlx::query_scalar("select to_regclass($1)::text")
-        .bind(migrator.table_name.as_ref())
-        .fetch_one(&mut *connection)
-        .await?;
     let wanted = migrator.iter().map(|migration| migration.version);
-    if table.is_none() {
+    if !is_there(connection, &migrator.table_name).await? {
         return Ok(wanted.collect());
     }
     let applied = connection.list_applied_migrations(&migrator.table_name).await?;
     Ok(wanted.filter(|version| !applied.iter().any(|applied| applied.version == *version)).collect())
+}
+
+// A migration that contracts (a column is dropped, a meaning changes) raises it in the same file, `update
+// <schema>.schema_floor set version = ...`, to the oldest migration that a binary must know.
+async fn floor(connection: &mut PgConnection, service: Service) -> Result<i64, StartError> {
+    let table = format!("{}.schema_floor", service.short());
+    if !is_there(connection, &table).await? {
+        return Ok(0);
+    }
+    let floor = sqlx::query_scalar(AssertSqlSafe(format!("select coalesce(max(version), 0) from {table}")));
+    Ok(floor.fetch_one(connection).await?)
+}
+
+// Before the migrations, since one of them may raise it.
+async fn make_floor(connection: &mut PgConnection, service: Service) -> Result<(), sqlx::Error> {
+    let schema = service.short();
+    if is_there(connection, &format!("{schema}.schema_floor")).await? {
+        return Ok(());
+    }
+    let sql = format!(
+        "create schema if not exists {schema};
+         create table {schema}.schema_floor (
+             one     boolean primary key default true check (one),
+             version bigint  not null
+         );
+         insert into {schema}.schema_floor (version) values (0);"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+async fn is_there(connection: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(connection).await
 }
 
 /// Whether trying again can help: the database may be away, a migration's own fault stays.

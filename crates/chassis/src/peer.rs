@@ -1,6 +1,8 @@
 mod answer;
+mod balance;
 mod channels;
 mod payload;
+mod replicas;
 mod retry;
 
 use std::{
@@ -24,14 +26,15 @@ use opentelemetry::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use self::{answer::Answer, channels::Link, payload::Payload};
+use self::{answer::Answer, channels::Link, payload::Payload, retry::Failure};
 use crate::{layers::deadline, peer_token::OwnTokens, policy::Policies, semconv};
 
 pub(crate) use channels::Channels;
+pub use replicas::Replicas;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const SERVER_ADDRESS: &str = "server.address";
@@ -40,8 +43,11 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 /// Kept back of the caller's own time, to answer in.
 const OWN_TIME: Duration = Duration::from_millis(5);
 
+/// Connections in a row that may turn out to have closed, before a call waits as after any other failure.
+const MOST_TURNED_AWAY: u32 = 3;
+
 /// Where a peer answers; none while that is not known yet.
-pub(crate) type PeerAddress = Arc<dyn Fn() -> Option<Uri> + Send + Sync>;
+pub(crate) type PeerPlaces = Arc<dyn Fn() -> Option<Replicas> + Send + Sync>;
 
 /// What stands in `authorization`.
 #[derive(Clone)]
@@ -61,7 +67,7 @@ pub(crate) enum TokenSource {
 #[derive(Clone)]
 pub struct Peer {
     channels: Channels,
-    address: PeerAddress,
+    places: PeerPlaces,
     token_source: TokenSource,
     policies: Arc<Policies>,
 }
@@ -69,30 +75,38 @@ pub struct Peer {
 impl Peer {
     pub(crate) fn new(
         channels: Channels,
-        address: PeerAddress,
+        places: PeerPlaces,
         token_source: TokenSource,
         policies: Arc<Policies>,
     ) -> Self {
-        Self { channels, address, token_source, policies }
+        Self { channels, places, token_source, policies }
     }
 
     /// A peer at a known address, with a known token or none: for drivers and tests.
     #[must_use]
     pub fn fixed(uri: Uri, token: Option<String>) -> Self {
+        Self::fixed_replicas(vec![uri], token)
+    }
+
+    /// The same with several replicas.
+    #[must_use]
+    pub fn fixed_replicas(uris: Vec<Uri>, token: Option<String>) -> Self {
         let token_source = token.map_or(TokenSource::None, TokenSource::Fixed);
+        let replicas = Replicas::from(uris);
         // The descriptors are part of the program, and a test reads them all.
         let policies = Arc::new(Policies::all().unwrap_or_default());
-        Self::new(Channels::default(), Arc::new(move || Some(uri.clone())), token_source, policies)
+        Self::new(Channels::default(), Arc::new(move || Some(replicas.clone())), token_source, policies)
     }
 
     async fn send(
         &self,
-        uri: Option<Uri>,
+        replicas: Option<Replicas>,
         request: Request<Body>,
         rules: Rules,
     ) -> Result<Response<Body>, Status> {
-        let uri = uri.ok_or_else(|| Status::unavailable("the address of the peer is not known yet"))?;
-        let link = self.channels.link(&uri)?;
+        let replicas =
+            replicas.ok_or_else(|| Status::unavailable("the address of the peer is not known yet"))?;
+        let link = self.channels.link(&replicas)?;
         let (mut head, body) = request.into_parts();
         let token = self.token().await?;
         if let Some(token) = &token {
@@ -150,7 +164,7 @@ async fn attempts(
     rules: Rules,
 ) -> Result<Response<Body>, Status> {
     link.budget.called(Instant::now());
-    let mut attempt = 1;
+    let (mut attempt, mut turned_away) = (1, 0);
     loop {
         let mut request = Request::from_parts(head.clone(), payload.body());
         if let Some(until) = rules.until
@@ -160,7 +174,15 @@ async fn attempts(
                 .headers_mut()
                 .insert(GRPC_TIMEOUT, timeout(until.saturating_duration_since(Instant::now())));
         }
-        let outcome = link.channel.clone().oneshot(request).await;
+        let outcome = link.balance.call(request).await;
+        // Nobody has seen it: the next replica costs neither time nor budget.
+        if matches!(outcome, Err(Failure::NotTaken(_)))
+            && turned_away < MOST_TURNED_AWAY
+            && payload.is_repeatable()
+        {
+            turned_away += 1;
+            continue;
+        }
         let harmless = match retry::trouble(&outcome) {
             None => false,
             Some(retry::Trouble::NotSent) => true,
@@ -223,20 +245,20 @@ impl Service<Request<Body>> for Peer {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (peer, uri) = (self.clone(), (self.address)());
+        let (peer, replicas) = (self.clone(), (self.places)());
         let path = request.uri().path();
         let method = path.trim_start_matches('/');
         let span = tracing::info_span!("grpc", otel.name = method, otel.kind = "client");
         span.set_attribute(semconv::RPC_SYSTEM_NAME, "grpc");
         span.set_attribute(semconv::RPC_METHOD, method.to_owned());
-        if let Some(host) = uri.as_ref().and_then(Uri::host) {
+        if let Some(host) = replicas.as_ref().and_then(Replicas::host) {
             span.set_attribute(SERVER_ADDRESS, host.to_owned());
         }
         // Here and not later: the future may be run by another task, which has no deadline.
         let rules = self.rules(path);
         let inside = span.clone();
         let call = async move {
-            let sent = peer.send(uri, request, rules);
+            let sent = peer.send(replicas, request, rules);
             let answer = match rules.until {
                 Some(until) => timeout_at(until, sent).await.unwrap_or_else(|_| Err(answer::late())),
                 None => sent.await,
@@ -262,7 +284,7 @@ impl fmt::Debug for Peer {
             TokenSource::Fixed(_) => "fixed",
             TokenSource::Own(..) => "own",
         };
-        f.debug_struct("Peer").field("address", &(self.address)()).field("token", &token).finish()
+        f.debug_struct("Peer").field("places", &(self.places)()).field("token", &token).finish()
     }
 }
 

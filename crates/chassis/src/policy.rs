@@ -1,4 +1,11 @@
-use std::{collections::HashMap, time::Duration};
+#[cfg(test)]
+pub(crate) mod planted;
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, MethodDescriptor, ServiceDescriptor, Value,
@@ -32,12 +39,18 @@ pub(crate) struct Policy {
 pub(crate) struct Policies(HashMap<String, Policy>);
 
 impl Policies {
-    /// Of these services, by full name.
+    /// Of these services, by full name. `sets` describe those that `/proto` does not have.
     ///
     /// # Errors
     /// A service that the descriptors do not know, or a method that does not say who may call it.
-    pub(crate) fn read(services: &[&str]) -> Result<Self, StartError> {
-        Self::read_from(&DescriptorPool::decode(proto::DESCRIPTORS)?, services)
+    pub(crate) fn read(services: &[&str], sets: &[Vec<u8>]) -> Result<Self, StartError> {
+        let mut pool = DescriptorPool::decode(proto::DESCRIPTORS)?;
+        for set in sets {
+            // The library panics over some descriptors that it should refuse; that is one more reason not to start.
+            catch_unwind(AssertUnwindSafe(|| pool.decode_file_descriptor_set(set.as_slice())))
+                .map_err(|_| "the descriptors of a service cannot be read")??;
+        }
+        Self::read_from(&pool, services)
     }
 
     /// Of every service in `/proto`.
@@ -129,78 +142,13 @@ fn audience(package: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-    use proto::options::v1::Policy as Said;
-
-    use super::*;
-
-    // Descriptors by hand, since prost-types drops the policy.
-    #[derive(prost::Message)]
-    struct File {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        package: String,
-        #[prost(string, repeated, tag = "3")]
-        dependency: Vec<String>,
-        #[prost(message, repeated, tag = "6")]
-        service: Vec<Service>,
-        #[prost(string, tag = "12")]
-        syntax: String,
-    }
-
-    #[derive(prost::Message)]
-    struct Service {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(message, repeated, tag = "2")]
-        method: Vec<Method>,
-    }
-
-    #[derive(prost::Message)]
-    struct Method {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        input: String,
-        #[prost(string, tag = "3")]
-        output: String,
-        #[prost(message, optional, tag = "4")]
-        options: Option<Options>,
-        #[prost(bool, tag = "6")]
-        server_streaming: bool,
-    }
-
-    #[derive(prost::Message)]
-    struct Options {
-        #[prost(int32, tag = "34")]
-        idempotency_level: i32,
-        #[prost(message, optional, tag = "50301")]
-        policy: Option<Said>,
-    }
+    use super::{
+        planted::{Options, SERVICE, Said, set},
+        *,
+    };
 
     fn planted(options: Option<Options>) -> Result<Policies, StartError> {
-        let message = ".google.protobuf.Timestamp".to_owned();
-        let method = Method {
-            name: "Plant".to_owned(),
-            input: message.clone(),
-            output: message,
-            options,
-            server_streaming: true,
-        };
-        let file = File {
-            name: "planted.proto".to_owned(),
-            package: "garden.v2".to_owned(),
-            dependency: vec![
-                "google/protobuf/timestamp.proto".to_owned(),
-                "kotinos/options/v1/options.proto".to_owned(),
-            ],
-            service: vec![Service { name: "GardenService".to_owned(), method: vec![method] }],
-            syntax: "proto3".to_owned(),
-        };
-        let mut pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
-        pool.decode_file_descriptor_proto(file.encode_to_vec().as_slice()).unwrap();
-        Policies::read_from(&pool, &["garden.v2.GardenService"])
+        Policies::read(&[SERVICE], &[set(options)])
     }
 
     fn saying(policy: Said) -> Result<Policies, StartError> {
@@ -233,9 +181,9 @@ mod tests {
 
     #[test]
     fn only_the_services_asked_for_are_read() {
-        let policies = Policies::read(&["kotinos.results.v1.IngestService"]).unwrap();
+        let policies = Policies::read(&["kotinos.results.v1.IngestService"], &[]).unwrap();
         assert!(policies.get("/kotinos.profile.v1.ProfileService/GetProfile").is_none());
-        let unknown = Policies::read(&["kotinos.results.v1.Nothing"]).unwrap_err();
+        let unknown = Policies::read(&["kotinos.results.v1.Nothing"], &[]).unwrap_err();
         assert!(unknown.to_string().contains("kotinos.results.v1.Nothing"), "{unknown}");
     }
 

@@ -49,11 +49,14 @@ impl<E: Coded> From<E> for Problem {
             reason: error.reason(),
             detail: message_of(&error),
             fields: error.fields().into_iter().take(MOST_FIELDS).collect(),
-            retry_after: error
-                .retry_after()
-                .or((code == Code::Unavailable).then_some(Duration::from_secs(1))),
+            retry_after: error.retry_after().or(passes(code).then_some(Duration::from_secs(1))),
         }
     }
+}
+
+// The same request may be answered later: its caller must know when to come back.
+const fn passes(code: Code) -> bool {
+    matches!(code, Code::ResourceExhausted | Code::Unavailable)
 }
 
 impl IntoResponse for Problem {
@@ -106,6 +109,50 @@ mod tests {
         }
         fn fields(&self) -> Vec<FieldViolation> {
             vec![FieldViolation::new("shelf", "must have room")]
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a sample")]
+    struct Sample(Code);
+
+    impl Coded for Sample {
+        fn code(&self) -> Code {
+            self.0
+        }
+        fn reason(&self) -> &'static str {
+            "SAMPLE"
+        }
+    }
+
+    #[tokio::test]
+    async fn each_code_is_a_problem_with_its_status_and_headers() {
+        // (code, status, name, Retry-After, WWW-Authenticate)
+        let table = [
+            (Code::InvalidArgument, 400, "INVALID_ARGUMENT", None, None),
+            (Code::Unauthenticated, 401, "UNAUTHENTICATED", None, Some("Bearer")),
+            (Code::PermissionDenied, 403, "PERMISSION_DENIED", None, None),
+            (Code::NotFound, 404, "NOT_FOUND", None, None),
+            (Code::AlreadyExists, 409, "ALREADY_EXISTS", None, None),
+            (Code::FailedPrecondition, 409, "FAILED_PRECONDITION", None, None),
+            (Code::ResourceExhausted, 429, "RESOURCE_EXHAUSTED", Some("1"), None),
+            (Code::Unavailable, 503, "UNAVAILABLE", Some("1"), None),
+            (Code::Internal, 500, "INTERNAL", None, None),
+        ];
+        assert_eq!(table.map(|(code, ..)| code), Code::ALL);
+        for (code, status, name, retry_after, challenge) in table {
+            let response = Problem::from(Sample(code)).into_response();
+            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(response.status(), status, "{name}");
+            assert_eq!(header(header::RETRY_AFTER), retry_after, "{name}");
+            assert_eq!(header(header::WWW_AUTHENTICATE), challenge, "{name}");
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                (body["status"].as_u64(), body["code"].as_str()),
+                (Some(u64::from(status)), Some(name))
+            );
+            assert_eq!(body["reason"], "SAMPLE");
         }
     }
 

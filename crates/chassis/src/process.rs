@@ -6,12 +6,11 @@ use std::{
 };
 
 use domain::{Clock, Service};
-use http::Uri;
 use sqlx::PgPool;
 
 use crate::{
     Actor, Denied, Metrics, Peer, PeerError, Secret, Settings, StartError, database, http_client,
-    peer::{Channels, TokenSource},
+    peer::{Channels, Replicas, TokenSource},
     peer_token::OwnTokens,
     policy::Policies,
     token_verifier::TokenVerifier,
@@ -135,8 +134,8 @@ impl Process {
 
     fn peer_with(&self, service: Service, token: TokenSource) -> Peer {
         let shared = Arc::clone(&self.shared);
-        let address = Arc::new(move || shared.address(service));
-        Peer::new(self.shared.channels.clone(), address, token, Arc::clone(&self.shared.policies))
+        let replicas = Arc::new(move || shared.replicas(service));
+        Peer::new(self.shared.channels.clone(), replicas, token, Arc::clone(&self.shared.policies))
     }
 
     /// Our own access token for a service's API.
@@ -177,7 +176,7 @@ impl Process {
 }
 
 impl Shared {
-    fn address(&self, service: Service) -> Option<Uri> {
+    fn replicas(&self, service: Service) -> Option<Replicas> {
         if self.hosted.get()?.contains(&service) {
             let mut addr = self.grpc_addr;
             if addr.ip().is_unspecified() {

@@ -290,13 +290,11 @@ where
         Process::new(service, settings, Clock::system(), Metrics::new(), ([127, 0, 0, 1], 0).into())?;
     for component in build(process).await? {
         let Some((pool, migrator)) = &component.database else { continue };
-        if check {
-            let missing = migrate::missing(pool, migrator, component.service).await?;
-            if !missing.is_empty() {
-                return Err(format!("{} lacks migrations {missing:?}", component.service).into());
-            }
-        } else {
+        if !check {
             migrate::run(pool, migrator, component.service).await?;
+        }
+        if let Some(why) = migrate::unfit(pool, migrator, component.service).await? {
+            return Err(format!("{}: {why}", component.service).into());
         }
         let _ = writeln!(std::io::stdout(), "{}: the schema is up to date", component.service);
     }
@@ -324,3 +322,6 @@ async fn ask_health(service: Service, settings: &Settings) -> Result<(), StartEr
 pub(crate) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::{
     component::Work,
     connections::{self, Speaks},
     health::Health,
-    layers,
+    layers::{self, quota::Quota},
     lifecycle::{Lifecycle, State},
     migrate,
     policy::Policies,
@@ -74,6 +74,8 @@ async fn start_components(
     let mut router = Router::new();
     let mut services = Vec::new();
     let mut tasks = Vec::new();
+    let streams = components.iter().filter_map(|component| component.streams).max();
+    let limits = layers::Limits::new(process.settings(), streams);
     for component in components {
         let service = component.service;
         if let Some((pool, migrator)) = component.database {
@@ -88,10 +90,10 @@ async fn start_components(
         services.push(component.grpc);
         tasks.extend(component.tasks.into_iter().map(|(name, work)| (service, name, work)));
     }
-    let (routes, health) = grpc_routes(process, services, lifecycle)?;
+    let (routes, health) = grpc_routes(process, services, &limits, lifecycle)?;
     lifecycle.tracker.spawn(connections::serve(grpc, Speaks::Grpc, Arc::from([]), routes, lifecycle.clone()));
     let trusted = process.settings().trusted_proxies.as_slice().into();
-    let router = layers::http(router, &process.metrics());
+    let router = layers::http(router, &limits, &process.metrics());
     lifecycle.tracker.spawn(connections::serve(
         http,
         Speaks::Http,
@@ -131,13 +133,17 @@ async fn bring_up_to_date(
     lifecycle.starting(format!("{service}: waits for its schema"));
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
-        let done = match process.settings().migrate {
-            Migrate::Run => migrate::run(pool, migrator, service).await.map(|()| Vec::new()),
-            Migrate::Check => migrate::missing(pool, migrator, service).await,
+        let made = match process.settings().migrate {
+            Migrate::Run => migrate::run(pool, migrator, service).await,
+            Migrate::Check => Ok(()),
         };
-        match done {
-            Ok(missing) if missing.is_empty() => return Ok(()),
-            Ok(missing) => lifecycle.starting(format!("{service}: lacks migrations {missing:?}")),
+        let unfit = match made {
+            Ok(()) => migrate::unfit(pool, migrator, service).await,
+            Err(error) => Err(error),
+        };
+        match unfit {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) => lifecycle.starting(format!("{service}: {why}")),
             Err(error) if migrate::may_pass(&error) => {
                 let error = chain(error.as_ref());
                 tracing::warn!(service = service.name(), error, "the database is away");
@@ -173,10 +179,12 @@ type GrpcStack =
 fn grpc_routes(
     process: &Process,
     services: Vec<Grpc>,
+    limits: &layers::Limits,
     lifecycle: &Lifecycle,
 ) -> Result<(GrpcStack, impl Future<Output = ()> + Send + 'static), StartError> {
     let names: Vec<&'static str> = services.iter().flat_map(|grpc| grpc.names.iter().copied()).collect();
-    let policies = Arc::new(Policies::read(&names)?);
+    let sets: Vec<Vec<u8>> = services.iter().flat_map(|grpc| grpc.descriptors.iter().cloned()).collect();
+    let policies = Arc::new(Policies::read(&names, &sets)?);
     let mut routes = Routes::default();
     for grpc in services.into_iter().filter(|grpc| !grpc.names.is_empty()) {
         let router = std::mem::take(routes.axum_router_mut());
@@ -186,12 +194,16 @@ fn grpc_routes(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .with_service_name("grpc.health.v1.Health");
+    let reflection =
+        sets.iter().fold(reflection, |reflection, set| reflection.register_encoded_file_descriptor_set(set));
     let reflection = names.iter().fold(reflection, |reflection, name| reflection.with_service_name(*name));
     let (reporter, health) = tonic_health::server::health_reporter();
     routes = routes.add_service(health).add_service(reflection.build_v1()?);
+    let counted = Quota::grpc(limits, &process.metrics()).layer(routes.prepare());
     let stack = layers::grpc(
-        AuthLayer::new(process.verifier(), Arc::clone(&policies)).layer(routes.prepare()),
+        AuthLayer::new(process.verifier(), Arc::clone(&policies)).layer(counted),
         policies,
+        limits,
         &process.metrics(),
     );
     let stack = stack.map_request(|request: Request<Incoming>| request.map(Body::new));

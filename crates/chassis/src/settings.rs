@@ -2,15 +2,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use domain::Service;
-use http::Uri;
 use url::Url;
 
-use crate::{Network, Secret};
+use crate::{Network, Secret, peer::Replicas};
 
 const BROKERS: &str = "localhost:19092";
 const ISSUER: &str = "http://localhost:8101";
 const LOG: &str = "info,sqlx=warn,hyper=warn,h2=warn,tonic=warn,tower=warn,librdkafka=warn,rdkafka=warn";
 const CONNECTIONS: u32 = 10;
+// A fraction of what a process can bear, so that one client leaves the rest to the others.
+const CLIENT_RATE: u32 = 1_000;
 const DRAIN_DELAY: &str = "5s";
 const DRAIN_HARD: &str = "25s";
 
@@ -141,6 +142,29 @@ pub struct Settings {
     )]
     pub trusted_proxies: Vec<Network>,
 
+    /// Calls a second that one OAuth client may make of a process by gRPC, with twice as many at once; 0 is no limit. The
+    /// suite's own services have none: the portal calls for every fan.
+    #[arg(
+        id = "KOTINOS_CLIENT_RATE",
+        long = "client-rate",
+        env = "KOTINOS_CLIENT_RATE",
+        default_value_t = CLIENT_RATE,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
+    pub client_rate: u32,
+
+    /// The same for callers without a token, by address (an IPv6 network of 64 bits counts as one): HTTP requests, and
+    /// calls of public methods. No limit by default, since a stadium may have one address, and so have all callers behind a
+    /// proxy that KOTINOS_TRUSTED_PROXIES does not name.
+    #[arg(
+        id = "KOTINOS_ADDRESS_RATE",
+        long = "address-rate",
+        env = "KOTINOS_ADDRESS_RATE",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
+    pub address_rate: u32,
+
     /// OTLP collector for traces (gRPC), such as http://localhost:4317; without it nothing is traced.
     #[arg(id = "KOTINOS_OTLP_ENDPOINT", long = "otlp-endpoint", env = "KOTINOS_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<Url>,
@@ -196,35 +220,36 @@ impl AuthSettings {
     }
 }
 
-/// Addresses of the peers' gRPC listeners. A service of the same process is always its own.
+/// Addresses of the peers' gRPC listeners. A service of the same process is always its own. A name stands for every
+/// address that it has; where replicas have no name in common each is listed, with commas between.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct PeerSettings {
     /// gRPC address of identity. Default: http://localhost:9101; the others follow, in the order of this list.
     #[arg(id = "IDENTITY_GRPC_URL", long = "identity-grpc-url", env = "IDENTITY_GRPC_URL")]
-    pub identity: Option<Uri>,
+    pub identity: Option<Replicas>,
     /// gRPC address of profile.
     #[arg(id = "PROFILE_GRPC_URL", long = "profile-grpc-url", env = "PROFILE_GRPC_URL")]
-    pub profile: Option<Uri>,
+    pub profile: Option<Replicas>,
     /// gRPC address of segmentation.
     #[arg(id = "SEGMENTATION_GRPC_URL", long = "segmentation-grpc-url", env = "SEGMENTATION_GRPC_URL")]
-    pub segmentation: Option<Uri>,
+    pub segmentation: Option<Replicas>,
     /// gRPC address of mailer.
     #[arg(id = "MAILER_GRPC_URL", long = "mailer-grpc-url", env = "MAILER_GRPC_URL")]
-    pub mailer: Option<Uri>,
+    pub mailer: Option<Replicas>,
     /// gRPC address of crm-sync.
     #[arg(id = "CRMSYNC_GRPC_URL", long = "crmsync-grpc-url", env = "CRMSYNC_GRPC_URL")]
-    pub crmsync: Option<Uri>,
+    pub crmsync: Option<Replicas>,
     /// gRPC address of results-feed.
     #[arg(id = "RESULTS_GRPC_URL", long = "results-grpc-url", env = "RESULTS_GRPC_URL")]
-    pub results: Option<Uri>,
+    pub results: Option<Replicas>,
     /// gRPC address of the portal.
     #[arg(id = "PORTAL_GRPC_URL", long = "portal-grpc-url", env = "PORTAL_GRPC_URL")]
-    pub portal: Option<Uri>,
+    pub portal: Option<Replicas>,
 }
 
 impl PeerSettings {
     /// Where a service answers.
-    pub(crate) fn of(&self, service: Service) -> Option<Uri> {
+    pub(crate) fn of(&self, service: Service) -> Option<Replicas> {
         let given = match service {
             Service::Identity => &self.identity,
             Service::Profile => &self.profile,
@@ -294,6 +319,8 @@ impl Default for Settings {
             drain_hard: Duration::from_secs(25),
             egress_allow: Vec::new(),
             trusted_proxies: Vec::new(),
+            client_rate: CLIENT_RATE,
+            address_rate: 0,
             otlp_endpoint: None,
             trace_ratio: 1.0,
             log: LOG.to_owned(),
@@ -338,7 +365,7 @@ mod tests {
     #[test]
     fn peers_have_their_ports() {
         let peers = PeerSettings::default();
-        assert_eq!(peers.of(Service::CrmSync).unwrap(), "http://localhost:9105");
+        assert_eq!(peers.of(Service::CrmSync).unwrap().uris(), ["http://localhost:9105"]);
         assert_eq!(peers.of(Service::AllInOne), None);
     }
 }

@@ -78,10 +78,12 @@ async fn drop_day(
     pending: bool,
 ) -> Result<(), Error> {
     let child = format!("{parent}_{}", day.format("%Y%m%d"));
+    // Not sent yet, or about to be sent again for an operator.
     let undelivered = format!(
         "select exists (
             select from {schema}.{child} as row, {schema}.relay_cursor as cursor
-            where (row.position, row.seq) > (cursor.position, cursor.seq))"
+            where (row.position, row.seq) > (cursor.position, cursor.seq))
+         or exists (select from {schema}.relay_resend where from_day <= '{day}')"
     );
     let is_outbox = parent == "outbox";
     if is_outbox && sqlx::query_scalar(AssertSqlSafe(undelivered.clone())).fetch_one(&mut *connection).await?

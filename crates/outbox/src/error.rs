@@ -1,4 +1,5 @@
 use chassis::{Code, Coded};
+use domain::Service;
 
 /// What can go wrong between a service, its outbox and Kafka.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,26 @@ pub enum Error {
         "the relay refuses this database: {0}; transaction ids may have started again, so nothing is sent until `outbox rebase` (after a restore) or `outbox accept-timeline` (after a failover without loss)"
     )]
     OtherCluster(String),
+    /// A topic is not the one that was written to: records that Kafka had acknowledged are gone from it.
+    #[error(
+        "topic {topic} lost records that were sent to it: {found}; nothing is sent until `{service} outbox resend --topic {topic}` sends again what the outbox still has"
+    )]
+    TopicLost {
+        /// Without a prefix.
+        topic: String,
+        /// What is there now.
+        found: String,
+        /// Whose verb helps.
+        service: Service,
+    },
+    /// Records that a consumer did not take in are gone.
+    #[error("{refusal}")]
+    Gap {
+        /// Which, and what to do.
+        refusal: String,
+        /// The topic that was made anew, without a prefix, where that is why.
+        anew: Option<String>,
+    },
     /// Another relay leads now.
     #[error("the relay lost its leadership")]
     LeaseLost,
@@ -44,8 +65,14 @@ pub enum Error {
     #[error("the database did not answer the relay in time")]
     Stalled,
     /// Kafka would not take a record.
-    #[error("kafka refused a record")]
-    Refused(#[source] rdkafka::error::KafkaError),
+    #[error("kafka refused a record of topic {topic}")]
+    Refused {
+        /// Without a prefix.
+        topic: String,
+        /// What it said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
     /// The database failed.
     #[error("the outbox's database failed")]
     Database(#[from] sqlx::Error),
@@ -61,12 +88,14 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Self::Database(error) => chassis::database_code(error),
-            Self::LeaseLost | Self::Stalled | Self::Refused(_) | Self::Kafka(_) => Code::Unavailable,
+            Self::LeaseLost | Self::Stalled | Self::Refused { .. } | Self::Kafka(_) => Code::Unavailable,
             Self::TooLarge { .. } => Code::InvalidArgument,
             Self::Fact { .. }
             | Self::Isolation
             | Self::Topic { .. }
             | Self::OtherCluster(_)
+            | Self::TopicLost { .. }
+            | Self::Gap { .. }
             | Self::Setting(_) => Code::Internal,
         }
     }
@@ -80,7 +109,9 @@ impl Coded for Error {
             Self::OtherCluster(_) => "DATABASE_CHANGED",
             Self::LeaseLost => "LEASE_LOST",
             Self::Stalled | Self::Database(_) => "DATABASE_FAILED",
-            Self::Refused(_) | Self::Kafka(_) => "KAFKA_FAILED",
+            Self::Refused { .. } | Self::Kafka(_) => "KAFKA_FAILED",
+            Self::TopicLost { .. } => "TOPIC_LOST",
+            Self::Gap { .. } => "RECORDS_GONE",
             Self::Setting(_) => "SETTING_WRONG",
         }
     }

@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, PgTransaction};
 use crate::Error;
 
 /// Claims the facts for `consumer` as part of `tx`, and returns those that are new to it. First line of the app method
-/// that takes a batch in: when its transaction rolls back, so does the claim.
+/// that takes a batch in: when its transaction rolls back, so does the claim. A batch has each fact once; of ids that are
+/// given twice, both are new together.
 ///
 /// A repeat is known for 14 days after its claim.
 ///

@@ -1,7 +1,7 @@
 //! One partition of a consumer: its queue and the task that takes its records in, in order.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use futures::{FutureExt, future::BoxFuture};
 use sqlx::PgPool;
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -24,13 +24,20 @@ use tracing::Instrument;
 use crate::{
     Batch, Error, Failure, Record,
     failure::chain,
+    lane_planner::{Fault, Input, LanePlanner, Output},
     measure::ConsumerGauges,
-    parking::{Head, Parking, TRIES},
+    parking::{Head, Parking},
     trace,
 };
 
 /// Records of a batch.
 const BATCH: usize = 500;
+/// Between two looks at what is parked.
+const LOOK: Duration = Duration::from_secs(1);
+/// The waits after failures, of the surroundings and of a record alone, begin so short and end so long.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(1);
 /// Links of a span.
 const LINKS: usize = 128;
 
@@ -72,43 +79,126 @@ pub(crate) fn size(record: &Record) -> usize {
     record.payload.as_ref().map_or(0, bytes::Bytes::len) + 256
 }
 
-/// The task of a lane.
+/// The task of a lane: it carries out what the planner asks for.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) records: mpsc::UnboundedReceiver<Record>,
     pub(crate) parking: Parking,
-    pub(crate) parked: HashSet<String>,
+    /// Parked records whose turn it is, as they were found last.
+    pub(crate) parked: Vec<Head>,
 }
 
 // The partition was taken away: what is not done is left to whoever has it next.
 struct Stopped;
 
+/// What is being taken in.
+struct Taking {
+    batch: Vec<Record>,
+    /// Why a record failed last.
+    error: String,
+    wait: Backoff,
+    wait_alone: Backoff,
+    tick: Interval,
+}
+
+impl Taking {
+    fn new() -> Self {
+        let mut tick = interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            batch: Vec::new(),
+            error: String::new(),
+            wait: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+            wait_alone: Backoff::new(FIRST_WAIT, LONGEST_WAIT_ALONE),
+            tick,
+        }
+    }
+
+    fn record(&self, place: usize) -> Result<&Record, Stopped> {
+        self.batch.get(place).ok_or(Stopped)
+    }
+}
+
 impl Worker {
     pub(crate) async fn run(mut self) {
-        let _ = self.work().await;
+        let (mut planner, mut taking, mut shown) = (LanePlanner::new(), Taking::new(), None);
+        while *planner.asked() != Output::Stop {
+            let carried_out = self.carry_out(planner.asked(), planner.parked(), &mut taking).await;
+            planner.on(carried_out.unwrap_or(Input::Revoked));
+            if shown != Some(planner.parked()) {
+                shown = Some(planner.parked());
+                self.shared.gauges.parked(&self.parking, planner.parked());
+            }
+        }
         self.shared.gauges.parked(&self.parking, 0);
     }
 
-    async fn work(&mut self) -> Result<(), Stopped> {
-        let parking = self.parking.clone();
-        self.parked = self.until_ok(|| parking.keys()).await?;
-        let stop = self.progress.stop.clone();
-        let mut tick = interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let first = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Err(Stopped),
-                _ = tick.tick(), if !self.parked.is_empty() => {
-                    self.try_parked().await?;
-                    continue;
-                }
-                first = self.records.recv() => first.ok_or(Stopped)?,
-            };
-            let batch = self.gather(first);
-            self.take_in(batch).await?;
+    async fn carry_out(
+        &mut self,
+        output: &Output,
+        parked: usize,
+        taking: &mut Taking,
+    ) -> Result<Input<String>, Stopped> {
+        let parking = &self.parking;
+        match output {
+            Output::LoadParked => self.until_ok(|| parking.keys()).await.map(Input::Parked),
+            Output::Idle => self.rest(parked > 0, taking).await,
+            Output::Apply(places) => self.apply(places, taking).await,
+            Output::Queue(place) => {
+                let record = taking.record(*place)?;
+                self.until_ok(|| parking.queue(record)).await.map(|()| Input::Done)
+            }
+            Output::Park(place) => self.park(taking.record(*place)?, &taking.error).await,
+            // Committed is committed, also when the partition goes meanwhile.
+            Output::Store(place) => {
+                let last = taking.record(*place)?;
+                self.progress.next.fetch_max(last.offset + 1, Ordering::Relaxed);
+                self.shared.gauges.taken_in(last, self.shared.clock.now());
+                taking.wait_alone = Backoff::new(FIRST_WAIT, LONGEST_WAIT_ALONE);
+                Ok(Input::Done)
+            }
+            Output::Wait(fault) => {
+                let wait = match fault {
+                    Fault::Transient => taking.wait.next(),
+                    Fault::Record => taking.wait_alone.next(),
+                };
+                self.pause(wait).await.map(|()| Input::Tick)
+            }
+            Output::FindDue => {
+                let now = self.shared.clock.now();
+                let due = self.until_ok(|| parking.due(now)).await?;
+                self.parked = due;
+                Ok(Input::Due(self.parked.len()))
+            }
+            Output::Try(place) => self.try_head(self.head(*place)?, taking).await,
+            Output::Unpark(place) => {
+                let head = self.head(*place)?;
+                self.until_ok(|| parking.done(head)).await.map(|()| Input::Done)
+            }
+            Output::Postpone(place) => {
+                let (head, now) = (self.head(*place)?, self.shared.clock.now());
+                let failed_again = || parking.failed_again(head, &taking.error, now);
+                self.until_ok(failed_again).await.map(|()| Input::Done)
+            }
+            Output::Stop => Err(Stopped),
         }
+    }
+
+    fn head(&self, place: usize) -> Result<&Head, Stopped> {
+        self.parked.get(place).ok_or(Stopped)
+    }
+
+    async fn rest(&mut self, is_parked: bool, taking: &mut Taking) -> Result<Input<String>, Stopped> {
+        let stop = self.progress.stop.clone();
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Stopped),
+            _ = taking.tick.tick(), if is_parked => return Ok(Input::Tick),
+            first = self.records.recv() => first.ok_or(Stopped)?,
+        };
+        taking.batch = self.gather(first);
+        Ok(Input::Batch(taking.batch.iter().map(|record| record.key.clone()).collect()))
     }
 
     // No waiting for more: while a batch is taken in, the next one gathers by itself.
@@ -124,61 +214,33 @@ impl Worker {
         batch
     }
 
-    // A failing batch is halved until the record at fault is alone.
-    async fn take_in(&mut self, batch: Vec<Record>) -> Result<(), Stopped> {
-        let mut parts = VecDeque::from([batch]);
-        while let Some(part) = parts.pop_front() {
-            let Some(last) = part.last().cloned() else { continue };
-            let mut part = self.queue_parked(part).await?;
-            if !part.is_empty()
-                && let Err(error) = self.attempt(&part).await?
-            {
-                if part.len() > 1 {
-                    let second = part.split_off(part.len() / 2);
-                    // Records that were queued behind their keys come after the halves; their offsets are covered
-                    // by the second half's or by later ones, and queueing them again changes nothing.
-                    parts.push_front(second);
-                    parts.push_front(part);
-                    continue;
-                }
-                self.try_alone(&part, error).await?;
+    async fn apply(&self, places: &[usize], taking: &mut Taking) -> Result<Input<String>, Stopped> {
+        let part = places.iter().filter_map(|place| taking.batch.get(*place)).cloned().collect();
+        let fault = match self.run_handler(part).await? {
+            Ok(()) => None,
+            Err(Failure::Record(error)) => {
+                taking.error = chain(&*error);
+                Some(Fault::Record)
             }
-            // The last record of the part may wait behind its key: it is in the database then.
-            self.progress.next.fetch_max(last.offset + 1, Ordering::Relaxed);
-            self.shared.gauges.taken_in(&last, self.shared.clock.now());
+            Err(failure @ Failure::Transient(_)) => {
+                tracing::warn!(
+                    topic = self.parking.topic,
+                    partition = self.parking.partition,
+                    error = chain(&failure),
+                    "a batch could not be taken in now"
+                );
+                Some(Fault::Transient)
+            }
+        };
+        if fault != Some(Fault::Transient) {
+            taking.wait = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         }
-        Ok(())
+        Ok(fault.map_or(Input::Done, Input::Failed))
     }
 
-    async fn queue_parked(&mut self, part: Vec<Record>) -> Result<Vec<Record>, Stopped> {
-        if self.parked.is_empty() {
-            return Ok(part);
-        }
-        let (behind, free): (Vec<_>, Vec<_>) =
-            part.into_iter().partition(|record| self.parked.contains(&record.key));
-        let parking = self.parking.clone();
-        for record in &behind {
-            self.until_ok(|| parking.queue(record)).await?;
-        }
-        Ok(free)
-    }
-
-    // Two more tries, then its key is parked and the others go on.
-    async fn try_alone(&mut self, part: &[Record], mut error: String) -> Result<(), Stopped> {
-        let [record] = part else { return Ok(()) };
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        for _ in 1..TRIES {
-            self.pause(backoff.next()).await?;
-            match self.attempt(part).await? {
-                Ok(()) => return Ok(()),
-                Err(again) => error = again,
-            }
-        }
-        let parking = self.parking.clone();
+    async fn park(&self, record: &Record, error: &str) -> Result<Input<String>, Stopped> {
         let now = self.shared.clock.now();
-        self.until_ok(|| parking.park(record, &error, now)).await?;
-        self.parked.insert(record.key.clone());
-        self.shared.gauges.parked(&self.parking, self.parked.len());
+        self.until_ok(|| self.parking.park(record, error, now)).await?;
         tracing::error!(
             topic = record.topic,
             partition = record.partition,
@@ -188,37 +250,28 @@ impl Worker {
             error,
             "a record could not be taken in, its key is parked"
         );
-        Ok(())
+        Ok(Input::Done)
     }
 
-    // Until it works or fails for the record's own sake; the inner error is of that kind.
-    async fn attempt(&self, part: &[Record]) -> Result<Result<(), String>, Stopped> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
-        loop {
-            match self.run_handler(part).await? {
-                Ok(()) => return Ok(Ok(())),
-                Err(Failure::Record(error)) => return Ok(Err(chain(&*error))),
-                Err(failure @ Failure::Transient(_)) => {
-                    tracing::warn!(
-                        topic = self.parking.topic,
-                        partition = self.parking.partition,
-                        error = chain(&failure),
-                        "a batch could not be taken in now"
-                    );
-                    self.pause(backoff.next()).await?;
-                }
+    async fn try_head(&self, head: &Head, taking: &mut Taking) -> Result<Input<String>, Stopped> {
+        match self.run_handler(vec![head.record.clone()]).await? {
+            Ok(()) => Ok(Input::Done),
+            Err(Failure::Transient(_)) => Ok(Input::Failed(Fault::Transient)),
+            Err(Failure::Record(error)) => {
+                taking.error = chain(&*error);
+                Ok(Input::Failed(Fault::Record))
             }
         }
     }
 
-    async fn run_handler(&self, part: &[Record]) -> Result<Result<(), Failure>, Stopped> {
+    async fn run_handler(&self, part: Vec<Record>) -> Result<Result<(), Failure>, Stopped> {
         let permit = tokio::select! {
             biased;
             () = self.progress.stop.cancelled() => return Err(Stopped),
             permit = self.shared.permits.acquire() => permit.map_err(|_| Stopped)?,
         };
-        let span = receive_span(&self.parking.topic, part);
-        let batch = Batch { records: part.to_vec() };
+        let span = receive_span(&self.parking.topic, &part);
+        let batch = Batch { records: without_repeats(part) };
         let handler = Arc::clone(&self.shared.handler);
         let outcome =
             AssertUnwindSafe(async move { handler(batch).await }).catch_unwind().instrument(span).await;
@@ -226,48 +279,11 @@ impl Worker {
         Ok(outcome.unwrap_or_else(|_| Err(Failure::record("the handler panicked"))))
     }
 
-    // Each key on its own, in the order of its records.
-    async fn try_parked(&mut self) -> Result<(), Stopped> {
-        let parking = self.parking.clone();
-        // An operator may have discarded some.
-        self.parked = self.until_ok(|| parking.keys()).await?;
-        loop {
-            let now = self.shared.clock.now();
-            let heads = self.until_ok(|| parking.due(now)).await?;
-            let mut moved = false;
-            for head in &heads {
-                moved |= self.try_head(head).await?;
-            }
-            // What waited behind a record that went through is the next head of its key.
-            if !moved {
-                break;
-            }
-        }
-        self.parked = self.until_ok(|| parking.keys()).await?;
-        self.shared.gauges.parked(&self.parking, self.parked.len());
-        Ok(())
-    }
-
-    async fn try_head(&self, head: &Head) -> Result<bool, Stopped> {
-        match self.run_handler(std::slice::from_ref(&head.record)).await? {
-            Ok(()) => {
-                self.until_ok(|| self.parking.done(head)).await?;
-                Ok(true)
-            }
-            Err(Failure::Transient(_)) => Ok(false),
-            Err(Failure::Record(error)) => {
-                let (error, now) = (chain(&*error), self.shared.clock.now());
-                self.until_ok(|| self.parking.failed_again(head, &error, now)).await?;
-                Ok(false)
-            }
-        }
-    }
-
     async fn until_ok<T, F: Future<Output = Result<T, Error>>>(
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, Stopped> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             if self.progress.stop.is_cancelled() {
                 return Err(Stopped);
@@ -295,6 +311,13 @@ impl Worker {
     }
 }
 
+// A fact that was sent twice may come twice in one batch, and its claim would call both of them new.
+fn without_repeats(mut part: Vec<Record>) -> Vec<Record> {
+    let mut seen = HashSet::with_capacity(part.len());
+    part.retain(|record| seen.insert(record.event_id));
+    part
+}
+
 // Links, since a batch has as many parents as records; each record's own span is a child of its producer's.
 fn receive_span(topic: &str, part: &[Record]) -> tracing::Span {
     let span = tracing::info_span!(
@@ -314,4 +337,35 @@ fn receive_span(topic: &str, part: &[Record]) -> tracing::Span {
         }
     }
     span
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use domain::EventId;
+
+    use super::*;
+
+    fn record(offset: i64, event_id: EventId) -> Record {
+        Record {
+            topic: "kotinos.mailer.campaign.v1".into(),
+            partition: 0,
+            offset,
+            key: "alice".into(),
+            payload: None,
+            event_id,
+            fact_type: "CampaignScheduled".into(),
+            version: 1,
+            occurred_at: DateTime::UNIX_EPOCH,
+            carried: None,
+        }
+    }
+
+    #[test]
+    fn a_fact_comes_once_in_a_batch_at_its_first_place() {
+        let (first, second) = (EventId::new(), EventId::new());
+        let part = vec![record(1, first), record(2, second), record(3, first), record(4, first)];
+        let offsets: Vec<i64> = without_repeats(part).iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, [1, 2]);
+    }
 }

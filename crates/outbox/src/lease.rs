@@ -1,5 +1,7 @@
 //! The leader's connection: the advisory lock that makes one relay the leader, and all that a leader asks the database.
 
+mod topics;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -92,10 +94,13 @@ impl Lease {
             connection.close().await?;
             return Ok(None);
         }
-        // On stale statistics the planner takes a scan of the day's partition: 1.6 s in place of 0.04.
-        sqlx::raw_sql("set enable_seqscan = off; set enable_bitmapscan = off; set statement_timeout = '5s'")
-            .execute(&mut connection)
-            .await?;
+        // On stale statistics the planner takes a scan of the day's partition: 1.6 s in place of 0.04. A small table that has
+        // to be scanned then looks so dear that its query would be compiled each time: 0.4 s in place of 0.0004.
+        sqlx::raw_sql(
+            "set enable_seqscan = off; set enable_bitmapscan = off; set jit = off; set statement_timeout = '5s'",
+        )
+        .execute(&mut connection)
+        .await?;
         Ok(Some(Self { connection, schema, name: name.to_owned(), renewed: Instant::now() }))
     }
 
@@ -191,7 +196,7 @@ impl Lease {
     }
 
     pub(crate) async fn sign_on(&mut self) -> Result<(), Error> {
-        let sql = format!("update {}.relay_cursor set leader = $1", self.schema);
+        let sql = format!("update {}.relay_cursor set leader = $1, refusal = null", self.schema);
         let name = self.name.clone();
         self.execute(sql, |query| query.bind(name)).await.map(drop)
     }

@@ -1,6 +1,7 @@
 //! Both ends of at-least-once delivery between PostgreSQL and Kafka, and the only crate that knows Kafka.
 //!
-//! It owns the tables of `schema.sql` in each service's schema: outbox, relay cursor and fence, inbox, parked and paused.
+//! It owns the tables of `schema.sql` in each service's schema: the outbox and how far its relay is, the inbox and how far
+//! consumers are, parked and paused.
 //! In: [`append`] writes a [`Fact`] in the transaction that made it true; [`publish`] adds the relay that sends the rows.
 //! Out: [`consume`] brings the records of topics to a handler in batches, [`inbox::claim`] tells it which are new to it;
 //! [`Tail`] reads topics from a position for a view in memory. Operators: [`VERBS`] are `records`, `consumer`, `outbox`,
@@ -15,19 +16,25 @@ mod component;
 mod consumer;
 mod days;
 mod delivery;
+mod ends;
 mod error;
 mod fact;
 mod failure;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod inbox;
 mod lane;
+mod lane_planner;
 mod lease;
 mod measure;
 mod parking;
 mod pause;
+mod places;
 mod planner;
 mod producer;
 mod record;
 mod relay;
+mod resend;
 mod subscription;
 mod tail;
 mod topic;

@@ -44,6 +44,12 @@ impl RelayGauges {
         self.set("outbox_relay_leads", "1 where the relay leads", if leads { 1.0 } else { 0.0 });
     }
 
+    /// Whether this process would lead and sends nothing, since a topic lost what was sent.
+    pub(crate) fn refuses(&self, refuses: bool) {
+        let help = "1 where the relay sends nothing since a topic lost records";
+        self.set("outbox_relay_refuses", help, if refuses { 1.0 } else { 0.0 });
+    }
+
     /// Kafka acknowledged a row.
     pub(crate) fn published(&self) {
         self.sent(1);
@@ -106,7 +112,8 @@ pub(crate) async fn waiting(pool: &PgPool, service: Service, now: DateTime<Utc>)
     let schema = service.short();
     let mut tx = pool.begin().await?;
     // As in the relay: on stale statistics the planner takes a scan of the day's partition.
-    let settings = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local statement_timeout = '5s'";
+    let settings = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local jit = off;
+                    set local statement_timeout = '5s'";
     sqlx::raw_sql(settings).execute(&mut *tx).await?;
     let sql = format!("select position, seq from {schema}.relay_cursor");
     let (position, seq): (i64, i64) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut *tx).await?;
@@ -196,6 +203,12 @@ impl ConsumerGauges {
     pub(crate) fn paused(&self, paused: bool) {
         let help = "1 while an operator has stopped the consumer";
         self.set("outbox_consumer_paused", help, if paused { 1.0 } else { 0.0 });
+    }
+
+    /// Whether it stopped itself, since records are gone.
+    pub(crate) fn refuses(&self, refuses: bool) {
+        let help = "1 while the consumer refuses to go on over records that are gone";
+        self.set("outbox_consumer_refuses", help, if refuses { 1.0 } else { 0.0 });
     }
 
     /// So many keys of a partition have parked records.

@@ -7,10 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{EventId, Service};
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::{Error, Record, trace::Carried};
+use crate::{Error, Record, lane_planner::TRIES, trace::Carried};
 
-/// Tries of a record before its key is parked.
-pub(crate) const TRIES: i32 = 3;
 // Minutes between the tries of a parked record: 1 m, 5 m, 30 m, 2 h, 12 h; then it waits for an operator.
 const TIERS: [i64; 5] = [1, 5, 30, 120, 720];
 
@@ -77,13 +75,14 @@ impl Parking {
     }
 
     /// Queues a record behind its parked key; on a topic of states it takes the place of those before it, so that a
-    /// good record heals a poison one.
+    /// good record heals a poison one. A late repeat of an older state takes no newer one's place.
     pub(crate) async fn queue(&self, record: &Record) -> Result<(), Error> {
         self.insert(record, "behind", 0, None, None).await?;
         if self.collapse {
             let sql = format!(
                 "delete from {}.parked_record
-                 where consumer = $1 and topic = $2 and partition = $3 and record_key = $4 and record_offset < $5",
+                 where consumer = $1 and topic = $2 and partition = $3 and record_key = $4 and record_offset < $5
+                   and version <= $6",
                 self.service.short()
             );
             sqlx::query(AssertSqlSafe(sql))
@@ -92,6 +91,7 @@ impl Parking {
                 .bind(self.partition)
                 .bind(&record.key)
                 .bind(record.offset)
+                .bind(record.version)
                 .execute(&self.pool)
                 .await?;
         }

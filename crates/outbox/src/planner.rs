@@ -177,7 +177,6 @@ impl Planner {
 }
 
 #[cfg(test)]
-#[path = "planner_model_tests.rs"]
 mod model;
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use domain::Service;
 use rdkafka::{
     ClientConfig, ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
+    message::Message as _,
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
 };
 use tokio::sync::mpsc;
@@ -18,13 +19,23 @@ pub(crate) enum Sent {
     Row(Mark),
     /// Once more, for a fence.
     Fenced(i64),
+    /// Once more, for an operator.
+    Again,
 }
 
 /// What Kafka said to a record.
-pub(crate) type Answer = (Sent, Result<(), KafkaError>);
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) sent: Sent,
+    /// Without a prefix.
+    pub(crate) topic: Arc<str>,
+    /// Partition and offset.
+    pub(crate) result: Result<(i32, i64), KafkaError>,
+}
 
 struct InFlight {
     sent: Sent,
+    topic: Arc<str>,
     span: Option<Span>,
 }
 
@@ -41,8 +52,8 @@ impl ProducerContext for Answers {
 
     // On the client's own thread. The channel has no bound of its own: the planner's windows bound what is in flight.
     fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
-        let answer = match result {
-            Ok(_) => Ok(()),
+        let result = match result {
+            Ok(record) => Ok((record.partition(), record.offset())),
             Err((error, _)) => {
                 if let Some(span) = &in_flight.span {
                     delivery::failed(span, error);
@@ -50,8 +61,9 @@ impl ProducerContext for Answers {
                 Err(error.clone())
             }
         };
+        let InFlight { sent, topic, .. } = *in_flight;
         // The relay may be gone already.
-        let _ = self.0.send((in_flight.sent, answer));
+        let _ = self.0.send(Answer { sent, topic, result });
     }
 }
 
@@ -61,6 +73,8 @@ pub(crate) struct Producer {
     service: Service,
     prefix: String,
     generation: i32,
+    // Topics as rows name them, and as the broker does.
+    names: HashMap<Arc<str>, Arc<str>>,
 }
 
 impl Producer {
@@ -72,17 +86,17 @@ impl Producer {
         let (answers, receiver) = mpsc::unbounded_channel();
         let inner = Arc::new(config(settings, service)?.create_with_context(Answers(answers))?);
         let prefix = client::prefix(settings).to_owned();
-        Ok((Self { inner, service, prefix, generation }, receiver))
+        Ok((Self { inner, service, prefix, generation, names: HashMap::new() }, receiver))
     }
 
-    pub(crate) async fn send(&self, row: &Row, sent: Sent) -> Result<(), Error> {
+    pub(crate) async fn send(&mut self, row: &Row, sent: Sent) -> Result<(), Error> {
         let (span, carried) = delivery::publish_span(row);
-        let topic = format!("{}{}", self.prefix, row.topic);
+        let (topic, name) = self.names(&row.topic);
         let headers = delivery::headers(row, self.service, self.generation, carried.as_ref());
         // The record's timestamp is the time of sending, by which Kafka keeps it; when the fact occurred is `ce_time`. A
         // broker refuses a timestamp from the future, and a writer's wrong clock would bring the relay to a stand.
         let mut record =
-            BaseRecord::<str, [u8], _>::with_opaque_to(&topic, Box::new(InFlight { sent, span }))
+            BaseRecord::<str, [u8], _>::with_opaque_to(&name, Box::new(InFlight { sent, topic, span }))
                 .key(&row.key)
                 .headers(headers);
         if let Some(payload) = &row.payload {
@@ -95,9 +109,18 @@ impl Producer {
                     record = back;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                Err((error, _)) => return Err(Error::Refused(error)),
+                Err((source, _)) => return Err(Error::Refused { topic: row.topic.clone(), source }),
             }
         }
+    }
+
+    fn names(&mut self, topic: &str) -> (Arc<str>, Arc<str>) {
+        if let Some((topic, name)) = self.names.get_key_value(topic) {
+            return (Arc::clone(topic), Arc::clone(name));
+        }
+        let (topic, name): (Arc<str>, Arc<str>) = (topic.into(), format!("{}{topic}", self.prefix).into());
+        self.names.insert(Arc::clone(&topic), Arc::clone(&name));
+        (topic, name)
     }
 
     /// Forgets everything that was not acknowledged.

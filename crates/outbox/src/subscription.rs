@@ -16,7 +16,9 @@ impl Subscription {
         Self { name: name.to_owned(), topics, collapse: Vec::new(), acts_once: false }
     }
 
-    /// Topics of states, of whose parked records only the newest of a key counts: a good one heals a poison one.
+    /// Topics of states, of whose parked records only the newest of a key counts: a good one heals a poison one. A
+    /// consumer that was away for longer than they keep tombstones refuses to go on. Its effects must be versioned: after a
+    /// restart an older state may come behind a newer one.
     #[must_use]
     pub fn collapse(mut self, topics: &[&str]) -> Self {
         self.collapse = topics.iter().map(|topic| (*topic).to_owned()).collect();

@@ -31,11 +31,17 @@ pub(crate) fn of(span: &Span) -> Option<Carried> {
 pub(crate) fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version == "ff" || (version == "00" && parts.next().is_some()) || trace.len() != 32 || span.len() != 16
-    {
+    // Not left to numbers, which take a sign and capitals too.
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if !is_hex(version, 2) || version == "ff" || (version == "00" && parts.next().is_some()) {
         return None;
     }
-    let flags = u8::from_str_radix(flags.get(..2)?, 16).ok()?;
+    if !is_hex(trace, 32) || !is_hex(span, 16) || !is_hex(flags, 2) {
+        return None;
+    }
+    let flags = u8::from_str_radix(flags, 16).ok()?;
     let state = tracestate.and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
     let context = SpanContext::new(
         TraceId::from_hex(trace).ok()?,
@@ -77,5 +83,48 @@ mod tests {
         }
         let many = format!("00-{}-b7ad6b7169203331-01", "é".repeat(16));
         assert_eq!(parse(&many, None), None);
+    }
+
+    #[test]
+    fn hostile_text_is_no_context() {
+        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(parse(GOOD, None).is_some());
+        let huge = 1_000_000;
+        let table = [
+            format!("{GOOD}-"),
+            format!("{GOOD}-{}", "0".repeat(huge)),
+            GOOD[..54].to_owned(),
+            GOOD.replace("00-", "ff-"),
+            GOOD.replace('-', "_"),
+            GOOD.replace("b7ad6b7169203331", "0000000000000000"),
+            GOOD.replace("b7ad6b7169203331", "b7ad6b716920333g"),
+            GOOD.replace("b7ad6b7169203331", &"b7".repeat(huge)),
+            GOOD.replace("0af7", "0af\0"),
+            GOOD.replace("-01", "-0é"),
+            format!("{GOOD}{}", "0".repeat(huge)),
+            GOOD.replace("00-", "-"),
+            GOOD.replace("00-", "0x-"),
+            GOOD.replace("0af7", "+af7"),
+            GOOD.replace("b7ad", "+7ad"),
+            GOOD.replace("-01", "-+1"),
+            GOOD.to_uppercase(),
+            "-".repeat(huge),
+            "0".repeat(huge),
+            "\u{1f3c5}".repeat(huge),
+        ];
+        for text in table {
+            assert_eq!(parse(&text, None), None, "{}", text.get(..80).unwrap_or(&text));
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_garbage_or_too_long_leaves_the_context() {
+        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let state = |text: &str| parse(GOOD, Some(text)).unwrap().trace_state().header();
+        assert_eq!(state("vendor=1, other@tenant=2"), "vendor=1,other@tenant=2");
+        for garbage in ["", "a", "A=1", "a=b=c", "é=1", &",".repeat(1_000_000), &"a".repeat(1_000_000)] {
+            assert_eq!(state(garbage), "", "{}", garbage.get(..80).unwrap_or(garbage));
+        }
+        assert_eq!(state(&"a=1,".repeat(250_000)).split(',').count(), 32);
     }
 }

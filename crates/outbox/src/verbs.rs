@@ -2,10 +2,12 @@
 //! on the service's own tables and its topics, whether or not its processes run.
 
 mod consumers;
+mod gap;
 mod group;
 mod parked;
 mod rebase;
 mod relay;
+mod resend;
 mod states;
 mod topics;
 
@@ -100,7 +102,7 @@ fn stop(error: Error) -> Stop {
         )
     };
     match &error {
-        Error::Kafka(inner) | Error::Refused(inner) if silent(inner.rdkafka_error_code()) => {
+        Error::Kafka(inner) | Error::Refused { source: inner, .. } if silent(inner.rdkafka_error_code()) => {
             Stop::TimedOut(format!("kafka does not answer: {inner}"))
         }
         Error::Stalled | Error::LeaseLost => Stop::TimedOut(error.to_string()),

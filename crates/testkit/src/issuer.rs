@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use domain::{Clock, DateTime, Service, TimeDelta, Utc, new_id};
-use jsonwebtoken::{Algorithm, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation, decode, encode};
 use prost_reflect::{DescriptorPool, Value as Reflected};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,10 +22,10 @@ use url::Url;
 use crate::client_keys::KEY;
 
 const LIFE: TimeDelta = TimeDelta::hours(1);
-const POLICY: &str = "kotinos.options.v1.policy";
+pub(crate) const POLICY: &str = "kotinos.options.v1.policy";
 
 /// Of the policies of all methods.
-static EVERY_SCOPE: LazyLock<Vec<String>> = LazyLock::new(every_scope);
+pub(crate) static EVERY_SCOPE: LazyLock<Vec<String>> = LazyLock::new(every_scope);
 
 /// An issuer on a free port of this machine. It trusts everybody: a client that asks for itself gets what it asks for,
 /// and only an assertion that is wrong is refused. Clones are the same issuer; with the last one it stops.
@@ -177,9 +177,14 @@ fn claims(url: &Url, clock: &Clock, subject: &str, client_id: &str, scopes: Vec<
 }
 
 fn sign(claims: &Claims) -> String {
-    let mut header = Header::new(Algorithm::ES256);
+    sign_with(claims, Algorithm::ES256, &KEY.kid, &KEY.signs)
+}
+
+/// Signed as a stranger might: by any key, in any name.
+pub(crate) fn sign_with(claims: &Claims, algorithm: Algorithm, kid: &str, key: &EncodingKey) -> String {
+    let mut header = Header::new(algorithm);
     header.typ = Some(claims.typ.clone());
-    header.kid = Some(KEY.kid.clone());
+    header.kid = Some(kid.to_owned());
     let payload = Payload {
         iss: &claims.issuer,
         sub: &claims.subject,
@@ -191,7 +196,7 @@ fn sign(claims: &Claims) -> String {
         jti: new_id().to_string(),
         others: &claims.others,
     };
-    encode(&header, &payload, &KEY.signs).expect("claims that can be signed")
+    encode(&header, &payload, key).expect("claims that can be signed")
 }
 
 async fn metadata(State(pages): State<Pages>) -> Json<Value> {

@@ -1,7 +1,9 @@
 //! An OTLP receiver over gRPC that keeps every span.
 
+mod tree;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     fmt::Write as _,
     io,
     net::SocketAddr,
@@ -42,8 +44,12 @@ pub struct Span {
     pub kind: SpanKind,
     /// `service.name` of the resource.
     pub service: String,
+    /// `service.instance.id` of the resource: another one for each start of a process.
+    pub instance: String,
     /// Values as text.
     pub attributes: BTreeMap<String, String>,
+    /// What happened on the way: names, and values as text.
+    pub events: Vec<(String, BTreeMap<String, String>)>,
     /// Spans that it names without being their child.
     pub links: Vec<SpanLink>,
     /// When it began.
@@ -135,14 +141,19 @@ impl SpanCatcher {
     /// Every span so far, in the order of their arrival.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
-        self.shared.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.look(<[Span]>::to_vec)
+    }
+
+    /// What the spans so far give, without a copy of them. Nothing arrives meanwhile, so it must not ask the catcher again.
+    pub fn look<T>(&self, look: impl FnOnce(&[Span]) -> T) -> T {
+        look(&self.shared.spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The spans of one trace, in the order of their beginning.
     #[must_use]
     pub fn trace(&self, trace_id: &str) -> Vec<Span> {
-        let mut spans = self.spans();
-        spans.retain(|span| span.trace_id == trace_id);
+        let of_it = |spans: &[Span]| spans.iter().filter(|span| span.trace_id == trace_id).cloned().collect();
+        let mut spans: Vec<Span> = self.look(of_it);
         spans.sort_by_key(|span| span.start);
         spans
     }
@@ -162,7 +173,7 @@ impl SpanCatcher {
             let found = async {
                 loop {
                     let arrived = self.shared.arrived.notified();
-                    if let Some(found) = find(&self.spans()) {
+                    if let Some(found) = self.look(&find) {
                         return found;
                     }
                     arrived.await;
@@ -182,7 +193,7 @@ impl SpanCatcher {
     /// A trace for people: a line a span, indented below its parent, in the order of their beginning.
     #[must_use]
     pub fn tree(&self, trace_id: &str) -> String {
-        tree(&self.trace(trace_id))
+        tree::tree(&self.trace(trace_id))
     }
 
     /// Closes the port.
@@ -213,11 +224,11 @@ impl TraceService for Receiver {
 
 fn spans_of(of: ResourceSpans) -> Vec<Span> {
     let resource = attributes(of.resource.map(|resource| resource.attributes).unwrap_or_default());
-    let service = resource.get("service.name").cloned().unwrap_or_default();
-    of.scope_spans.into_iter().flat_map(|scope| scope.spans).map(|span| read(span, &service)).collect()
+    of.scope_spans.into_iter().flat_map(|scope| scope.spans).map(|span| read(span, &resource)).collect()
 }
 
-fn read(span: otlp::Span, service: &str) -> Span {
+fn read(span: otlp::Span, resource: &BTreeMap<String, String>) -> Span {
+    let of_resource = |name: &str| resource.get(name).cloned().unwrap_or_default();
     let kind = match span.kind() {
         otlp::span::SpanKind::Unspecified | otlp::span::SpanKind::Internal => SpanKind::Internal,
         otlp::span::SpanKind::Server => SpanKind::Server,
@@ -232,7 +243,9 @@ fn read(span: otlp::Span, service: &str) -> Span {
         span_id: hex(&span.span_id),
         parent_span_id: hex(&span.parent_span_id),
         kind,
-        service: service.to_owned(),
+        service: of_resource("service.name"),
+        instance: of_resource("service.instance.id"),
+        events: span.events.into_iter().map(|event| (event.name, attributes(event.attributes))).collect(),
         links: span.links.iter().map(link).collect(),
         start: time(span.start_time_unix_nano),
         end: time(span.end_time_unix_nano),
@@ -276,123 +289,5 @@ fn time(nanoseconds: u64) -> DateTime<Utc> {
     DateTime::from_timestamp_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
 }
 
-fn tree(spans: &[Span]) -> String {
-    let ids: HashSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let mut children: HashMap<&str, Vec<&Span>> = HashMap::new();
-    for span in spans {
-        // One whose parent did not arrive stands at the left.
-        let parent = span.parent_span_id.as_str();
-        children.entry(if ids.contains(parent) { parent } else { "" }).or_default().push(span);
-    }
-    let mut lines = String::new();
-    let mut waiting: Vec<(usize, &Span)> = roots(&children, "", 0);
-    let mut printed: HashSet<&str> = HashSet::new();
-    while let Some((depth, span)) = waiting.pop() {
-        if printed.insert(&span.span_id) {
-            line(&mut lines, depth, span);
-            waiting.extend(roots(&children, &span.span_id, depth + 1));
-        }
-    }
-    lines
-}
-
-// Last first, as a stack wants them.
-fn roots<'a>(children: &HashMap<&str, Vec<&'a Span>>, parent: &str, depth: usize) -> Vec<(usize, &'a Span)> {
-    children.get(parent).into_iter().flatten().rev().map(|span| (depth, *span)).collect()
-}
-
-fn line(lines: &mut String, depth: usize, span: &Span) {
-    let kind = match span.kind {
-        SpanKind::Internal => "",
-        SpanKind::Server => "server ",
-        SpanKind::Client => "client ",
-        SpanKind::Producer => "producer ",
-        SpanKind::Consumer => "consumer ",
-    };
-    let took = (span.end - span.start).num_microseconds().unwrap_or(i64::MAX);
-    let (whole, tenth) = (took / 1_000, took % 1_000 / 100);
-    let error = span.error.as_ref().map(|error| format!(" ERROR {error}")).unwrap_or_default();
-    let (name, service, indent) = (&span.name, &span.service, depth * 2);
-    let _ = writeln!(lines, "{:indent$}{name} ({kind}{service}, {whole}.{tenth} ms){error}", "");
-}
-
 #[cfg(test)]
-mod tests {
-    use opentelemetry_proto::tonic::{
-        collector::trace::v1::trace_service_client::TraceServiceClient, resource::v1::Resource,
-        trace::v1::ScopeSpans,
-    };
-
-    use super::*;
-
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-
-    fn span(id: u8, parent: u8, name: &str, start: u64) -> otlp::Span {
-        let id_of = |id: u8| if id == 0 { Vec::new() } else { vec![id; 8] };
-        otlp::Span {
-            trace_id: u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes().to_vec(),
-            span_id: id_of(id),
-            parent_span_id: id_of(parent),
-            name: name.to_owned(),
-            kind: otlp::span::SpanKind::Server.into(),
-            start_time_unix_nano: start,
-            end_time_unix_nano: start + 1_250_000,
-            attributes: vec![attribute("rpc.method", Value::StringValue("Get".to_owned()))],
-            links: vec![otlp::span::Link {
-                trace_id: vec![1; 16],
-                span_id: vec![2; 8],
-                ..Default::default()
-            }],
-            ..Default::default()
-        }
-    }
-
-    fn attribute(key: &str, value: Value) -> KeyValue {
-        KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
-    }
-
-    fn export(service: &str, spans: Vec<otlp::Span>) -> ExportTraceServiceRequest {
-        let resource = Resource {
-            attributes: vec![attribute("service.name", Value::StringValue(service.to_owned()))],
-            ..Default::default()
-        };
-        let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
-        let of = ResourceSpans { resource: Some(resource), scope_spans, ..Default::default() };
-        ExportTraceServiceRequest { resource_spans: vec![of] }
-    }
-
-    #[tokio::test]
-    async fn spans_of_several_services_make_one_tree() {
-        let catcher = SpanCatcher::start().await;
-        let mut client = TraceServiceClient::connect(catcher.endpoint()).await.unwrap();
-        let failed = otlp::Status { message: "no".to_owned(), code: StatusCode::Error.into() };
-        let second = otlp::Span { status: Some(failed), ..span(3, 1, "second", 3_000_000) };
-        client.export(export("profile", vec![span(2, 1, "first", 2_000_000), second])).await.unwrap();
-        client.export(export("portal", vec![span(1, 0, "GET /", 1_000_000)])).await.unwrap();
-        let found = catcher
-            .wait_for(Duration::from_secs(5), |spans| (spans.len() == 3).then(|| spans.to_vec()))
-            .await;
-        assert_eq!(found[0].attributes["rpc.method"], "Get");
-        assert_eq!(found[0].links, [SpanLink { trace_id: "01".repeat(16), span_id: "02".repeat(8) }]);
-        assert_eq!(catcher.trace(TRACE).len(), 3);
-        assert_eq!(
-            catcher.tree(TRACE),
-            "GET / (server portal, 1.2 ms)\n  first (server profile, 1.2 ms)\n  second (server profile, 1.2 ms) ERROR no\n"
-        );
-        assert_eq!(catcher.tree("another"), "");
-        catcher.stop().await;
-    }
-
-    #[tokio::test]
-    #[should_panic(expected = "what came: {}")]
-    async fn what_does_not_come_fails_the_test_with_what_did() {
-        SpanCatcher::start().await.wait_for(Duration::from_millis(50), |_| None::<()>).await;
-    }
-
-    #[test]
-    fn an_orphan_stands_at_the_left_and_a_circle_ends() {
-        let spans: Vec<Span> =
-            [span(2, 9, "orphan", 1), span(3, 3, "circle", 2)].map(|span| read(span, "s")).into();
-        assert_eq!(tree(&spans), "orphan (server s, 1.2 ms)\n");
-    }
-}
+mod tests;

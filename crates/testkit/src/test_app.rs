@@ -340,6 +340,8 @@ fn settings(topics: &Topics, issuer: &Issuer, keys: &ClientKeys) -> Settings {
         },
         // What a test listens on itself.
         egress_allow: vec!["127.0.0.1:*".to_owned()],
+        // A test is one client, and may be in a hurry.
+        client_rate: 0,
         // Nobody has to hear of an end first.
         drain_delay: Duration::ZERO,
         ..Settings::default()

@@ -264,6 +264,7 @@ create table crmsync.relay_cursor (
     system_identifier bigint,
     timeline          integer,
     leader            text,                 -- who sends; null after it signed off
+    refusal           text,                 -- why the last leader sends nothing until an operator says more
     saved_at          timestamptz not null default now()
 );
 insert into crmsync.relay_cursor default values;
@@ -278,6 +279,22 @@ create table crmsync.relay_fence (
     leader         text        not null,
     written_at     timestamptz not null default now(),
     closed_at      timestamptz
+);
+
+-- Behind the last record of the relay in each partition, up to a second ago. Only the relay writes to these topics, so a
+-- partition that ends before it has lost records: the topic was made anew, or the broker lost its disk.
+create table crmsync.relay_end (
+    topic      text    not null,
+    partition  integer not null,
+    end_offset bigint  not null,
+    primary key (topic, partition)
+);
+
+-- Topics whose rows an operator has sent again, from a day on. The relay does it and takes the row away.
+create table crmsync.relay_resend (
+    topic    text        primary key,
+    from_day date        not null,
+    asked_at timestamptz not null default now()
 );
 
 -- Which facts a consumer has taken in. The day is the one inside the fact's UUIDv7, so that a repeat meets its key.
@@ -316,10 +333,23 @@ create table crmsync.parked_record (
 create index parked_record_key on crmsync.parked_record (consumer, topic, record_key, record_offset);
 create index parked_record_next_at on crmsync.parked_record (consumer, topic, partition, next_at);
 
--- Consumers that an operator stopped: they leave their group and take nothing in until they are resumed.
+-- Consumers that are stopped: they leave their group and take nothing in until an operator lets them go on.
 create table crmsync.paused_consumer (
     consumer  text        primary key,
+    refusal   text,                 -- why it stopped itself, since records are gone; null: an operator stopped it
+    anew      text,                 -- the topic that was made anew, where that is why
     paused_at timestamptz not null default now()
+);
+
+-- How far a consumer is in each partition, at most a minute old while it works: everything that was there at read_at was
+-- taken in. Kafka forgets a group's offsets with the topic or with time; these say whether records are gone in between.
+create table crmsync.consumer_place (
+    consumer    text        not null,
+    topic       text        not null,
+    partition   integer     not null,
+    next_offset bigint      not null,
+    read_at     timestamptz not null,
+    primary key (consumer, topic, partition)
 );
 
 -- Makes the daily partitions of outbox and inbox from p_from to p_to. There is no default partition: attaching beside one

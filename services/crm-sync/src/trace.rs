@@ -30,8 +30,12 @@ pub fn continue_from<'a>(span: &Span, carried: impl IntoIterator<Item = &'a str>
 fn parse(traceparent: &str) -> Option<SpanContext> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version != "00" || parts.next().is_some() || trace.len() != 32 || span.len() != 16 || flags.len() != 2
-    {
+    // Not left to numbers, which take a sign and capitals too.
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_whole = is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2);
+    if version != "00" || parts.next().is_some() || !is_whole {
         return None;
     }
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
@@ -73,6 +77,8 @@ mod tests {
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-é-é-01",
             "01-a-b-c-d",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
         ] {
             assert!(parse(text).is_none(), "{text}");
         }

@@ -22,6 +22,7 @@ use std::{
 use domain::{CampaignId, Clock, DateTime, EmailAddress, Utc, Uuid};
 use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument as _;
 
 pub use campaigns::{CreateCampaign, ScheduleCampaign};
 pub use follow::ProfileFact;
@@ -172,6 +173,11 @@ impl App {
         if let Some(sending) = self.ready(|ready| ready.sendings.get(&campaign_id).cloned()) {
             return Ok(sending);
         }
+        let span = tracing::info_span!("prepare", otel.name = "prepare campaign", %campaign_id);
+        self.prepare(campaign_id).instrument(span).await
+    }
+
+    async fn prepare(&self, campaign_id: CampaignId) -> Result<Arc<Sending>, Error> {
         let started = store::load_started(&self.db, campaign_id).await?.ok_or(Error::NotFound("campaign"))?;
         let plan = &started.campaign.plan;
         let sender =

@@ -33,8 +33,8 @@ pub use recipients::{
 pub use reports::{list_by_campaign, list_by_profile, report};
 pub use senders::{insert_sender, load_sender};
 pub use suppressions::{
-    due_withdrawals, insert_suppression, list_suppressions, load_standing, load_standing_for_update,
-    lock_suppressions, save_ended, save_withdrawn,
+    Withdrawal, due_withdrawals, insert_suppression, list_suppressions, load_standing,
+    load_standing_for_update, lock_suppressions, save_ended, save_withdrawn,
 };
 pub use templates::{
     insert_template, insert_version, load_version, newest_version, publish_version, template_exists,

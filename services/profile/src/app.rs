@@ -78,7 +78,7 @@ impl App {
     /// Edits a profile; the same request again has no second effect.
     pub async fn update_profile(&self, actor: &Actor, command: UpdateProfile) -> Result<Profile, Error> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let new = store::claim_request(&mut tx, command.request_id, command.body_sha256, now).await?;
         let mut profile =
             store::load_for_update(&mut tx, command.profile_id).await?.ok_or(Error::NotFound)?;

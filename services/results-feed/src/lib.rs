@@ -46,6 +46,9 @@ pub use error::Error;
 
 use document_type::FeedFlag;
 
+/// Feeds that are open at once by each listener, where the process may open as many files.
+const MOST_STREAMS: usize = 20_000;
+
 /// Puts the service together.
 ///
 /// # Errors
@@ -67,6 +70,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let pages = http::Pages::new(config.time_zone)?;
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
+        .streams(MOST_STREAMS)
         .database(pool.clone(), sqlx::migrate!())
         .grpc(
             Grpc::new()

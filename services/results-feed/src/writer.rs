@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chassis::Coded;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument as _, Span};
 
 use crate::{
     Error,
@@ -12,6 +13,8 @@ use crate::{
 
 /// Most documents of a transaction.
 const BATCH: usize = 256;
+/// Requests that a batch's span names.
+const LINKS: usize = 128;
 /// How often a batch is tried again after a serialisation failure or a lost connection.
 const TRIES: u32 = 3;
 
@@ -76,6 +79,26 @@ async fn write_batch(app: &App, feed_flag: FeedFlag, tickets: &mut Vec<Ticket>) 
 }
 
 async fn append(app: &App, feed_flag: FeedFlag, submissions: &[Submission]) -> Result<Vec<Receipt>, Error> {
+    append_with_patience(app, feed_flag, submissions).instrument(batch_span(submissions)).await
+}
+
+// In the trace of the first request, and linked to the others: one transaction serves them all. What is about one document
+// alone, as its facts, is in that request's own trace.
+fn batch_span(submissions: &[Submission]) -> Span {
+    let first = submissions.first().map_or_else(Span::none, |submission| submission.span.clone());
+    let documents = submissions.len();
+    let span = tracing::info_span!(parent: &first, "write", otel.name = "write documents", documents);
+    for submission in submissions.iter().skip(1).take(LINKS) {
+        span.follows_from(&submission.span);
+    }
+    span
+}
+
+async fn append_with_patience(
+    app: &App,
+    feed_flag: FeedFlag,
+    submissions: &[Submission],
+) -> Result<Vec<Receipt>, Error> {
     let mut backoff = chassis::Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     let mut tries = 1;
     loop {

@@ -1,21 +1,32 @@
 //! Step 9: one trace from Alice's edit on the portal to the call that changes her row at the CRM. It begins before step 7,
 //! while she still lets the IOC have her data.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use domain::Service;
 use testkit::{Span, SpanKind};
 
 use super::profile::{SPORTS, save_account};
-use crate::{Walk, until};
+use crate::{Shape, Walk, until};
 
 /// The call of the Collections API that changes rows.
 const COLLECTIONS: &str = "/composite/sobjects";
+/// Done once by each process, before there is any work.
+const AT_START: [&str; 1] = ["db.stream.make"];
 
-/// Alice adds a favourite sport, and the CRM learns of it.
+/// What else Alice tells then, as fields of the account page: nobody but profile and its readers may know.
+pub const TOLD: [(&str, &str); 3] =
+    [("phone", "+81355500142"), ("postal_code", "104-0061"), ("address_1", "銀杏町4-2-17 エルム202")];
+
+/// Alice adds a favourite sport, and where she lives, and the CRM learns of the first.
 pub async fn begin(walk: &mut Walk<'_>) -> Result<()> {
     let known = walk.suite.spans.spans().len();
     save_account(walk.suite, &mut walk.alice, |form| {
         form.choose(SPORTS, &["ATH", "JUD", "SWM"])?;
+        for (field, value) in TOLD {
+            form.fill(field, value)?;
+        }
         Ok(())
     })
     .await?;
@@ -63,7 +74,32 @@ pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
         format!("at the CRM: {call}, traceparent {}", traceparent.unwrap_or_default()),
     ];
     evidence.extend(walk.suite.spans.tree(&trace_id).lines().map(str::to_owned));
+    evidence.push(no_statement_stands_alone(walk)?);
     Ok(evidence)
+}
+
+/// What mails and documents led to belongs to the work that did it: no statement is a trace of its own. These two work in
+/// batches of what others ask for, where that is lost easily. In one process nothing tells whose a statement is.
+fn no_statement_stands_alone(walk: &Walk<'_>) -> Result<String> {
+    let services = [Service::Mailer, Service::ResultsFeed].map(Service::name);
+    let is_part = |span: &Span| {
+        let is_statement = span.name.starts_with("db.") || span.name.starts_with("append ");
+        is_statement && services.contains(&span.service.as_str()) && !AT_START.contains(&span.name.as_str())
+    };
+    let (parts, alone) = walk.suite.spans.look(|spans| {
+        let parts = spans.iter().filter(|span| is_part(span));
+        let alone = parts.clone().filter(|span| span.parent_span_id.is_empty());
+        let alone: BTreeSet<String> = alone.map(|span| format!("{}: {}", span.service, span.name)).collect();
+        (parts.count(), alone)
+    });
+    let turns = walk.suite.spans.look(|spans| {
+        let turns = spans.iter().filter(|span| span.name == "turn" && !span.parent_span_id.is_empty());
+        turns.count()
+    });
+    ensure!(turns > 0, "no turn of mailer belongs to a campaign that it sends");
+    ensure!(alone.is_empty(), "statements without the work that they belong to: {alone:?}");
+    ensure!(parts > 0 || walk.suite.shape == Shape::AllInOne, "no statement of {services:?} is traced");
+    Ok(format!("{parts} statements and facts of {}, each within some work", services.join(" and ")))
 }
 
 /// Everything that the edit went through is in the trace, and hangs together.

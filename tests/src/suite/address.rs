@@ -8,35 +8,87 @@ use domain::Service;
 
 use super::{Readiness, Shape};
 
+/// Where one process listens: ports of the loopback for HTTP, gRPC and ops.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listeners([u16; 3]);
+
+impl Listeners {
+    /// Takes ports that are free now.
+    pub(super) fn choose() -> Result<Self> {
+        let mut ports = free_ports(3)?.into_iter();
+        Ok(Self::next(&mut ports))
+    }
+
+    fn next(ports: &mut impl Iterator<Item = u16>) -> Self {
+        let mut next = || ports.next().unwrap_or_default();
+        Self([next(), next(), next()])
+    }
+
+    /// `host:port` of its HTTP listener.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.0[0]).into()
+    }
+
+    /// Where gRPC callers reach it.
+    #[must_use]
+    pub fn grpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0[1])
+    }
+
+    /// Where operators read its metrics.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.0[2])
+    }
+
+    /// Where it says whether calls should come.
+    #[must_use]
+    pub fn readiness_url(&self) -> String {
+        format!("http://127.0.0.1:{}/readyz", self.0[2])
+    }
+
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        let names = ["KOTINOS_HTTP_ADDR", "KOTINOS_GRPC_ADDR", "KOTINOS_OPS_ADDR"];
+        let pairs = names.into_iter().zip(self.0);
+        pairs.map(|(name, port)| (name.to_owned(), format!("127.0.0.1:{port}"))).collect()
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        Readiness { url: self.readiness_url() }
+    }
+}
+
+/// Ports that are free now, taken all at once, so that none is given twice.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
+        .collect::<Result<_, _>>()
+        .context("no free port")?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
 /// Where everything listens: free ports of the loopback.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     shape: Shape,
-    /// HTTP, gRPC and ops, by process.
-    processes: BTreeMap<Service, [u16; 3]>,
+    processes: BTreeMap<Service, Listeners>,
     /// The org, and its control port.
     simulator: [u16; 2],
 }
 
 impl Addresses {
-    /// Takes ports that are free now, all at once, so that none is given twice.
     pub(super) fn choose(shape: Shape) -> Result<Self> {
         let services = shape.services();
-        let listeners: Vec<TcpListener> = (0..services.len() * 3 + 2)
-            .map(|_| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
-            .collect::<Result<_, _>>()
-            .context("no free port")?;
-        let mut ports = Vec::new();
-        for listener in &listeners {
-            ports.push(listener.local_addr()?.port());
-        }
-        let mut ports = ports.into_iter();
+        let mut ports = free_ports(services.len() * 3 + 2)?.into_iter();
+        let processes = services.into_iter().map(|service| (service, Listeners::next(&mut ports))).collect();
         let mut next = || ports.next().unwrap_or_default();
-        let processes = services.into_iter().map(|service| (service, [next(), next(), next()])).collect();
         Ok(Self { shape, processes, simulator: [next(), next()] })
     }
 
-    fn ports(&self, service: Service) -> [u16; 3] {
+    /// Where the process of a service listens.
+    #[must_use]
+    pub fn listeners(&self, service: Service) -> Listeners {
         let process = match self.shape {
             Shape::AllInOne => Service::AllInOne,
             Shape::Services => service,
@@ -47,19 +99,19 @@ impl Addresses {
     /// Where browsers reach a service. They take Secure cookies on localhost without TLS.
     #[must_use]
     pub fn url(&self, service: Service) -> String {
-        format!("http://localhost:{}", self.ports(service)[0])
+        format!("http://localhost:{}", self.listeners(service).http().port())
     }
 
     /// Where gRPC callers reach a service.
     #[must_use]
     pub fn grpc_url(&self, service: Service) -> String {
-        format!("http://127.0.0.1:{}", self.ports(service)[1])
+        self.listeners(service).grpc_url()
     }
 
     /// Where operators read a service's metrics.
     #[must_use]
     pub fn metrics_url(&self, service: Service) -> String {
-        format!("http://127.0.0.1:{}/metrics", self.ports(service)[2])
+        self.listeners(service).metrics_url()
     }
 
     /// The CRM's login and instance URL.
@@ -74,20 +126,10 @@ impl Addresses {
         format!("http://127.0.0.1:{}", self.simulator[1])
     }
 
-    pub(super) fn listeners(&self, service: Service) -> BTreeMap<String, String> {
-        let names = ["KOTINOS_HTTP_ADDR", "KOTINOS_GRPC_ADDR", "KOTINOS_OPS_ADDR"];
-        let pairs = names.into_iter().zip(self.ports(service));
-        pairs.map(|(name, port)| (name.to_owned(), format!("127.0.0.1:{port}"))).collect()
-    }
-
     pub(super) fn simulator_listeners(&self) -> BTreeMap<String, String> {
         let names = ["SIMULATOR_ADDR", "SIMULATOR_CONTROL_ADDR"];
         let pairs = names.into_iter().zip(self.simulator);
         pairs.map(|(name, port)| (name.to_owned(), format!("127.0.0.1:{port}"))).collect()
-    }
-
-    pub(super) fn readiness(&self, service: Service) -> Readiness {
-        Readiness { url: format!("http://127.0.0.1:{}/readyz", self.ports(service)[2]) }
     }
 
     pub(super) fn simulator_readiness(&self) -> Readiness {
@@ -96,7 +138,7 @@ impl Addresses {
 
     /// `host:port` of everything here that a service may fetch from although it is neither https nor public.
     pub(super) fn egress(&self) -> Vec<String> {
-        let http = self.processes.values().map(|ports| ports[0]);
+        let http = self.processes.values().map(|listeners| listeners.http().port());
         http.chain([self.simulator[0]])
             .flat_map(|port| [format!("localhost:{port}"), format!("127.0.0.1:{port}")])
             .collect()

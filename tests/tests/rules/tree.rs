@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that hold no source of ours.
+/// What holds no source of ours; `.git` is a file in a worktree.
 const SKIPPED: [&str; 4] = ["target", ".local", ".git", "node_modules"];
 
 /// A text file of the workspace.
@@ -67,10 +67,11 @@ pub fn files() -> Vec<File> {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let Ok(kind) = entry.file_type() else { continue };
+            if SKIPPED.contains(&entry.file_name().to_string_lossy().as_ref()) {
+                continue;
+            }
             if kind.is_dir() {
-                if !SKIPPED.contains(&entry.file_name().to_string_lossy().as_ref()) {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if kind.is_file()
                 && path.extension().is_none_or(|extension| extension != "log")
                 && let Ok(text) = fs::read_to_string(&path)

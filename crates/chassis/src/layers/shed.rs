@@ -13,10 +13,10 @@ use crate::{Metrics, semconv};
 
 /// Unary calls of a gRPC listener that run at once.
 const UNARY: usize = 256;
-/// Streams of a gRPC listener that are open at once.
-const STREAMS: usize = 2_000;
-/// Requests of an HTTP listener that are open at once, streams with the others.
-const REQUESTS: usize = 2_000;
+/// Streams of a gRPC listener that are open at once, when no component asks for more.
+pub(super) const STREAMS: usize = 2_000;
+/// Requests of an HTTP listener that are open at once, streams with the others; at least.
+pub(super) const REQUESTS: usize = 2_000;
 
 /// Refuses at once what is too much, so that what was taken in stays fast. There is no queue: a caller that waits here
 /// would wait in vain, as its deadline runs.
@@ -38,14 +38,18 @@ struct Limit {
 
 impl Shed {
     /// For gRPC. `is_stream` says of a path whether its answer is a stream: those count by themselves.
-    pub(crate) fn grpc(is_stream: impl Fn(&str) -> bool + Send + Sync + 'static, metrics: &Metrics) -> Self {
-        let (short, streams) = (Limit::new("unary", UNARY, metrics), Limit::new("stream", STREAMS, metrics));
+    pub(crate) fn grpc(
+        is_stream: impl Fn(&str) -> bool + Send + Sync + 'static,
+        streams: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        let (short, streams) = (Limit::new("unary", UNARY, metrics), Limit::new("stream", streams, metrics));
         Self { short, streams, is_stream: Arc::new(is_stream) }
     }
 
     /// For HTTP, with one limit.
-    pub(crate) fn http(metrics: &Metrics) -> Self {
-        let requests = Limit::new("request", REQUESTS, metrics);
+    pub(crate) fn http(requests: usize, metrics: &Metrics) -> Self {
+        let requests = Limit::new("request", requests, metrics);
         Self { short: requests.clone(), streams: requests, is_stream: Arc::new(|_| false) }
     }
 

@@ -9,63 +9,61 @@ use std::{
 use http::Uri;
 use tokio::{
     net::lookup_host,
-    sync::mpsc::Sender,
     time::{Instant, sleep},
 };
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint, channel::Change},
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+
+use super::{
+    Replicas,
+    balance::{Balance, Place},
+    retry::Budget,
 };
 
-use super::retry::Budget;
-
-const CONNECT: Duration = Duration::from_secs(2);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A name is looked up so often: replicas come and go.
 const LOOKUP: Duration = Duration::from_secs(10);
 /// The same while it has no address.
 const LOOKUP_WITHOUT_ADDRESS: Duration = Duration::from_secs(1);
-const CHANGES: usize = 64;
 
-/// The connections of the process, one channel an address. Clones share them.
+/// The connections of the process, one to each replica of a peer. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Channels(Arc<Mutex<HashMap<Uri, Link>>>);
+pub(crate) struct Channels(Arc<Mutex<HashMap<Replicas, Link>>>);
 
-/// A channel, and what its callers may spend on retries.
+/// The connections to a peer, and what their callers may spend on retries.
 #[derive(Clone)]
 pub(super) struct Link {
-    pub(super) channel: Channel,
+    pub(super) balance: Balance,
     pub(super) budget: Arc<Budget>,
+    // They end with the last clone.
+    _lookups: Arc<[AbortOnDropHandle<()>]>,
 }
 
 impl Channels {
-    /// The channel to an address. It connects when it is first used.
-    pub(super) fn link(&self, uri: &Uri) -> Result<Link, Status> {
+    /// The connections to a peer. They are made when it is first called.
+    pub(super) fn link(&self, replicas: &Replicas) -> Result<Link, Status> {
         // Without TLS here, `https` would send tokens in the clear while it promises the opposite.
-        if uri.scheme_str() != Some("http") || uri.host().is_none() {
+        if replicas.uris().iter().any(|uri| uri.scheme_str() != Some("http") || uri.host().is_none()) {
             return Err(Status::internal("the address of a peer must begin with http://"));
         }
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = links
-            .entry(uri.clone())
-            .or_insert_with(|| Link { channel: open(uri), budget: Arc::new(Budget::new(Instant::now())) });
+        let link = links.entry(replicas.clone()).or_insert_with(|| Link::open(replicas.uris()));
         Ok(link.clone())
     }
 }
 
-fn open(uri: &Uri) -> Channel {
-    let host = uri.host().unwrap_or_default();
-    if is_one_place(host) {
-        return endpoint(uri.clone()).connect_lazy();
+impl Link {
+    fn open(uris: &[Uri]) -> Self {
+        let balance = Balance::new();
+        let mut lookups = Vec::new();
+        for uri in uris {
+            if is_one_place(uri.host().unwrap_or_default()) {
+                balance.add(Place { uri: uri.clone(), address: None });
+            } else {
+                lookups.push(AbortOnDropHandle::new(tokio::spawn(follow(uri.clone(), balance.clone()))));
+            }
+        }
+        Self { balance, budget: Arc::new(Budget::new(Instant::now())), _lookups: lookups.into() }
     }
-    balanced(uri)
-}
-
-// One HTTP/2 connection would stay with one replica for ever.
-fn balanced(uri: &Uri) -> Channel {
-    let (channel, changes) = Channel::balance_channel(CHANGES);
-    tokio::spawn(follow(uri.clone(), changes));
-    channel
 }
 
 fn is_one_place(host: &str) -> bool {
@@ -73,32 +71,23 @@ fn is_one_place(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
-fn endpoint(uri: Uri) -> Endpoint {
-    Endpoint::from(uri).connect_timeout(CONNECT).http2_keep_alive_interval(KEEP_ALIVE).tcp_nodelay(true)
-}
-
-/// Keeps the channel's endpoints as the name's addresses are, until the channel is gone.
-async fn follow(uri: Uri, changes: Sender<Change<SocketAddr, Endpoint>>) {
+/// Keeps the replicas as the name's addresses are.
+async fn follow(uri: Uri, balance: Balance) {
+    let place = |address: &SocketAddr| Place { uri: uri.clone(), address: Some(*address) };
     let mut known = BTreeSet::new();
     loop {
         match addresses(&uri).await {
             Ok(found) if found.is_empty() => {}
             Ok(found) => {
-                for change in differences(&uri, &known, &found) {
-                    if changes.send(change).await.is_err() {
-                        return;
-                    }
-                }
+                // The new ones first: there is always somebody to ask.
+                found.difference(&known).for_each(|new| balance.add(place(new)));
+                known.difference(&found).for_each(|gone| balance.remove(&place(gone)));
                 known = found;
             }
             // The old addresses may still answer.
             Err(error) => tracing::warn!(host = uri.host(), %error, "the peer's name cannot be looked up"),
         }
-        let pause = if known.is_empty() { LOOKUP_WITHOUT_ADDRESS } else { LOOKUP };
-        tokio::select! {
-            () = changes.closed() => return,
-            () = sleep(pause) => {}
-        }
+        sleep(if known.is_empty() { LOOKUP_WITHOUT_ADDRESS } else { LOOKUP }).await;
     }
 }
 
@@ -107,27 +96,8 @@ async fn addresses(uri: &Uri) -> io::Result<BTreeSet<SocketAddr>> {
     Ok(lookup_host((host, uri.port_u16().unwrap_or(80))).await?.collect())
 }
 
-fn differences(
-    uri: &Uri,
-    known: &BTreeSet<SocketAddr>,
-    found: &BTreeSet<SocketAddr>,
-) -> Vec<Change<SocketAddr, Endpoint>> {
-    let mut changes = Vec::new();
-    for address in found.difference(known) {
-        if let Ok(place) = format!("http://{address}").parse::<Uri>() {
-            // The peer still hears its name.
-            changes.push(Change::Insert(*address, endpoint(place).origin(uri.clone())));
-        }
-    }
-    // The new ones first: there is always somebody to ask.
-    changes.extend(known.difference(found).map(|gone| Change::Remove(*gone)));
-    changes
-}
-
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt as _;
-
     use super::*;
 
     #[test]
@@ -143,20 +113,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_change_of_addresses_is_added_before_it_is_taken_away() {
-        let uri: Uri = "http://profile:9102".parse().unwrap();
-        let addresses =
-            |last: &[u8]| last.iter().map(|last| SocketAddr::from(([10, 0, 0, *last], 9102))).collect();
-        let changes = differences(&uri, &addresses(&[1, 2]), &addresses(&[2, 3]));
-        let [Change::Insert(new, endpoint), Change::Remove(gone)] = &changes[..] else {
-            panic!("{}", changes.len())
-        };
-        assert_eq!(
-            (new.to_string(), gone.to_string()),
-            ("10.0.0.3:9102".to_owned(), "10.0.0.1:9102".to_owned())
-        );
-        assert_eq!(endpoint.uri(), "http://10.0.0.3:9102/");
+    #[tokio::test]
+    async fn peers_at_one_address_share_their_connections() {
+        let channels = Channels::default();
+        let place: Replicas = "http://localhost:9102".parse().unwrap();
+        let (first, second) = (channels.link(&place).unwrap(), channels.clone().link(&place).unwrap());
+        assert!(Arc::ptr_eq(&first.budget, &second.budget));
+        assert!(channels.link(&"https://localhost:9102".parse().unwrap()).is_err());
+        assert!(channels.link(&"/path".parse().unwrap()).is_err());
+        let mixed = "http://localhost:9102,https://localhost:9103".parse().unwrap();
+        assert!(channels.link(&mixed).is_err());
     }
 
     #[tokio::test]
@@ -168,18 +134,9 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
+        let balance = Balance::new();
+        let _lookup = AbortOnDropHandle::new(tokio::spawn(follow(uri, balance.clone())));
         let request = http::Request::post("/a.B/C").body(tonic::body::Body::empty()).unwrap();
-        let answer = balanced(&uri).oneshot(request).await.unwrap();
-        assert_eq!(answer.headers()["grpc-status"], "0");
-    }
-
-    #[tokio::test]
-    async fn peers_at_one_address_share_a_channel() {
-        let channels = Channels::default();
-        let uri: Uri = "http://localhost:9102".parse().unwrap();
-        let (first, second) = (channels.link(&uri).unwrap(), channels.clone().link(&uri).unwrap());
-        assert!(Arc::ptr_eq(&first.budget, &second.budget));
-        assert!(channels.link(&"https://localhost:9102".parse().unwrap()).is_err());
-        assert!(channels.link(&"/path".parse().unwrap()).is_err());
+        assert_eq!(balance.call(request).await.unwrap().headers()["grpc-status"], "0");
     }
 }

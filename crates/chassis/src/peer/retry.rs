@@ -25,11 +25,41 @@ pub(super) enum Trouble {
     Unavailable,
 }
 
+/// Why an attempt had no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No replica can be reached.
+    Away(Arc<transport::Error>),
+    /// The connection had closed before it took the request, or had no room for it: another one may take it.
+    NotTaken(transport::Error),
+    /// The connection took the request, and gave no answer.
+    Broke(transport::Error),
+}
+
+impl Failure {
+    pub(super) fn of(error: transport::Error) -> Self {
+        if trouble_of(&error) == Some(Trouble::NotSent) { Self::NotTaken(error) } else { Self::Broke(error) }
+    }
+
+    fn error(&self) -> &transport::Error {
+        match self {
+            Self::Away(error) => error,
+            Self::NotTaken(error) | Self::Broke(error) => error,
+        }
+    }
+}
+
+/// Whether nothing more should be sent where this came from.
+pub(super) fn is_broken(failure: &Failure) -> bool {
+    trouble_of(failure.error()).is_some()
+}
+
 /// What is wrong with an attempt, as long as the head of an answer did not come; none when the peer has decided.
-pub(super) fn trouble(outcome: &Result<Response<Body>, transport::Error>) -> Option<Trouble> {
+pub(super) fn trouble(outcome: &Result<Response<Body>, Failure>) -> Option<Trouble> {
     match outcome {
         Ok(answer) => is_unavailable(answer).then_some(Trouble::Unavailable),
-        Err(error) => trouble_of(error),
+        Err(Failure::Away(_)) => Some(Trouble::NotSent),
+        Err(failure) => trouble_of(failure.error()),
     }
 }
 
@@ -67,20 +97,33 @@ fn was_not_sent(error: &hyper::Error) -> bool {
     if error.is_canceled() {
         return true;
     }
-    // REFUSED_STREAM: the server takes no more, and says that it has not begun (RFC 9113 8.7). Only its text can be seen
-    // here; a text that changes costs retries, and repeats nothing that must not be.
+    // REFUSED_STREAM, and a GOAWAY without an error that does not count the stream in: the server takes no more, and says
+    // that it has not begun (RFC 9113 8.7, 6.8). Only their texts can be seen here; a text that changes costs retries, and
+    // repeats nothing that must not be.
     let text = error.source().map(ToString::to_string).unwrap_or_default();
-    text.contains("refused stream")
+    text.contains("refused stream") || text.contains("connection error received: not a result of an error")
 }
 
 /// What the caller gets when there was no answer.
-pub(super) fn status(error: transport::Error) -> Status {
+pub(super) fn status(failure: Failure) -> Status {
+    let error = match failure {
+        Failure::Away(error) => {
+            let mut away = Status::unavailable("the peer cannot be reached");
+            away.set_source(error);
+            return away;
+        }
+        Failure::NotTaken(error) | Failure::Broke(error) => error,
+    };
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         if error.is::<TimeoutExpired>() {
             return answer::late();
         }
         cause = error.source();
+    }
+    // Whatever code the connection broke with (INTERNAL, RESOURCE_EXHAUSTED), the peer has not said it of the call.
+    if trouble_of(&error).is_some() {
+        return broke(Arc::new(error));
     }
     lost(Status::from_error(Box::new(error)))
 }
@@ -90,9 +133,13 @@ pub(super) fn lost(status: Status) -> Status {
     if !matches!(status.code(), Code::Unknown | Code::Cancelled) {
         return status;
     }
-    let mut lost = Status::unavailable("the connection to the peer broke");
-    lost.set_source(Arc::new(status));
-    lost
+    broke(Arc::new(status))
+}
+
+fn broke(source: Arc<dyn Error + Send + Sync>) -> Status {
+    let mut broke = Status::unavailable("the connection to the peer broke");
+    broke.set_source(source);
+    broke
 }
 
 /// Before the next attempt.

@@ -13,6 +13,7 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
@@ -141,6 +142,32 @@ async fn a_call_carries_token_and_deadline() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_calls_own_time_goes_downstream_less_what_it_needs_itself() {
+    use tower::{Layer as _, service_fn};
+
+    let server = Server::start(&["0"]).await;
+    let peer = Peer::fixed(server.uri.clone(), None);
+    let handler = service_fn(move |_: Request<Body>| {
+        let peer = peer.clone();
+        async move {
+            call(&peer, WRITE).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            // A stream too: it is a part of the call that asks for it.
+            call(&peer, WATCH).await?;
+            Ok::<_, Status>(Response::new(Body::empty()))
+        }
+    });
+    let service = deadline::Deadline::grpc(|_| Some(Duration::from_secs(1))).layer(handler);
+    service.oneshot(Request::new(Body::empty())).await.unwrap();
+    let milliseconds = |call| {
+        let text = server.header(call, "grpc-timeout").unwrap();
+        text.strip_suffix('m').unwrap().parse::<u32>().unwrap()
+    };
+    assert!((700..=995).contains(&milliseconds(0)), "{}", milliseconds(0));
+    assert!(milliseconds(1) + 95 <= milliseconds(0), "{} {}", milliseconds(0), milliseconds(1));
+}
+
+#[tokio::test]
 async fn a_peer_that_never_answers_is_given_up_in_time() {
     let server = Server::start(&["never"]).await;
     let begun = Instant::now();
@@ -163,8 +190,8 @@ async fn an_answer_that_stops_in_the_middle_is_given_up_in_time() {
 
 #[tokio::test]
 async fn a_peer_without_an_address_is_not_available() {
-    let address: PeerAddress = Arc::new(|| None);
-    let peer = Peer::new(Channels::default(), address, TokenSource::None, Arc::default());
+    let nowhere: PeerPlaces = Arc::new(|| None);
+    let peer = Peer::new(Channels::default(), nowhere, TokenSource::None, Arc::default());
     assert_eq!(call(&peer, READ).await.unwrap_err().code(), Code::Unavailable);
 }
 

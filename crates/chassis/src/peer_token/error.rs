@@ -116,21 +116,28 @@ mod tests {
     #[test]
     fn each_answer_of_a_peer_has_its_code_here() {
         let table = [
-            (Grpc::Unavailable, Code::Unavailable),
-            (Grpc::DeadlineExceeded, Code::Unavailable),
-            (Grpc::ResourceExhausted, Code::Unavailable),
-            (Grpc::NotFound, Code::NotFound),
-            (Grpc::AlreadyExists, Code::AlreadyExists),
-            (Grpc::FailedPrecondition, Code::FailedPrecondition),
-            (Grpc::InvalidArgument, Code::Internal),
-            (Grpc::Unauthenticated, Code::Internal),
-            (Grpc::PermissionDenied, Code::Internal),
-            (Grpc::Unimplemented, Code::Internal),
-            (Grpc::Internal, Code::Internal),
-            (Grpc::Unknown, Code::Internal),
+            (Grpc::Cancelled, Code::Internal, "PEER"),
+            (Grpc::Unknown, Code::Internal, "PEER"),
+            (Grpc::InvalidArgument, Code::Internal, "PEER"),
+            (Grpc::DeadlineExceeded, Code::Unavailable, "PEER_UNAVAILABLE"),
+            (Grpc::NotFound, Code::NotFound, "PEER_NOT_FOUND"),
+            (Grpc::AlreadyExists, Code::AlreadyExists, "PEER_ALREADY_EXISTS"),
+            (Grpc::PermissionDenied, Code::Internal, "PEER"),
+            (Grpc::ResourceExhausted, Code::Unavailable, "PEER_UNAVAILABLE"),
+            (Grpc::FailedPrecondition, Code::FailedPrecondition, "PEER_FAILED_PRECONDITION"),
+            (Grpc::Aborted, Code::Internal, "PEER"),
+            (Grpc::OutOfRange, Code::Internal, "PEER"),
+            (Grpc::Unimplemented, Code::Internal, "PEER"),
+            (Grpc::Internal, Code::Internal, "PEER"),
+            (Grpc::Unavailable, Code::Unavailable, "PEER_UNAVAILABLE"),
+            (Grpc::DataLoss, Code::Internal, "PEER"),
+            (Grpc::Unauthenticated, Code::Internal, "PEER"),
         ];
-        for (theirs, ours) in table {
-            assert_eq!(PeerError::from(Status::new(theirs, "")).code(), ours, "{theirs:?}");
+        // Every code but OK, by its number.
+        assert_eq!(table.map(|(theirs, ..)| theirs as i32).to_vec(), (1..=16).collect::<Vec<_>>());
+        for (theirs, ours, reason) in table {
+            let error = PeerError::from(Status::new(theirs, ""));
+            assert_eq!((error.code(), error.reason()), (ours, reason), "{theirs:?}");
         }
     }
 

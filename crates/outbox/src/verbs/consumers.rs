@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
-use super::{Consumed, consumer, consumers, group, stop, time};
+use super::{Consumed, consumer, consumers, gap, group, stop, time};
 use crate::{Error, pause};
 
 /// So long a rebuild waits until every process has left the group; a killed one is in it for 8 seconds more.
@@ -41,11 +41,22 @@ pub(super) fn command() -> Command {
         .arg(name())
         .arg(chassis::yes())
         .after_help("Example: profile consumer rebuild profile --yes");
+    let accept = Command::new("accept-gap")
+        .about("Lets a consumer that refuses go on over the records that are gone")
+        .long_about(
+            "Lets a consumer that refuses to go on do so over what is gone. Where its topic was made anew it reads the new \
+             one from the beginning: what it took in before keeps its claims, so that a fact that is sent again (`outbox \
+             resend`) has no second effect. Where retention took records it goes on at the oldest one. What is gone has no \
+             effect, and keys that were deleted meanwhile stay: `consumer rebuild` is the way without a gap.",
+        )
+        .arg(name())
+        .arg(chassis::yes())
+        .after_help("Example: profile consumer accept-gap profile --yes");
     Command::new("consumer")
         .about("Consumers: how far they are, and stopping, resuming, rebuilding them")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([status, pause, resume, rebuild])
+        .subcommands([status, pause, resume, rebuild, accept])
         .after_help("Example: profile consumer status")
 }
 
@@ -81,6 +92,7 @@ pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), S
             };
             operator.say(&sentence)
         }
+        "accept-gap" => gap::accept(&operator, one).await,
         _ => rebuild(&operator, one).await,
     }
 }
@@ -90,7 +102,9 @@ async fn status(operator: &Operator, all: &[&Consumed]) -> Result<(), Stop> {
     for one in all {
         let name = one.subscription.name.as_str();
         let process = operator.process();
-        let paused = pause::since(&one.pool, operator.service(), name).await?;
+        let stopped = pause::since(&one.pool, operator.service(), name).await?;
+        let refusal = Value::from(stopped.as_ref().and_then(|stopped| stopped.refusal.clone()));
+        let paused = stopped.map(|stopped| stopped.at);
         let mut parked = parked_keys(operator, one).await?;
         let places = group::places(process.settings(), process.service(), &one.subscription).await;
         let places = places.map_err(stop)?;
@@ -99,7 +113,7 @@ async fn status(operator: &Operator, all: &[&Consumed]) -> Result<(), Stop> {
             if !places.iter().any(|place| place.topic == *topic) {
                 let nothing = std::iter::repeat_n(Value::Null, 5);
                 let row = [name.into(), topic.as_str().into()].into_iter().chain(nothing);
-                rows.push(row.chain([time(paused)]).collect());
+                rows.push(row.chain([time(paused), refusal.clone()]).collect());
             }
         }
         for place in places {
@@ -113,11 +127,13 @@ async fn status(operator: &Operator, all: &[&Consumed]) -> Result<(), Stop> {
                 place.lag.into(),
                 keys.into(),
                 time(paused),
+                refusal.clone(),
             ]);
         }
     }
-    let columns =
-        ["consumer", "topic", "partition", "committed", "end", "lag", "parked_keys", "paused_since"];
+    let mut columns =
+        vec!["consumer", "topic", "partition", "committed", "end", "lag", "parked_keys", "paused_since"];
+    columns.push("refusal");
     operator.table(&columns, &rows)
 }
 
@@ -150,7 +166,7 @@ async fn rebuild(operator: &Operator, one: &Consumed) -> Result<(), Stop> {
         consumer = name,
         "an operator has a consumer read everything again"
     );
-    // One that was paused before stays so.
+    // One that an operator had paused before stays so.
     let was_running = pause::set(&one.pool, service, name).await?;
     left(operator, name).await?;
     let settings = operator.process().settings();
@@ -161,7 +177,7 @@ async fn rebuild(operator: &Operator, one: &Consumed) -> Result<(), Stop> {
 }
 
 // Nobody takes in records of the old reading any more.
-async fn left(operator: &Operator, name: &str) -> Result<(), Stop> {
+pub(super) async fn left(operator: &Operator, name: &str) -> Result<(), Stop> {
     let process = operator.process();
     let until = Instant::now() + LEAVING;
     loop {
@@ -183,7 +199,7 @@ async fn left(operator: &Operator, name: &str) -> Result<(), Stop> {
 async fn forget(one: &Consumed, operator: &Operator, resume: bool) -> Result<(), Error> {
     let (name, schema) = (one.subscription.name.as_str(), operator.service().short());
     let mut tx = one.pool.begin().await?;
-    for table in ["inbox", "parked_record"] {
+    for table in ["inbox", "parked_record", "consumer_place"] {
         let sql = format!("delete from {schema}.{table} where consumer = $1");
         sqlx::query(AssertSqlSafe(sql)).bind(name).execute(&mut *tx).await?;
     }

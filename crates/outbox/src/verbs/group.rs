@@ -7,11 +7,15 @@ use domain::Service;
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::AdminOptions,
-    consumer::{BaseConsumer, Consumer as _},
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{Error, Subscription, client, topics};
+use crate::{
+    Error, Subscription, client,
+    places::{Key, Log},
+    topics,
+};
 
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -22,6 +26,8 @@ pub(super) struct Place {
     pub(super) partition: i32,
     /// The next offset; none when nothing was committed yet.
     pub(super) committed: Option<i64>,
+    /// The oldest record.
+    pub(super) low: i64,
     /// Behind the newest record.
     pub(super) end: i64,
     pub(super) lag: i64,
@@ -82,12 +88,49 @@ fn look(
             topic: element.topic().strip_prefix(prefix).unwrap_or(element.topic()).to_owned(),
             partition: element.partition(),
             committed,
+            low,
             end,
             // What retention took is no lag.
             lag: (end - committed.unwrap_or(low).max(low)).max(0),
         });
     }
     Ok(places)
+}
+
+impl Place {
+    pub(super) fn key(&self) -> Key {
+        (self.topic.clone(), self.partition)
+    }
+
+    pub(super) fn log(&self) -> Log {
+        Log { committed: self.committed, low: self.low, end: self.end }
+    }
+}
+
+/// Has the group go on at these offsets. It has no members.
+pub(super) async fn go_on_at(
+    settings: &Settings,
+    service: Service,
+    name: &str,
+    offsets: Vec<(Key, i64)>,
+) -> Result<(), Error> {
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let (settings, name) = (settings.clone(), name.to_owned());
+    topics::blocking(move || {
+        let consumer = match client(&settings, service, &name) {
+            Ok(consumer) => consumer,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut all = TopicPartitionList::new();
+        for ((topic, partition), offset) in offsets {
+            let topic = format!("{}{topic}", client::prefix(&settings));
+            all.add_partition_offset(&topic, partition, Offset::Offset(offset))?;
+        }
+        consumer.commit(&all, CommitMode::Sync).map(Ok)
+    })
+    .await?
 }
 
 /// How many processes are in the group.

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
-use super::{Published, published, rebase, time};
+use super::{Published, published, rebase, resend, time};
 use crate::{Error, measure};
 
 pub(super) fn command() -> Command {
@@ -32,18 +32,19 @@ pub(super) fn command() -> Command {
         .arg(chassis::yes())
         .after_help("Example: profile outbox accept-timeline --yes");
     Command::new("outbox")
-        .about("The outbox and its relay: how far it is, and what database this is")
+        .about("The outbox and its relay: how far it is, what is sent again, and what database this is")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([status, rebase, accept])
+        .subcommands([status, resend::command(), rebase, accept])
         .after_help("Example: profile outbox status")
 }
 
 pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), Stop> {
     let published = published(&operator)?;
-    match matches.subcommand_name() {
-        Some("rebase") => rebase::rebase(&operator, &published.pool).await,
-        Some("accept-timeline") => rebase::accept_timeline(&operator, &published.pool).await,
+    match matches.subcommand() {
+        Some(("rebase", _)) => rebase::rebase(&operator, &published.pool).await,
+        Some(("accept-timeline", _)) => rebase::accept_timeline(&operator, &published.pool).await,
+        Some(("resend", matches)) => resend::resend(&operator, published, matches).await,
         _ => status(&operator, published).await,
     }
 }
@@ -54,6 +55,7 @@ struct Cursor {
     seq: i64,
     generation: i32,
     leader: Option<String>,
+    refusal: Option<String>,
     saved_at: DateTime<Utc>,
     is_led: bool,
     horizon: i64,
@@ -61,6 +63,8 @@ struct Cursor {
     same_system: Option<bool>,
     same_timeline: Option<bool>,
     open_fences: i64,
+    // Topics.
+    sent_again: Option<String>,
 }
 
 async fn status(operator: &Operator, published: &Published) -> Result<(), Stop> {
@@ -82,6 +86,8 @@ async fn status(operator: &Operator, published: &Published) -> Result<(), Stop> 
         ("generation", cursor.generation.into()),
         ("leader", cursor.leader.into()),
         ("is_led", cursor.is_led.into()),
+        ("refusal", cursor.refusal.into()),
+        ("sent_again", cursor.sent_again.into()),
         ("unsent_rows", whole(waiting.rows)),
         ("oldest_unsent_seconds", whole(waiting.oldest)),
         ("horizon", cursor.horizon.into()),
@@ -96,7 +102,7 @@ async fn status(operator: &Operator, published: &Published) -> Result<(), Stop> 
 async fn load(operator: &Operator, published: &Published) -> Result<Cursor, Error> {
     // The leader's session has the lock; the name may be of one that died.
     let sql = format!(
-        "select position, seq, generation, leader, saved_at,
+        "select position, seq, generation, leader, refusal, saved_at,
                 exists (
                     select from pg_locks
                     where locktype = 'advisory' and granted and objsubid = 1
@@ -105,7 +111,8 @@ async fn load(operator: &Operator, published: &Published) -> Result<Cursor, Erro
                 pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon,
                 system_identifier = (select system_identifier from pg_control_system()) as same_system,
                 timeline = {timeline} as same_timeline,
-                (select count(*) from {schema}.relay_fence where closed_at is null) as open_fences
+                (select count(*) from {schema}.relay_fence where closed_at is null) as open_fences,
+                (select string_agg(topic, ', ' order by topic) from {schema}.relay_resend) as sent_again
          from {schema}.relay_cursor",
         timeline = rebase::TIMELINE,
         schema = operator.service().short(),

@@ -22,7 +22,7 @@ fn client(topics: &Topics) -> ClientConfig {
     config
 }
 
-fn admin(topics: &Topics) -> AdminClient<DefaultClientContext> {
+pub fn admin(topics: &Topics) -> AdminClient<DefaultClientContext> {
     client(topics).create().unwrap()
 }
 
@@ -50,6 +50,21 @@ pub async fn describe(topics: &Topics, name: &str) -> (usize, BTreeMap<String, S
     let own = entries.filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
     let settings = own.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect();
     (partitions_of(topics, &name), settings)
+}
+
+/// Deletes a topic, as an operator does by mistake.
+pub async fn delete(topics: &Topics, name: &str) {
+    let name = topics.full_name(name);
+    admin(topics).delete_topics(&[&name], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    eventually(DEADLINE, || async { (partitions_of(topics, &name) == 0).then_some(()) }).await;
+}
+
+/// Takes records away from the beginning of a partition, as retention does.
+pub async fn expire(topics: &Topics, name: &str, partition: i32, before: i64) {
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&topics.full_name(name), partition, Offset::Offset(before)).unwrap();
+    let done = admin(topics).delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    done.elements()[0].error().unwrap();
 }
 
 /// Forgets how far a consumer is, as a broker does whose offsets topic was lost.

@@ -4,14 +4,19 @@
 
 mod batches;
 mod broker;
+mod campaign;
 mod days;
+mod full_disk;
 mod leaders;
 mod ordering;
+mod outage;
 mod parking;
 mod publishing;
+mod recreated;
 mod refusals;
 mod repeats;
 mod secured;
+mod storm;
 mod tails;
 mod topics;
 mod verbs;

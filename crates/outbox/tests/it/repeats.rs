@@ -17,7 +17,7 @@ use uuid::{NoContext, Timestamp};
 
 use crate::{
     broker,
-    world::{DEADLINE, Effects, ORDERED, READER, SERVICE, World, facts, records, versions_of},
+    world::{DEADLINE, Effects, ORDERED, READER, SERVICE, World, fact, facts, records, versions_of},
 };
 
 async fn reader(world: &World, effects: &Effects) -> TestApp {
@@ -47,6 +47,29 @@ async fn a_fact_that_is_delivered_twice_has_its_effect_once() {
     assert_eq!(versions_of(&committed, "alice"), (1..=51).collect::<Vec<i64>>());
     assert_eq!(effects.delivered().len(), 201);
     second.stop().await;
+    relay.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_fact_that_comes_twice_in_one_batch_has_its_effect_once() {
+    let world = World::new().await;
+    let relay = world.relay().await;
+    world.tell(&facts(&ORDERED, &["alice"], 20)).await;
+    records(&relay, &ORDERED, 20).await;
+    // As a relay writes it that lost its lease: all is sent again, behind the first time.
+    let fence = "insert into mailer.relay_fence (from_position, from_seq, to_position, to_seq, leader)
+                 select 0, 0, max(position), max(seq), 'mailer/lost' from mailer.outbox";
+    sqlx::raw_sql(fence).execute(&world.db.pool).await.unwrap();
+    records(&relay, &ORDERED, 40).await;
+    let effects = Effects::default();
+    let reader = reader(&world, &effects).await;
+    world.has_effects(20).await;
+    // Behind the repeats: they were read.
+    world.tell(&[fact(&ORDERED, "alice", 21)]).await;
+    let read = world.has_effects(21).await;
+    assert_eq!(versions_of(&read, "alice"), (1..=21).collect::<Vec<i64>>());
+    reader.stop().await;
     relay.stop().await;
     world.end().await;
 }

@@ -19,22 +19,23 @@ use crate::{
     },
 };
 
-struct Answer {
-    text: String,
+pub struct Answer {
+    pub text: String,
     /// Why it stopped.
-    why: String,
-    code: u8,
+    pub why: String,
+    pub code: u8,
 }
 
 impl Answer {
     /// Its lines, which were asked for as JSON.
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         assert_eq!(self.code, 0, "{}: {}", self.text, self.why);
         self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-async fn verb_of(world: &World, subscription: Subscription, arguments: &[&str]) -> Answer {
+/// A verb of a service that has this consumer.
+pub async fn verb_of(world: &World, subscription: Subscription, arguments: &[&str]) -> Answer {
     let url = world.db.url.clone();
     let told = Arc::new(AtomicUsize::new(0));
     let with = (world.settings(), world.clock.clone());

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -54,7 +55,12 @@ pub fn fact(topic: &'static Topic, key: &str, version: i64) -> Fact {
 
 /// Versions 1 to `last` of each key, the keys taking turns.
 pub fn facts(topic: &'static Topic, keys: &[&str], last: i64) -> Vec<Fact> {
-    (1..=last).flat_map(|version| keys.iter().map(move |key| fact(topic, key, version))).collect()
+    versions(topic, keys, 1..=last)
+}
+
+/// These versions of each key, the keys taking turns.
+pub fn versions(topic: &'static Topic, keys: &[&str], versions: RangeInclusive<i64>) -> Vec<Fact> {
+    versions.flat_map(|version| keys.iter().map(move |key| fact(topic, key, version))).collect()
 }
 
 pub struct World {
@@ -178,6 +184,11 @@ pub async fn figure(app: &TestApp, series: &str) -> Option<f64> {
     let text = app.http().get(app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(value.parse().unwrap())
+}
+
+/// Waits until a figure that operators see has this value.
+pub async fn has_figure(app: &TestApp, series: &str, value: f64) {
+    eventually(DEADLINE, || async { (figure(app, series).await == Some(value)).then_some(()) }).await;
 }
 
 /// What was delivered to handlers whose effects are rows, each claimed.

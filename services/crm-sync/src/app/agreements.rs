@@ -24,7 +24,7 @@ impl App {
         let (claims, sha256) =
             keys.verify(token).map_err(|wrong| FieldViolation::new(wrong.field, wrong.rule.as_str()))?;
         let now = self.clock().now();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, destination_id).await?;
         let destination = destination.ok_or(Error::NotFound("destination"))?;
         if claims.recipient != destination.recipient {
@@ -51,7 +51,7 @@ impl App {
     ) -> Result<(Uuid, Agreement), Error> {
         let now = self.clock().now();
         let (destination_id, _) = self.get_agreement(agreement_id).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, destination_id).await?;
         let mut destination = destination.ok_or(Error::NotFound("destination"))?;
         let object_id = destination.object.object_id;
@@ -81,7 +81,7 @@ impl App {
     ) -> Result<(Uuid, Agreement), Error> {
         let now = self.clock().now();
         let (destination_id, _) = self.get_agreement(agreement_id).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::lock_destination(&mut tx, destination_id).await?;
         let agreement = store::lock_agreement(&mut tx, agreement_id).await?;
         let (_, mut agreement) = agreement.ok_or(Error::NotFound("agreement"))?;

@@ -45,7 +45,7 @@ impl App {
             version: 1,
             changed_at: now,
         };
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let Request { request_id, body_sha256 } = command.request;
         let made =
             store::claim_request(&mut tx, request_id, body_sha256, destination.destination_id, now).await?;
@@ -73,7 +73,7 @@ impl App {
 
     /// Starts a draft, or goes on after a pause.
     pub async fn resume_destination(&self, destination_id: Uuid) -> Result<Destination, Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, destination_id).await?;
         let mut destination = destination.ok_or(Error::NotFound("destination"))?;
         let in_force = store::find_in_force(&mut tx, destination.object.object_id).await?;
@@ -88,7 +88,7 @@ impl App {
 
     /// Stops loads and changes; ceases go on.
     pub async fn pause_destination(&self, destination_id: Uuid) -> Result<Destination, Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, destination_id).await?;
         let mut destination = destination.ok_or(Error::NotFound("destination"))?;
         if destination.pause().map_err(refused)? {

@@ -12,7 +12,7 @@ impl App {
     pub async fn follow_profile(&self, seen: ProfileSeen) -> Result<(), Error> {
         let urgent = seen.restricted || seen.state != Standing::Active;
         let now = self.clock().now();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         if store::see_profile(&mut tx, &seen, now).await? {
             let lane = if urgent { Lane::Cease } else { Lane::Change };
             store::enqueue(&mut tx, seen.profile_id, lane, trace::current().as_deref(), now).await?;
@@ -25,7 +25,7 @@ impl App {
     /// Follows a person's consents, likewise. A no is urgent; which row it changes the gate says later.
     pub async fn follow_consents(&self, seen: ConsentsSeen, says_no: bool) -> Result<(), Error> {
         let now = self.clock().now();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         if store::see_consents(&mut tx, &seen, now).await? {
             let lane = if says_no { Lane::Cease } else { Lane::Change };
             store::enqueue(&mut tx, seen.profile_id, lane, trace::current().as_deref(), now).await?;

@@ -140,7 +140,7 @@ impl App {
             intent_at: batch.cutoff,
         };
         let withheld = self.newly_withheld(object_id, batch).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let mut written = Written {
             object_id,
             chunk_id: None,
@@ -225,7 +225,7 @@ impl App {
         outcome: Outcome,
         epoch: i64,
     ) -> Result<(), Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         self.abandon(&mut tx, outlet, chunk, outcome, epoch).await?;
         tx.commit().await?;
         Ok(())

@@ -50,7 +50,7 @@ impl App {
         }
         let to = run.last_ordinal.min(run.cursor + RANGE - 1);
         let chunk = self.intent(outlet, run.run_id, run.cursor, to);
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::insert_chunk(&mut tx, &chunk, epoch, chunk.intent_at).await?;
         tx.commit().await?;
         self.create(outlet, chunk, epoch).await
@@ -125,7 +125,7 @@ impl App {
             }
             other => other?,
         };
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::note_job(&mut tx, chunk.chunk_id, &job_id).await?;
         store::advance_chunk(&mut tx, &chunk, State::Open, epoch, built.cutoff).await?;
         tx.commit().await?;
@@ -172,7 +172,7 @@ impl App {
         at: DateTime<Utc>,
         epoch: i64,
     ) -> Result<(), Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::advance_chunk(&mut tx, chunk, State::Loaded, epoch, at).await?;
         insert_ledger(&mut tx, outlet, chunk, people, at).await?;
         tx.commit().await?;
@@ -187,7 +187,7 @@ impl App {
         built: &Built,
         epoch: i64,
     ) -> Result<Progress, Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::advance_chunk(&mut tx, chunk, State::Settled, epoch, built.cutoff).await?;
         insert_ledger(&mut tx, outlet, chunk, &built.people, built.cutoff).await?;
         self.close_range(&mut tx, outlet, chunk, Counts::default(), built.cutoff).await?;
@@ -241,7 +241,7 @@ impl App {
         // A job that was closed and is gone may have been processed.
         let closed = matches!(chunk.state, State::Closed | State::Finished);
         let outcome = if closed { Outcome::Unanswered } else { Outcome::NeverProcessed };
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         self.abandon(&mut tx, outlet, chunk, outcome, epoch).await?;
         store::insert_chunk(&mut tx, &fresh, epoch, fresh.intent_at).await?;
         tx.commit().await?;
@@ -249,7 +249,7 @@ impl App {
     }
 
     async fn advance(&self, chunk: Chunk, to: State, epoch: i64) -> Result<Progress, Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::advance_chunk(&mut tx, &chunk, to, epoch, self.clock().now()).await?;
         tx.commit().await?;
         Ok(Progress::Moved)
@@ -305,7 +305,7 @@ impl App {
 
     /// The recipient refuses the job itself: the run ends.
     async fn fail(&self, outlet: &Outlet, chunk: &Chunk, code: &str, epoch: i64) -> Result<Progress, Error> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         self.abandon(&mut tx, outlet, chunk, Outcome::NeverProcessed, epoch).await?;
         tx.commit().await?;
         let run_id = chunk.run_id.ok_or(Error::Stored { what: "run of a chunk" })?;
@@ -315,7 +315,7 @@ impl App {
 
     async fn end_run(&self, run: &Run, failure: Option<&str>) -> Result<Progress, Error> {
         let now = self.clock().now();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let mut run = store::lock_run(&mut tx, run.run_id).await?.ok_or(Error::NotFound("run"))?;
         match failure {
             None => run.end(now),

@@ -19,7 +19,7 @@ impl App {
     ) -> Result<Version, Error> {
         let now = self.clock().now();
         let id = domain::new_id();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, destination_id).await?;
         let object = destination.ok_or(Error::NotFound("destination"))?.object;
         let key = &mapping.fields()[mapping.key()].target;
@@ -42,7 +42,7 @@ impl App {
     pub async fn publish_mapping(&self, mapping_version_id: Uuid) -> Result<Version, Error> {
         let now = self.clock().now();
         let version = self.get_mapping(mapping_version_id).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination = store::lock_destination(&mut tx, version.destination_id).await?;
         let mut destination = destination.ok_or(Error::NotFound("destination"))?;
         if destination.object.mapping_version_id == Some(mapping_version_id) {

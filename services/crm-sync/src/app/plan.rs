@@ -43,7 +43,7 @@ impl App {
             failure: None,
             traceparent: None,
         };
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let made =
             store::claim_request(&mut tx, request.request_id, request.body_sha256, run.run_id, now).await?;
         if let Some(run_id) = made {
@@ -91,7 +91,7 @@ impl App {
     pub async fn apply_plan(&self, actor: &Actor, run_id: Uuid, hash: &str) -> Result<Run, Error> {
         let now = self.clock().now();
         let object_id = self.get_run(run_id).await?.object_id;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let destination =
             store::lock_object(&mut tx, object_id).await?.ok_or(Error::NotFound("destination"))?;
         let mut run = store::lock_run(&mut tx, run_id).await?.ok_or(Error::NotFound("run"))?;

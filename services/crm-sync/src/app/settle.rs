@@ -40,7 +40,7 @@ impl App {
     ) -> Result<(), Error> {
         let now = self.clock().now();
         let mapping = self.mapping_of(outlet, chunk).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         store::advance_chunk(&mut tx, chunk, State::Settled, epoch, now).await?;
         self.acknowledge(&mut tx, chunk, &mapping, &settlement.saved, now).await?;
         refuse(&mut tx, chunk, settlement, now).await?;
@@ -150,7 +150,7 @@ impl App {
     // What the recipient's set-up refuses it will refuse again: loads and changes wait for a person, ceases go on.
     async fn pause_for_config(&self, object_id: Uuid) -> Result<(), Error> {
         let now = self.clock().now();
-        let mut tx = self.db().begin().await?;
+        let mut tx = chassis::begin(self.db()).await?;
         let Some(mut destination) = store::lock_object(&mut tx, object_id).await? else { return Ok(()) };
         if destination.pause().unwrap_or(false) {
             store::save_destination(&mut tx, &mut destination, now).await?;

@@ -7,5 +7,6 @@ mod garbage;
 mod live;
 mod load;
 mod people;
+mod refusals;
 mod setup;
 mod world;

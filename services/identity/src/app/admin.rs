@@ -56,7 +56,7 @@ impl App {
         version: Option<i64>,
         reason: &str,
     ) -> Result<User, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let (user, changed) = self.turn(&mut tx, user_id, version, User::disable).await?;
         if changed {
             let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
@@ -82,7 +82,7 @@ impl App {
         user_id: UserId,
         version: Option<i64>,
     ) -> Result<User, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let (user, changed) = self.turn(&mut tx, user_id, version, User::enable).await?;
         if changed {
             store::record::insert(&mut *tx, &record(actor, "enable_user", user_id), self.now()).await?;
@@ -150,7 +150,7 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn end_own_sessions(&self, user_id: UserId) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::Ended).await?;
         tx.commit().await?;
@@ -199,7 +199,7 @@ impl App {
         scope: &str,
     ) -> Result<StaffGrant, Error> {
         let now = self.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if !store::staff::grant(&mut *tx, user_id, scope, &actor.subject, now).await? {
             return Err(NO_USER);
         }
@@ -222,7 +222,7 @@ impl App {
     /// # Errors
     /// The user does not hold it.
     pub async fn revoke_staff_scope(&self, actor: &Actor, user_id: UserId, scope: &str) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if !store::staff::revoke(&mut *tx, user_id, scope).await? {
             return Err(Error::NotFound { what: "staff grant" });
         }

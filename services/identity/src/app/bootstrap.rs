@@ -145,7 +145,7 @@ impl App {
     pub async fn apply(&self, bootstrap: Bootstrap) -> Result<(), InvalidBootstrap> {
         let (clients, staff) = (bootstrap.clients.len(), bootstrap.staff.len());
         let now = self.now();
-        let mut tx = self.db.begin().await.map_err(Error::from)?;
+        let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
         for client in bootstrap.clients {
             store::client::upsert(&mut *tx, &client.into_client()?, now).await?;
         }

@@ -121,7 +121,7 @@ impl App {
         {
             return Ok(client.clone());
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         self.count(&mut tx, &counter).await?;
         tx.commit().await?;
         // Only a registered name: any other is whatever the caller wrote.

@@ -149,7 +149,7 @@ impl App {
         else {
             return Ok(());
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if store::grant::revoke(&mut *tx, family_id, self.now()).await? {
             let record = AuditRecord {
                 actor: client.client_id.clone(),

@@ -17,7 +17,7 @@ impl App {
     /// # Errors
     /// The database does not answer.
     pub async fn republish_users(&self, after: Option<UserId>) -> Result<StatePage, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let users = store::user::lock_page(&mut tx, after, PAGE).await?;
         for user in &users {
             let fact = events::user_changed(user, last_event(user), self.now());

@@ -73,7 +73,7 @@ impl App {
         counters: &[(Counted, Option<Vec<u8>>)],
         origin: Origin,
     ) -> Result<Session, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let session = self.renew_or_start(&mut tx, user, current).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
@@ -124,7 +124,7 @@ impl App {
     }
 
     async fn keep_out(&self, counters: &[(Counted, Option<Vec<u8>>)], origin: Origin) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let connection: &mut PgConnection = &mut tx;
         self.count(connection, counters).await?;
         let record = AuditRecord {

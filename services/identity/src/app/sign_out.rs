@@ -103,7 +103,7 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn end_session(&self, session_id: SessionId, cause: Cause) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         self.end_within(&mut tx, &[session_id.into()], cause).await?;
         tx.commit().await?;
         self.nudges.logout.notify_one();
@@ -141,7 +141,7 @@ impl App {
     /// Ends sessions that were idle for too long or have got too old; how many. At most 200 at a time.
     pub(super) async fn end_overdue(&self) -> Result<usize, Error> {
         let now = self.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let overdue = store::session::overdue(&mut *tx, now - session::IDLE, now).await?;
         if !overdue.is_empty() {
             self.end_within(&mut tx, &overdue, Cause::Expiry).await?;

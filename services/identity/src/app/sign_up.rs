@@ -101,7 +101,7 @@ impl App {
         let mut challenge = Challenge::new(purpose, new.address, new.locale, client_id, self.now());
         let progress = Progress::of(new.request).seal(self.keys(), Step::Verify, new.browser, self.now())?;
         challenge.progress = Some(progress.into_bytes());
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         self.count(&mut tx, &counters).await?;
         store::challenge::insert(&mut *tx, &challenge).await?;
         tx.commit().await?;
@@ -123,7 +123,7 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn check_code(&self, challenge_id: Uuid, digits: &str) -> Result<CodeAnswer, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::challenge::count_failure(&mut *tx, challenge_id).await?;
         let Some(mut challenge) = store::challenge::load(&mut *tx, challenge_id).await? else {
             return Ok(CodeAnswer::Over);
@@ -180,7 +180,7 @@ impl App {
             challenge.client_id.clone(),
             now,
         );
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let consumed = store::challenge::consume(&mut tx, challenge.challenge_id, now).await?;
         if !consumed || !store::user::insert(&mut tx, &user, &StoredPassword { phc, pepper_id }).await? {
             return Ok(Completed::Over);

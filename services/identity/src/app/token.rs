@@ -170,7 +170,7 @@ impl App {
         user_id: UserId,
         outcome: &'static str,
     ) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if store::grant::revoke(&mut *tx, family_id, self.now()).await? {
             let record = AuditRecord {
                 actor: client_id.to_owned(),

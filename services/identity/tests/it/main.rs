@@ -10,6 +10,7 @@ mod hostile_protocol;
 mod introspect;
 mod logout;
 mod pages;
+mod refusals;
 mod sign_up;
 mod token;
 mod userinfo;

@@ -44,7 +44,7 @@ impl App {
         let mut message_key = [0; 32];
         rand::fill(&mut message_key).map_err(|_| SealError)?;
         let draft = Campaign::draft(CampaignId::new(), plan);
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::insert_campaign(&mut tx, &draft, &command.body_sha256, &message_key, self.now()).await?;
         let (campaign_id, held) =
             store::find_by_request(&mut tx, request_id).await?.ok_or(Error::NotFound("campaign"))?;
@@ -96,7 +96,7 @@ impl App {
         change: impl FnOnce(&mut Campaign) -> Result<Option<Happened>, WrongState>,
     ) -> Result<Campaign, Error> {
         let now = self.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let campaign = store::load_campaign_for_update(&mut tx, campaign_id).await?;
         let mut campaign = campaign.ok_or(Error::NotFound("campaign"))?;
         if expected_version.is_some_and(|expected| expected != campaign.version) {

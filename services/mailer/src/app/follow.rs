@@ -37,7 +37,7 @@ impl App {
         version: i64,
     ) -> Result<(), Error> {
         let now = self.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if !store::save_consents(&mut tx, profile_id, heads, version).await? {
             return Ok(());
         }

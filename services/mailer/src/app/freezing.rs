@@ -1,4 +1,5 @@
 use domain::CampaignId;
+use tracing::Instrument as _;
 
 use super::App;
 use crate::{
@@ -24,13 +25,15 @@ impl App {
                     Ok(None)
                 }
             });
-            started.await?;
+            let span = tracing::info_span!("start", otel.name = "start campaign", %campaign_id);
+            started.instrument(span).await?;
         }
         let freezing = store::list_freezing(&self.db).await?;
         let mut failed = None;
         for campaign_id in &freezing {
             // One that cannot go on must not hold up the others.
-            if let Err(error) = self.freeze(*campaign_id).await {
+            let span = tracing::info_span!("freeze", otel.name = "freeze campaign", %campaign_id);
+            if let Err(error) = self.freeze(*campaign_id).instrument(span).await {
                 failed = Some(error);
             }
         }
@@ -68,7 +71,7 @@ impl App {
             at: self.now(),
         };
         if started.campaign.frozen.is_none() {
-            let mut tx = self.db.begin().await.map_err(Error::from)?;
+            let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
             let campaign = store::load_campaign_for_update(&mut tx, campaign_id).await?;
             let mut campaign = campaign.ok_or(Error::NotFound("campaign"))?;
             campaign.freeze(frozen).map_err(Error::from)?;
@@ -83,7 +86,7 @@ impl App {
                 return Err(Error::PeerAnswer("block").into());
             }
             next_block = block + 1;
-            let mut tx = self.db.begin().await.map_err(Error::from)?;
+            let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
             store::insert_chunk(&mut tx, campaign_id, block, &profile_ids).await?;
             store::save_progress(&mut tx, campaign_id, next_block).await?;
             tx.commit().await.map_err(Error::from)?;

@@ -10,7 +10,7 @@ const PAGE: i64 = 200;
 impl App {
     /// Tells the states of the next suppressions again. Each is locked first, so that no older one comes behind a newer one.
     pub async fn republish_suppressions(&self, after: Option<Uuid>) -> Result<StatePage, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let suppressions = store::lock_suppressions(&mut tx, after, PAGE).await?;
         for suppression in &suppressions {
             let user_id = store::user_of(&mut tx, suppression.profile_id).await?;

@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{interval, sleep},
 };
+use tracing::{Instrument as _, Span};
 
 use super::{
     App, IDLE, Sending,
@@ -114,7 +115,9 @@ impl App {
         }
         let now = self.now();
         if let Some(chunk) = store::lease_chunk(&self.db, &ready, self.owner, now, now + LEASE).await? {
-            progress = self.send_chunk(&chunk, steps, shutdown).await?;
+            let (campaign_id, block) = (chunk.campaign_id, chunk.block);
+            let span = tracing::info_span!("send", otel.name = "send campaign", %campaign_id, block);
+            progress = self.send_chunk(&chunk, steps, shutdown).instrument(span).await?;
         }
         for campaign_id in &sending {
             self.finish_if_done(*campaign_id).await?;
@@ -137,7 +140,7 @@ impl App {
     }
 
     async fn finish_if_done(&self, campaign_id: CampaignId) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let is_done = store::is_all_done(&mut tx, campaign_id).await?;
         tx.rollback().await?;
         if !is_done {
@@ -146,7 +149,8 @@ impl App {
         let finish = self.change_campaign(campaign_id, None, |campaign| {
             if campaign.state == State::Sending { campaign.finish().map(Some) } else { Ok(None) }
         });
-        if finish.await?.state == State::Finished {
+        let span = tracing::info_span!("finish", otel.name = "finish campaign", %campaign_id);
+        if finish.instrument(span).await?.state == State::Finished {
             tracing::info!(%campaign_id, "campaign finished");
         }
         Ok(())
@@ -198,8 +202,10 @@ impl App {
         }
         let mut progress = Progress::Idle;
         for (campaign_id, people) in by_campaign {
-            let crowd = Crowd::new(self.sending(campaign_id).await?, None, people);
-            self.send_crowd(&crowd, steps, shutdown).await;
+            let span = tracing::info_span!("retry", otel.name = "retry campaign", %campaign_id);
+            let sending = self.sending(campaign_id).instrument(span.clone()).await?;
+            let crowd = Crowd::new(sending, None, people);
+            self.send_crowd(&crowd, steps, shutdown).instrument(span).await;
             progress = crowd.progress();
         }
         Ok(progress)
@@ -280,7 +286,9 @@ impl App {
             Some(open) if open.is_reusable() => open,
             _ => self.relays.campaign.take().await?,
         };
-        let sent = open.send(envelope, content).await?;
+        // The dot, and what the relay said to it; nothing of the letter.
+        let span = tracing::info_span!("mail", otel.name = "smtp send", otel.kind = "client");
+        let sent = open.send(envelope, content).instrument(span).await?;
         *connection = Some(open);
         Ok(sent)
     }
@@ -337,7 +345,8 @@ impl Crowd {
 
 async fn step(steps: &mpsc::Sender<Step>, done: Option<(LedgerKey, Done)>, next: Option<Next>) -> Verdict {
     let (answer, verdict) = oneshot::channel();
-    if steps.send(Step { done, next, answer }).await.is_err() {
+    let span = Span::current();
+    if steps.send(Step { done, next, answer, span }).await.is_err() {
         return Verdict::Stop;
     }
     verdict.await.unwrap_or(Verdict::Stop)

@@ -3,12 +3,13 @@ use std::time::Duration;
 use chassis::{Backoff, Shutdown};
 use domain::{DateTime, ProfileId, Service, TimeDelta, Utc};
 use sqlx::PgTransaction;
+use tracing::Instrument as _;
 
 use super::{App, IDLE};
 use crate::{
     Error, events,
     grpc::peers::PeerFailure,
-    store,
+    store::{self, Withdrawal},
     suppression::{Reason, Scope, Suppression},
     token::{Aim, Token},
 };
@@ -29,7 +30,7 @@ impl App {
             Scope::All => false,
             Scope::Sender { purpose, .. } => purpose.purpose().needs_consent(),
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         self.add_suppression_in(&mut tx, &suppression, needs_consent.then_some(suppression.at)).await?;
         tx.commit().await?;
         self.nudges.withdrawal.notify_one();
@@ -75,7 +76,7 @@ impl App {
             at: self.now(),
             ended_at: None,
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if self.add_suppression_in(&mut tx, &suppression, None).await? {
             tx.commit().await?;
             return Ok(suppression);
@@ -126,19 +127,23 @@ impl App {
     async fn withdraw_round(&self) -> Result<(), Error> {
         let now = self.now();
         for due in store::due_withdrawals(&self.db, now, now + AGAIN).await? {
-            let recorded =
-                self.peers.profile.withdraw(due.suppression_id, due.profile_id, &due.purpose).await;
-            match recorded {
-                Ok(()) => {}
-                // The person is merged, erased or unknown: there is no consent to withdraw, the suppression stands.
-                Err(PeerFailure::Refused(reason)) => {
-                    tracing::info!(suppression_id = %due.suppression_id, reason, "profile refused a withdrawal");
-                }
-                Err(PeerFailure::Answer(what)) => return Err(Error::PeerAnswer(what)),
-                Err(PeerFailure::Failed(error)) => return Err(error.into()),
-            }
-            store::save_withdrawn(&self.db, due.suppression_id, now).await?;
+            let span = tracing::info_span!("withdraw", suppression_id = %due.suppression_id);
+            self.withdraw(&due, now).instrument(span).await?;
         }
         Ok(())
+    }
+
+    async fn withdraw(&self, due: &Withdrawal, now: DateTime<Utc>) -> Result<(), Error> {
+        let recorded = self.peers.profile.withdraw(due.suppression_id, due.profile_id, &due.purpose).await;
+        match recorded {
+            Ok(()) => {}
+            // The person is merged, erased or unknown: there is no consent to withdraw, the suppression stands.
+            Err(PeerFailure::Refused(reason)) => {
+                tracing::info!(suppression_id = %due.suppression_id, reason, "profile refused a withdrawal");
+            }
+            Err(PeerFailure::Answer(what)) => return Err(Error::PeerAnswer(what)),
+            Err(PeerFailure::Failed(error)) => return Err(error.into()),
+        }
+        store::save_withdrawn(&self.db, due.suppression_id, now).await
     }
 }

@@ -21,7 +21,7 @@ impl App {
         source.compile()?;
         let bytes = serde_json::to_vec(source).map_err(|_| Error::Stored { what: "template" })?;
         let sha256 = digest(&SHA256, &bytes).as_ref().to_vec();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if !store::template_exists(&mut tx, template_id).await? {
             return Err(Error::NotFound("template"));
         }

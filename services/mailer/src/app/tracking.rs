@@ -8,6 +8,7 @@ use chassis::Shutdown;
 use domain::{CampaignId, DateTime, ProfileId, Service, TimeDelta, Utc, Uuid};
 use sqlx::PgTransaction;
 use tokio::{sync::mpsc, time::sleep};
+use tracing::Instrument as _;
 
 use super::{App, Sending};
 use crate::{
@@ -71,7 +72,9 @@ impl App {
             if batch.is_empty() && engagements.is_closed() {
                 return;
             }
-            if let Err(error) = self.save_engagements(&batch).await {
+            let span =
+                tracing::info_span!("count", otel.name = "count opens and clicks", count = batch.len());
+            if let Err(error) = self.save_engagements(&batch).instrument(span).await {
                 tracing::warn!(error = %error, cause = ?error, count = batch.len(), "opens and clicks are lost");
             }
             batch.clear();
@@ -86,7 +89,7 @@ impl App {
         for engagement in batch {
             campaigns.insert(engagement.campaign_id, self.sending(engagement.campaign_id).await?);
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let people = store::load_recipients(&mut tx, &ids).await?;
         // Withdrawn since the mail left: nothing is kept.
         let permits =

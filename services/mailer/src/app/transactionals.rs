@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use chassis::{Backoff, Shutdown};
 use domain::{DateTime, EmailAddress, Locale, RequestId, TimeDelta, Utc, Uuid};
 use subtle::ConstantTimeEq;
+use tracing::Instrument as _;
 
 use super::{App, IDLE};
 use crate::{
@@ -70,7 +71,7 @@ impl App {
             message_id: format!("<{}@{}>", transactional_id.simple(), self.service_from.domain()),
             deadline: command.deadline,
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::insert_transactional(&mut tx, &queued, self.now()).await?;
         let held = store::find_transactional_by_request(&mut tx, command.request_id).await?;
         let (held_id, key_id, mac) = held.ok_or(Error::NotFound("transactional mail"))?;
@@ -116,7 +117,9 @@ impl App {
                 // The lease runs out, or the next start is quicker: nothing has left.
                 break;
             }
-            self.send_held(held).await?;
+            let template = held.template.name();
+            let span = tracing::info_span!("send", otel.name = "send transactional", template);
+            self.send_held(held).instrument(span).await?;
         }
         Ok(!held.is_empty())
     }
@@ -151,7 +154,8 @@ impl App {
         let Some((to, content)) = self.transactional_content(held) else { return Ok(None) };
         let from = mailbox::wire_form(&self.service_from).unwrap_or_default();
         let mut connection = self.relays.transactional.take().await?;
-        let sent = connection.send(&Envelope { from: &from, to: &to }, &content).await?;
+        let span = tracing::info_span!("mail", otel.name = "smtp send", otel.kind = "client");
+        let sent = connection.send(&Envelope { from: &from, to: &to }, &content).instrument(span).await?;
         self.relays.transactional.put(connection);
         let attempt = match sent {
             Sent::Accepted(reply) => (State::Accepted, reply.enhanced().to_owned(), Some(reply.code)),

@@ -17,6 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
 };
+use tracing::{Instrument as _, Span};
 
 use super::{App, Sending};
 use crate::{
@@ -31,6 +32,8 @@ use crate::{
 
 /// Most steps of one turn.
 const LARGEST: usize = 256;
+/// Works that a turn's span names.
+const LINKS: usize = 128;
 
 /// What a connection hands in between two mails.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Step {
     pub next: Option<Next>,
     /// Where the verdict goes.
     pub answer: oneshot::Sender<Verdict>,
+    /// The work that it is a step of.
+    pub span: Span,
 }
 
 /// What became of a mail.
@@ -87,15 +92,7 @@ pub(super) struct Candidate {
 pub(super) async fn run(app: App, mut steps: mpsc::Receiver<Step>) {
     let mut batch = Vec::with_capacity(LARGEST);
     while steps.recv_many(&mut batch, LARGEST).await > 0 {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        let verdicts = loop {
-            match app.turn(&batch).await {
-                Ok(verdicts) => break verdicts,
-                // Outcomes are facts: they wait for the database, and with them everything that would leave next.
-                Err(error) => tracing::warn!(error = %error, cause = ?error, "a turn failed"),
-            }
-            sleep(backoff.next()).await;
-        };
+        let verdicts = app.turn_with_patience(&batch).instrument(turn_span(&batch)).await;
         for (step, verdict) in batch.drain(..).zip(verdicts) {
             // A connection that no longer waits has left nothing behind.
             let _ = step.answer.send(verdict);
@@ -103,7 +100,31 @@ pub(super) async fn run(app: App, mut steps: mpsc::Receiver<Step>) {
     }
 }
 
+// In the trace of the first step's work, and linked to the others': one transaction serves them all.
+fn turn_span(steps: &[Step]) -> Span {
+    let first = steps.first().map_or_else(Span::none, |step| step.span.clone());
+    let span = tracing::info_span!(parent: &first, "turn", steps = steps.len());
+    let mut named: HashSet<_> = first.id().into_iter().collect();
+    let others = steps.iter().filter(|step| step.span.id().is_some_and(|id| named.insert(id)));
+    others.take(LINKS).for_each(|step| {
+        span.follows_from(&step.span);
+    });
+    span
+}
+
 impl App {
+    async fn turn_with_patience(&self, steps: &[Step]) -> Vec<Verdict> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        loop {
+            match self.turn(steps).await {
+                Ok(verdicts) => return verdicts,
+                // Outcomes are facts: they wait for the database, and with them everything that would leave next.
+                Err(error) => tracing::warn!(error = %error, cause = ?error, "a turn failed"),
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
     async fn turn(&self, steps: &[Step]) -> Result<Vec<Verdict>, Error> {
         let now = self.now();
         let mut rows = Vec::new();
@@ -114,7 +135,7 @@ impl App {
                 Done::NotHanded => not_handed.push(*key),
             }
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::delete_handing(&mut tx, &not_handed).await?;
         let mut verdicts = self.judge(&mut tx, steps, &mut rows, now).await?;
         mark(&mut tx, steps, &mut verdicts, now).await?;

@@ -5,6 +5,7 @@ mod campaign;
 mod crash;
 mod hostile;
 mod links;
+mod refusals;
 mod relay;
 mod transactional;
 mod world;

@@ -62,7 +62,7 @@ impl App {
         let answers = self.with_published_notices(command.answers).await?;
         let evidence = Evidence { method: command.method, client_id: actor.client_id.clone() };
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         if !store::claim_request(&mut tx, command.request_id, command.body_sha256, now).await? {
             return Ok(Vec::new());
         }

@@ -34,7 +34,7 @@ impl App {
     pub async fn follow_user(&self, state: UserState) -> Result<(), Error> {
         let Some(verified) = state.verified else { return Ok(()) };
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let link = store::lock_user(&mut tx, state.user_id).await?;
         if link.is_some_and(|(_, version)| version >= state.version) {
             return Ok(());

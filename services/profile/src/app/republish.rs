@@ -14,7 +14,7 @@ const PAGE: i64 = 200;
 impl App {
     /// Tells the states of the next profiles again. Each is locked first, so that no older one comes behind a newer one.
     pub async fn republish_profiles(&self, after: Option<ProfileId>) -> Result<StatePage, Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let ids = store::lock_page(&mut tx, after, PAGE).await?;
         let profiles = store::load_many(&mut *tx, &ids).await?;
         for profile in &profiles {
@@ -28,7 +28,7 @@ impl App {
     /// Tells the consents of the next people again; those who said nothing have none. The profile's row is their lock.
     pub async fn republish_consents(&self, after: Option<ProfileId>) -> Result<StatePage, Error> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let ids = store::lock_page(&mut tx, after, PAGE).await?;
         let ledgers = store::load_ledgers(&mut *tx, &ids).await?;
         for ledger in ledgers.values() {

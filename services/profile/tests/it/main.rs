@@ -6,6 +6,7 @@ mod hostile;
 mod policies;
 mod profiles;
 mod reach;
+mod refusals;
 mod users;
 mod verbs;
 mod world;

@@ -75,7 +75,7 @@ impl App {
         changed_by: &str,
     ) -> Result<Entitlement, Error> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let mut turns = Vec::new();
         // Always in this order, so that two changes never wait for each other.
         for feed_flag in FeedFlag::ALL {

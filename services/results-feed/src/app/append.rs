@@ -22,7 +22,7 @@ impl App {
         let now = self.clock.now();
         let hub = self.hub(feed_flag);
         let stream_id = hub.stream_id();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let stream = store::lock_stream(&mut tx, stream_id).await?;
         let keys: Vec<&DocumentKey> = batch.iter().map(|submission| &submission.decoded.header.key).collect();
         let mut ledger = Ledger::new(stream.seq, store::load_heads(&mut tx, stream_id, &keys).await?);

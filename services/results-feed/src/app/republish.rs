@@ -12,7 +12,7 @@ impl App {
     /// one.
     pub async fn republish_schedules(&self, after: Option<Rsc>) -> Result<StatePage, Error> {
         let hub = self.hub(FeedFlag::Production);
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::lock_stream(&mut tx, hub.stream_id()).await?;
         let units = store::page_schedules(&mut tx, hub.stream_id(), after.as_ref(), PAGE).await?;
         for unit in &units {

@@ -11,5 +11,6 @@ mod hostile;
 mod journey;
 mod pages;
 mod policies;
+mod refusals;
 mod replicas;
 mod world;

@@ -194,7 +194,7 @@ impl Leader<'_> {
         if transitions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.app.db.begin().await?;
+        let mut tx = chassis::begin(&self.app.db).await?;
         for transition in transitions {
             if store::save_transition(&mut tx, transition).await? {
                 let fact = events::membership_changed(transition);

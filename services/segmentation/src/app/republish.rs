@@ -15,7 +15,7 @@ impl App {
     /// Tells the states of the next segments again. Each is locked first, so that no older one comes behind a newer one.
     pub async fn republish_segments(&self, after: Option<SegmentId>) -> Result<StatePage, Error> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let segments = store::lock_page(&mut tx, after, PAGE).await?;
         for segment in &segments {
             let fact = events::segment_changed(segment, last_change(segment), now);

@@ -39,7 +39,7 @@ impl App {
             purpose: command.purpose,
             created_at: now,
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         store::insert(&mut tx, &segment).await?;
         store::insert_version(&mut tx, &segment, &actor.subject, now).await?;
         outbox::append(
@@ -62,7 +62,7 @@ impl App {
     ) -> Result<Segment, Error> {
         let rule = self.checked(rule).await?;
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let mut segment =
             store::load_for_update(&mut tx, segment_id).await?.ok_or(Error::NotFound("segment"))?;
         editable(&segment, expected_version)?;
@@ -79,7 +79,7 @@ impl App {
 
     /// Ends a segment: everybody leaves it.
     pub async fn archive_segment(&self, segment_id: SegmentId, expected_version: u32) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::begin(&self.db).await?;
         let mut segment =
             store::load_for_update(&mut tx, segment_id).await?.ok_or(Error::NotFound("segment"))?;
         editable(&segment, expected_version)?;

@@ -6,6 +6,7 @@ mod hostile;
 mod memberships;
 mod people;
 mod policies;
+mod refusals;
 mod restarts;
 mod segments;
 mod world;

@@ -17,7 +17,11 @@ async fn alice_enters_by_facts_and_bob_does_not_and_explain_says_why() {
     let world = World::start().await;
     let segment = world.create(tokyo_athletics()).await;
     let (alice, bob, chie) = (alice(), bob(), chie());
-    for person in [&bob, &chie, &alice] {
+    world.publish_person(&chie).await;
+    // Segments are first filled in the order of their creation: when this one is, the other one was.
+    let in_tokyo = world.create(tokyo_service("in-tokyo")).await;
+    world.changed(&in_tokyo, chie.id, 1).await;
+    for person in [&bob, &alice] {
         world.publish_person(person).await;
     }
     let entered = world.changed(&segment, alice.id, 1).await;
@@ -28,8 +32,9 @@ async fn alice_enters_by_facts_and_bob_does_not_and_explain_says_why() {
         world.knows(&segment.segment_id, person).await;
     }
     assert_eq!(world.members("tokyo-athletics").await, [alice.id.to_string()]);
-    assert_eq!(world.told(MEMBERSHIPS).await.len(), 1);
-    assert_eq!(world.rows("membership").await, 1);
+    // Alice is in both, Chie in the other one.
+    assert_eq!(world.told(MEMBERSHIPS).await.len(), 3);
+    assert_eq!(world.rows("membership").await, 3);
 
     let checked = world.check(alice.id, &["tokyo-athletics", "no-such-segment"]).await;
     assert_eq!((checked.known, checked.segments), (true, vec!["tokyo-athletics".to_owned()]));

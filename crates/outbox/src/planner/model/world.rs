@@ -1,238 +1,15 @@
-//! The planner against a model: PostgreSQL's transaction ids, row locks and snapshots on one side, a partitioned log on
-//! the other, and a schedule that interleaves writers, relay, broker, kills and lost leases.
-//!
-//! Cases: `PROPTEST_CASES`, by default 2,000.
+//! A leader, those that lost their lease, and the log, over one database.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proptest::{
-    collection::{btree_map, vec},
-    prelude::*,
-    test_runner::{RngAlgorithm, TestError, TestRng, TestRunner},
+use proptest::prelude::*;
+
+use super::{
+    Checked,
+    database::{Database, Row, Transaction},
+    schedule::{Flaw, KEYS, OPEN, PARTITIONS, Script, Step},
 };
-
-use super::*;
-
-const KEYS: usize = 4;
-const PARTITIONS: usize = 3;
-/// Transactions that are open at once.
-const OPEN: usize = 5;
-const CASES: u32 = 2_000;
-
-type Checked = Result<(), TestCaseError>;
-
-/// What is wrong with the relay: the model must see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flaw {
-    None,
-    /// A row's position is its transaction's id.
-    OwnId,
-    /// The cursor is the highest row that was acknowledged.
-    CursorOverHole,
-    /// The horizon is taken after the page was read.
-    HorizonAfterPage,
-    /// A page that is not complete is taken as if it were.
-    FullAsWhole,
-    /// Who lost the lease does not say what may be on its way.
-    NoFence,
-    /// Nor that it was sending the keys of another one's fence again.
-    NoSecondFence,
-}
-
-/// A transaction before it runs.
-#[derive(Debug, Clone)]
-struct Script {
-    /// Has an id before it waits for anything, as after an inbox claim.
-    early: bool,
-    /// Facts per aggregate, whose locks are taken in one order: no deadlock.
-    facts: BTreeMap<usize, usize>,
-    commits: bool,
-}
-
-fn script() -> impl Strategy<Value = Script> {
-    let facts = btree_map(0..KEYS, 1..3_usize, 0..=2);
-    (any::<bool>(), facts, prop::bool::weighted(0.8)).prop_map(|(early, facts, commits)| Script {
-        early,
-        facts,
-        commits,
-    })
-}
-
-/// What happens next. A step that cannot be taken now is passed over.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    /// Of one of the open transactions.
-    Write(usize),
-    TakeHorizon,
-    /// At most so many rows.
-    ReadPage(usize),
-    AnswerPage,
-    /// The broker appends the next record of a partition.
-    Land(usize),
-    /// The relay hears of it.
-    Acknowledge(usize),
-    Tick,
-    /// The leader looks for fences.
-    Tend,
-    /// The relay dies; so many of its records still arrive in each partition.
-    Kill(usize),
-    /// The relay learns late that another one leads.
-    LoseLease,
-    /// A record of the one that lost its lease arrives.
-    LandLate(usize),
-    /// The one that lost its lease gives up what has not arrived, and says so.
-    WriteFence,
-}
-
-// A step as a number, since a strategy for each of hundreds would cost more time than the steps.
-fn step(number: u16) -> Step {
-    let argument = usize::from(number / 64);
-    match number % 64 {
-        0..17 => Step::Write(argument % OPEN),
-        17..23 => Step::TakeHorizon,
-        23..29 => Step::ReadPage(1 + argument % 6),
-        29..35 => Step::AnswerPage,
-        35..42 => Step::Land(argument % PARTITIONS),
-        42..49 => Step::Acknowledge(argument % PARTITIONS),
-        49..54 => Step::Tick,
-        54..57 => Step::Tend,
-        57 => Step::Kill(argument % 8),
-        58 => Step::LoseLease,
-        59..63 => Step::LandLate(argument % PARTITIONS),
-        _ => Step::WriteFence,
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    mark: Mark,
-    key: usize,
-    version: i64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    TakeId,
-    Lock(usize),
-    DrawNumber,
-    Append(usize),
-    End,
-}
-
-struct Transaction {
-    acts: VecDeque<Act>,
-    commits: bool,
-    id: Option<i64>,
-    number: i64,
-    locked: Vec<usize>,
-    rows: Vec<Row>,
-}
-
-impl Transaction {
-    fn new(script: &Script) -> Self {
-        let mut acts = VecDeque::new();
-        if script.early {
-            acts.push_back(Act::TakeId);
-        }
-        for (key, facts) in &script.facts {
-            acts.push_back(Act::Lock(*key));
-            for _ in 0..*facts {
-                acts.extend([Act::DrawNumber, Act::Append(*key)]);
-            }
-        }
-        acts.push_back(Act::End);
-        Self { acts, commits: script.commits, id: None, number: 0, locked: Vec::new(), rows: Vec::new() }
-    }
-}
-
-#[derive(Default)]
-struct Database {
-    last_id: i64,
-    last_number: i64,
-    running: BTreeSet<i64>,
-    // The highest transaction id that is over.
-    completed: i64,
-    locked: [bool; KEYS],
-    versions: [i64; KEYS],
-    // Of committed transactions, by mark.
-    rows: BTreeMap<Mark, Row>,
-}
-
-impl Database {
-    // Both bounds as a snapshot has them: ids above the highest one that is over count as running (procarray.c).
-    fn xmax(&self) -> i64 {
-        self.completed + 1
-    }
-
-    fn horizon(&self) -> i64 {
-        self.running.first().map_or(self.xmax(), |first| self.xmax().min(*first))
-    }
-
-    fn id_of(&mut self, transaction: &mut Transaction) -> i64 {
-        *transaction.id.get_or_insert_with(|| {
-            self.last_id += 1;
-            self.running.insert(self.last_id);
-            self.last_id
-        })
-    }
-
-    // False when it waits for a lock.
-    fn advance(&mut self, transaction: &mut Transaction, flaw: Flaw) -> bool {
-        match transaction.acts.front() {
-            None => return false,
-            Some(Act::TakeId) => {
-                self.id_of(transaction);
-            }
-            Some(Act::Lock(key)) => {
-                if self.locked[*key] {
-                    return false;
-                }
-                self.locked[*key] = true;
-                transaction.locked.push(*key);
-                self.id_of(transaction);
-            }
-            Some(Act::DrawNumber) => {
-                self.last_number += 1;
-                transaction.number = self.last_number;
-            }
-            Some(Act::Append(key)) => {
-                let (key, id) = (*key, self.id_of(transaction));
-                let position = if flaw == Flaw::OwnId { id } else { id.max(self.xmax() - 1) };
-                let before = transaction.rows.iter().filter(|row| row.key == key).count();
-                let version = self.versions[key] + i64::try_from(before).unwrap() + 1;
-                transaction.rows.push(Row { mark: Mark { position, seq: transaction.number }, key, version });
-            }
-            Some(Act::End) => self.end(transaction),
-        }
-        transaction.acts.pop_front();
-        true
-    }
-
-    fn end(&mut self, transaction: &mut Transaction) {
-        if transaction.commits {
-            for row in &transaction.rows {
-                self.versions[row.key] = row.version;
-                self.rows.insert(row.mark, *row);
-            }
-        }
-        if let Some(id) = transaction.id {
-            self.running.remove(&id);
-            self.completed = self.completed.max(id);
-        }
-        // Last: who waits for a lock sees its holder as over.
-        for key in &transaction.locked {
-            self.locked[*key] = false;
-        }
-    }
-
-    fn page(&self, after: Mark, below: i64, limit: usize) -> (Vec<Row>, bool) {
-        let found = self.rows.range(after..).map(|(_, row)| *row);
-        let page: Vec<Row> =
-            found.filter(|row| row.mark > after && row.mark.position < below).take(limit).collect();
-        let full = page.len() == limit;
-        (page, full)
-    }
-}
+use crate::planner::{Input, Mark, Output, Planner};
 
 #[derive(Debug, Clone, Copy)]
 enum Why {
@@ -283,7 +60,7 @@ struct Late {
     fences: Vec<Range>,
 }
 
-struct World {
+pub(super) struct World {
     flaw: Flaw,
     database: Database,
     waiting: VecDeque<Transaction>,
@@ -299,7 +76,7 @@ struct World {
 }
 
 impl World {
-    fn new(scripts: &[Script], flaw: Flaw) -> Self {
+    pub(super) fn new(scripts: &[Script], flaw: Flaw) -> Self {
         let mut world = Self {
             flaw,
             database: Database::default(),
@@ -324,7 +101,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) -> Checked {
+    pub(super) fn take(&mut self, step: Step) -> Checked {
         match step {
             Step::Write(which) => self.write(which).map(drop)?,
             Step::TakeHorizon => self.take_horizon(),
@@ -386,7 +163,7 @@ impl World {
             let Some(rows) = self.old.take() else { return };
             self.want(self.database.horizon());
             let Some((after, below)) = self.relay.wanted.take() else { return };
-            let old = Database { rows, ..Database::default() };
+            let old = Database::of(rows);
             self.relay.page = Some(old.page(after, below, limit));
             return;
         }
@@ -499,7 +276,7 @@ impl World {
     }
 
     // Everybody comes to an end, and then everything that was committed must have arrived.
-    fn settle(mut self) -> Checked {
+    pub(super) fn settle(mut self) -> Checked {
         while !self.open.is_empty() {
             let mut advanced = false;
             for which in (0..self.open.len()).rev() {
@@ -562,75 +339,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn run(scripts: &[Script], steps: &[u16], flaw: Flaw) -> Checked {
-    let mut world = World::new(scripts, flaw);
-    for number in steps {
-        world.take(step(*number))?;
-    }
-    world.settle()
-}
-
-fn schedules() -> impl Strategy<Value = (Vec<Script>, Vec<u16>)> {
-    (vec(script(), 1..14), vec(any::<u16>(), 0..300))
-}
-
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(CASES), ..ProptestConfig::default() }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn no_schedule_loses_inverts_or_skips((scripts, steps) in schedules()) {
-        run(&scripts, &steps, Flaw::None)?;
-    }
-}
-
-// Always the same schedules, so that a model that grew blind is seen at once.
-fn finds(flaw: Flaw) -> String {
-    let config = ProptestConfig {
-        cases: 10 * CASES,
-        failure_persistence: None,
-        max_shrink_iters: 0,
-        ..ProptestConfig::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    match runner.run(&schedules(), |(scripts, steps)| run(&scripts, &steps, flaw)) {
-        Err(TestError::Fail(why, _)) => why.to_string(),
-        other => panic!("{flaw:?} is not seen: {other:?}"),
-    }
-}
-
-#[test]
-fn transaction_ids_as_positions_are_seen_to_invert() {
-    assert!(finds(Flaw::OwnId).contains("first deliveries"));
-}
-
-#[test]
-fn a_cursor_over_a_hole_is_seen() {
-    assert!(finds(Flaw::CursorOverHole).contains("is a hole"));
-}
-
-#[test]
-fn a_horizon_younger_than_its_page_is_seen() {
-    finds(Flaw::HorizonAfterPage);
-}
-
-#[test]
-fn a_part_of_a_page_taken_for_the_whole_is_seen() {
-    finds(Flaw::FullAsWhole);
-}
-
-#[test]
-fn a_stale_record_without_a_fence_is_seen() {
-    assert!(finds(Flaw::NoFence).contains("the newest record"));
-}
-
-#[test]
-fn a_second_lost_lease_that_forgets_the_first_is_seen() {
-    assert!(finds(Flaw::NoSecondFence).contains("the newest record"));
 }
