@@ -17,9 +17,8 @@ test: ## format, lints and every test, on PostgreSQL and Kafka of their own
 check: ## licences, protocol buffers and the chart: gets the tools that this needs
 	@.ci/check
 
-faults: ## the long tests that kill and cut things (those marked as ignored)
-	@deploy/local/prerequisites
-	@deploy/local/stack run test -- cargo test --workspace --locked --no-fail-fast -- --ignored
+faults: ## the long tests that kill and cut things, and the figures under load (those marked as ignored)
+	@deploy/local/faults
 
 fuzz: ## hostile bytes for the parsers of records, headers and descriptors, a minute each (KOTINOS_FUZZ_SECONDS)
 	@deploy/local/fuzz

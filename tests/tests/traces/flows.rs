@@ -25,7 +25,7 @@ use crate::{
 /// Edits.
 const FLOWS: usize = 1_000;
 /// As many of them as everybody waits for; one that lacks something fails these.
-const FEW: usize = 200;
+const FEW: usize = 100;
 /// How long an edit may take to the CRM.
 const DELIVERY: Duration = Duration::from_secs(20);
 /// After the last one spans are still told, each second.

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use tracing::Instrument as _;
+
 use crate::{
     Error,
     app::App,
@@ -45,8 +47,10 @@ pub async fn follow(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) 
 
 async fn catch_up(app: &App, hub: &Hub) -> Result<(), Error> {
     let stream_id = hub.stream_id();
+    // Before the row is read: what our own writer commits in between would look like entries that the row has lost.
+    let seen = hub.position();
     let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(()) };
-    let Some(mut seen) = hub.position() else {
+    let Some(seen) = seen else {
         hub.restart(&stored);
         hub.confirm(app.clock().now());
         return Ok(());
@@ -56,16 +60,25 @@ async fn catch_up(app: &App, hub: &Hub) -> Result<(), Error> {
         return Ok(());
     }
     if stored.seq < seen.seq {
-        return begin_epoch(app, hub, &seen).await;
+        let span = tracing::info_span!("begin epoch", stream = stream_id);
+        return begin_epoch(app, hub, &seen).instrument(span).await;
     }
-    while seen.seq < stored.seq {
-        let entries = store::list_after(app.db(), stream_id, seen.seq, stored.seq, PAGE).await?;
+    if seen.seq < stored.seq {
+        let span = tracing::info_span!("read feed log", stream = stream_id);
+        read_log(app, hub, seen, stored.seq).instrument(span).await?;
+    }
+    hub.confirm(app.clock().now());
+    Ok(())
+}
+
+async fn read_log(app: &App, hub: &Hub, mut seen: Position, to: i64) -> Result<(), Error> {
+    while seen.seq < to {
+        let entries = store::list_after(app.db(), hub.stream_id(), seen.seq, to, PAGE).await?;
         let Some(last) = entries.last().map(|entry| entry.seq) else { break };
         let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
         hub.append(&seen.epoch, &entries);
         seen.seq = last;
     }
-    hub.confirm(app.clock().now());
     Ok(())
 }
 
