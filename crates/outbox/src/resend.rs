@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use crate::{
     Error,
-    lease::Lease,
+    lease::{Lease, Row},
     planner::Mark,
     producer::{Producer, Sent},
 };
@@ -20,6 +20,8 @@ pub(crate) struct Resend {
     // What comes behind was not read yet, and comes by itself.
     up_to: Mark,
     unacked: usize,
+    // From before the lowest to the highest mark of the present page.
+    page: Option<(Mark, Mark)>,
     rows: usize,
 }
 
@@ -30,11 +32,21 @@ impl Resend {
         tracing::warn!(topic = asked.topic, "sending a topic's rows again, as an operator asked");
         let from = asked.days.map(|(first, _)| (first, 0));
         let last = asked.days.map_or(NaiveDate::MIN, |(_, last)| last);
-        Ok(Some(Self { topic: asked.topic, from, last, up_to, unacked: 0, rows: 0 }))
+        Ok(Some(Self { topic: asked.topic, from, last, up_to, unacked: 0, page: None, rows: 0 }))
     }
 
     pub(crate) fn acknowledged(&mut self) {
         self.unacked -= 1;
+    }
+
+    /// Records that Kafka has not acknowledged.
+    pub(crate) fn unacked(&self) -> usize {
+        self.unacked
+    }
+
+    /// The range of what may still get to Kafka, for a fence.
+    pub(crate) fn on_its_way(&self) -> Option<(Mark, Mark)> {
+        self.page.filter(|_| self.unacked > 0)
     }
 
     /// Sends the next page once Kafka has the last one. True when Kafka has all of it.
@@ -50,6 +62,7 @@ impl Resend {
                 continue;
             };
             self.from = Some((day, last.seq));
+            self.page = range(&rows);
             for row in &rows {
                 producer.send(row, Sent::Again).await?;
                 self.unacked += 1;
@@ -61,4 +74,11 @@ impl Resend {
         tracing::info!(topic = self.topic, rows = self.rows, "a topic's rows are sent again");
         Ok(true)
     }
+}
+
+// Rows come by number, and marks go by position.
+fn range(rows: &[Row]) -> Option<(Mark, Mark)> {
+    let marks = rows.iter().map(Row::mark);
+    let lowest = marks.clone().min()?;
+    Some((Mark { seq: lowest.seq - 1, ..lowest }, marks.max()?))
 }

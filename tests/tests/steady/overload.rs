@@ -41,7 +41,7 @@ async fn what_is_too_much_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a figure, to be taken on a machine that does nothing else"]
+#[ignore = "a figure of optimised programs on a machine that does nothing else: run by `make faults`"]
 async fn twice_the_load_leaves_the_admitted_calls_fast() {
     overload("overload-figure", Duration::from_secs(10), &PROMISE).await;
 }

@@ -33,7 +33,7 @@ async fn two_services_are_replaced_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "six minutes: every service is replaced"]
+#[ignore = "six minutes, every service is replaced: run by `make faults`"]
 async fn every_service_is_replaced_under_load() {
     roll_all(
         "rolling-all",

@@ -54,14 +54,14 @@ async fn edits_are_traced_to_the_crm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes: a thousand changes"]
+#[ignore = "minutes: a thousand changes; run by `make faults`"]
 async fn a_thousand_edits_are_traced_to_the_crm() {
     follow("traces-many", FLOWS, 4, |way| way.is_ok()).await;
 }
 
 /// One after the other, so that nothing is shared.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes: a thousand changes that wait for each other"]
+#[ignore = "minutes: a thousand changes that wait for each other; run by `make faults`"]
 async fn a_thousand_edits_are_each_one_trace_to_the_crm() {
     follow("traces-alone", FLOWS, 1, |way| *way == Ok(Way::Alone)).await;
 }

@@ -230,8 +230,15 @@ impl Term {
             Some(Output::Stop { in_flight }) => in_flight,
             _ => None,
         };
-        let again = self.fenced.values().filter(|again| again.left > 0).map(|again| again.range);
-        rows.into_iter().chain(again).collect()
+        let fenced = self.fenced.values().filter(|again| again.left > 0).map(|again| again.range);
+        let again = self.again.as_ref().and_then(Resend::on_its_way);
+        rows.into_iter().chain(fenced).chain(again).collect()
+    }
+
+    // Records of all kinds that Kafka has not acknowledged.
+    fn unacked(&self) -> usize {
+        let fenced: usize = self.fenced.values().map(|again| again.left).sum();
+        self.planner.unacked() + fenced + self.again.as_ref().map_or(0, Resend::unacked)
     }
 
     // Awaits the acknowledgements of what is on its way, so that a successor need not wait.
@@ -243,13 +250,10 @@ impl Term {
         }
         self.save().await?;
         self.save_ends().await?;
-        if self.planner.unacked() == 0 {
+        if self.unacked() == 0 {
             self.lease.sign_off().await?;
         } else {
-            tracing::warn!(
-                rows = self.planner.unacked(),
-                "the relay ends with rows that were not acknowledged"
-            );
+            tracing::warn!(rows = self.unacked(), "the relay ends with rows that were not acknowledged");
             self.producer.purge();
             self.lease.close().await;
         }
@@ -258,7 +262,7 @@ impl Term {
     }
 
     async fn drain(&mut self) -> Result<(), Error> {
-        while self.planner.unacked() > 0 {
+        while self.unacked() > 0 {
             let Some(answer) = self.answers.recv().await else { break };
             self.answered(answer)?;
         }
