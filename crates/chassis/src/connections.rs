@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(30);
 const HEAD: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const STREAMS: u32 = 1_000;
+/// So many calls may be taken back before they were looked at; a connection with more is closed. Callers whose deadline
+/// passes while this process stands still take many back at once, and a closed connection would fail the rest.
+const TAKEN_BACK: usize = 250;
 const HEADERS_BYTES: u32 = 32 * 1_024;
 
 /// What a listener speaks.
@@ -134,6 +137,7 @@ fn builder(speaks: Speaks) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(TAKEN_BACK)
         .max_header_list_size(HEADERS_BYTES);
     builder
 }

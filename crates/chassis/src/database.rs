@@ -2,7 +2,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use domain::Service;
 use sqlx::{
-    ConnectOptions as _, PgPool,
+    ConnectOptions as _, Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tracing::log::LevelFilter;
@@ -13,6 +13,8 @@ use crate::{Code, Secret, Settings};
 const ACQUIRE: Duration = Duration::from_secs(3);
 /// A rotated password is in use everywhere after this.
 const LIFE: Duration = Duration::from_secs(30 * 60);
+/// A connection that was given back a moment ago was seen to live then: asking again would be half of a short read.
+const FRESH: Duration = Duration::from_secs(1);
 /// A transaction that is left open holds back the relays of the whole cluster.
 const IDLE_IN_TRANSACTION: &str = "30s";
 
@@ -32,6 +34,15 @@ pub(crate) fn pool(url: &Secret, service: Service, settings: &Settings) -> PgPoo
         .max_connections(settings.database_connections)
         .acquire_timeout(ACQUIRE)
         .max_lifetime(LIFE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options)
 }
 

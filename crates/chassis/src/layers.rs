@@ -38,7 +38,7 @@ use self::{
     catch_panic::{CatchPanic, Catching},
     deadline::{Deadline, Hurrying},
     quota::Quota,
-    shed::{Shed, Shedding},
+    shed::{Crowd, Shed, Shedding},
     trace::{GrpcTrace, GrpcTracing, HttpTrace},
 };
 use crate::{Coded, Metrics, Problem, Settings, metrics, policy::Policies};
@@ -84,7 +84,13 @@ const UTILITIES: [(&str, bool); 3] = [
 ];
 
 /// Puts a gRPC listener's layers over authentication and the methods.
-pub(crate) fn grpc<S>(inner: S, policies: Arc<Policies>, limits: &Limits, metrics: &Metrics) -> GrpcStack<S> {
+pub(crate) fn grpc<S>(
+    inner: S,
+    policies: Arc<Policies>,
+    crowds: HashMap<&'static str, Crowd>,
+    limits: &Limits,
+    metrics: &Metrics,
+) -> GrpcStack<S> {
     let streams = {
         let policies = Arc::clone(&policies);
         move |path: &str| match policies.get(path) {
@@ -103,7 +109,7 @@ pub(crate) fn grpc<S>(inner: S, policies: Arc<Policies>, limits: &Limits, metric
         policies.get(path).is_some() || UTILITIES.iter().any(|(utility, _)| *utility == path)
     };
     let hurried = Deadline::grpc(most).layer(inner);
-    let shed = Shed::grpc(streams, limits.streams, metrics).layer(hurried);
+    let shed = Shed::grpc(streams, crowds, limits.streams, metrics).layer(hurried);
     GrpcTrace::new(is_known, metrics).layer(CatchPanic::new(metrics).layer(shed))
 }
 

@@ -15,6 +15,7 @@ pub(crate) const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 pub(crate) const RPC_SERVER_CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 pub(crate) const HTTP_SERVER_REQUEST_DURATION: &str = "http_server_request_duration_seconds";
 pub(crate) const REQUESTS_SHED: &str = "kotinos_requests_shed";
+pub(crate) const CALLS_LIMIT: &str = "kotinos_calls_limit";
 pub(crate) const REQUESTS_OVER_QUOTA: &str = "kotinos_requests_over_quota";
 pub(crate) const HANDLER_PANICS: &str = "kotinos_handler_panics";
 
@@ -95,6 +96,7 @@ mod tests {
             RPC_SERVER_CALL_DURATION,
             HTTP_SERVER_REQUEST_DURATION,
             REQUESTS_SHED,
+            CALLS_LIMIT,
             REQUESTS_OVER_QUOTA,
             HANDLER_PANICS,
         ];
@@ -102,8 +104,8 @@ mod tests {
             names.join(" "),
             "kotinos.service error.type rpc.system.name rpc.method rpc.response.status_code http.request.method \
              http.route http.response.status_code rpc_server_call_duration_seconds \
-             http_server_request_duration_seconds kotinos_requests_shed kotinos_requests_over_quota \
-             kotinos_handler_panics"
+             http_server_request_duration_seconds kotinos_requests_shed kotinos_calls_limit \
+             kotinos_requests_over_quota kotinos_handler_panics"
         );
     }
 

@@ -1,6 +1,11 @@
 //! What happens between the first answer to operators and readiness, and the two stacks that calls go through.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use domain::Service;
@@ -17,7 +22,7 @@ use crate::{
     component::Work,
     connections::{self, Speaks},
     health::Health,
-    layers::{self, quota::Quota},
+    layers::{self, quota::Quota, shed::Crowd},
     lifecycle::{Lifecycle, State},
     migrate,
     policy::Policies,
@@ -73,11 +78,15 @@ async fn start_components(
     process.hosts(hosted);
     let mut router = Router::new();
     let mut services = Vec::new();
+    let mut crowds = HashMap::new();
     let mut tasks = Vec::new();
     let streams = components.iter().filter_map(|component| component.streams).max();
     let limits = layers::Limits::new(process.settings(), streams);
     for component in components {
         let service = component.service;
+        let pool = component.database.as_ref().map(|(pool, _)| pool.clone());
+        let crowd = Crowd::new(service.name(), pool, &process.metrics());
+        crowds.extend(component.grpc.names.iter().map(|name| (*name, crowd.clone())));
         if let Some((pool, migrator)) = component.database {
             bring_up_to_date(process, &pool, &migrator, service, lifecycle).await?;
             pools.send_modify(|pools| pools.push(pool));
@@ -90,7 +99,7 @@ async fn start_components(
         services.push(component.grpc);
         tasks.extend(component.tasks.into_iter().map(|(name, work)| (service, name, work)));
     }
-    let (routes, health) = grpc_routes(process, services, &limits, lifecycle)?;
+    let (routes, health) = grpc_routes(process, services, crowds, &limits, lifecycle)?;
     lifecycle.tracker.spawn(connections::serve(grpc, Speaks::Grpc, Arc::from([]), routes, lifecycle.clone()));
     let trusted = process.settings().trusted_proxies.as_slice().into();
     let router = layers::http(router, &limits, &process.metrics());
@@ -179,6 +188,7 @@ type GrpcStack =
 fn grpc_routes(
     process: &Process,
     services: Vec<Grpc>,
+    crowds: HashMap<&'static str, Crowd>,
     limits: &layers::Limits,
     lifecycle: &Lifecycle,
 ) -> Result<(GrpcStack, impl Future<Output = ()> + Send + 'static), StartError> {
@@ -203,6 +213,7 @@ fn grpc_routes(
     let stack = layers::grpc(
         AuthLayer::new(process.verifier(), Arc::clone(&policies)).layer(counted),
         policies,
+        crowds,
         limits,
         &process.metrics(),
     );

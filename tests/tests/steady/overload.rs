@@ -90,8 +90,8 @@ where
     F: Future<Output = Outcome> + Send + 'static,
 {
     let mut borne = None;
-    for callers in [4, 16, 64, 200] {
-        let seen = closed_loop(callers, time, ask).await;
+    for callers in [4, 8, 16, 24, 32, 48, 64, 96, 128, 192] {
+        let seen = closed_loop(callers, time / 2, ask).await;
         println!("{callers} callers: {seen}");
         if seen.failed.contains_key(SHED) {
             break;

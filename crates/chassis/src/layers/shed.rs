@@ -1,4 +1,8 @@
+mod crowd;
+mod pressure;
+
 use std::{
+    collections::HashMap,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -8,11 +12,11 @@ use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
+pub(crate) use self::crowd::Crowd;
+use self::crowd::Place;
 use super::{Watch, Wire};
 use crate::{Metrics, semconv};
 
-/// Unary calls of a gRPC listener that run at once.
-const UNARY: usize = 256;
 /// Streams of a gRPC listener that are open at once, when no component asks for more.
 pub(super) const STREAMS: usize = 2_000;
 /// Requests of an HTTP listener that are open at once, streams with the others; at least.
@@ -22,62 +26,80 @@ pub(super) const REQUESTS: usize = 2_000;
 /// would wait in vain, as its deadline runs.
 ///
 /// A permit is kept until the answer's body has ended, since a stream's work begins with its head.
+///
+/// Unary calls have a limit that follows what they wait for (`pressure`), each component its own.
 #[derive(Clone)]
-pub(crate) struct Shed {
-    short: Limit,
-    streams: Limit,
-    is_stream: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+pub(crate) struct Shed(Arc<Limits>);
+
+enum Limits {
+    Grpc { crowds: HashMap<&'static str, Crowd>, others: Crowd, streams: Limit, is_stream: IsStream },
+    Http(Limit),
 }
 
-#[derive(Clone)]
+/// Whether the answer of a path is a stream.
+type IsStream = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// At most so many at once.
 struct Limit {
     kind: &'static str,
     permits: Arc<Semaphore>,
     metrics: Metrics,
 }
 
+/// What is given back when the call has ended.
+enum Permit {
+    Unary(#[expect(dead_code, reason = "it is there to be dropped")] Place),
+    Other(#[expect(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit),
+}
+
 impl Shed {
-    /// For gRPC. `is_stream` says of a path whether its answer is a stream: those count by themselves.
+    /// For gRPC. `crowds` has the component of each service that it knows by name; the others are one crowd.
     pub(crate) fn grpc(
         is_stream: impl Fn(&str) -> bool + Send + Sync + 'static,
+        crowds: HashMap<&'static str, Crowd>,
         streams: usize,
         metrics: &Metrics,
     ) -> Self {
-        let (short, streams) = (Limit::new("unary", UNARY, metrics), Limit::new("stream", streams, metrics));
-        Self { short, streams, is_stream: Arc::new(is_stream) }
+        count(metrics, crowd::KIND, 0);
+        let others = Crowd::new("none", None, metrics);
+        let streams = Limit::new("stream", streams, metrics);
+        Self(Arc::new(Limits::Grpc { crowds, others, streams, is_stream: Box::new(is_stream) }))
     }
 
     /// For HTTP, with one limit.
     pub(crate) fn http(requests: usize, metrics: &Metrics) -> Self {
-        let requests = Limit::new("request", requests, metrics);
-        Self { short: requests.clone(), streams: requests, is_stream: Arc::new(|_| false) }
+        Self(Arc::new(Limits::Http(Limit::new("request", requests, metrics))))
     }
 
-    fn permit(&self, path: &str) -> Option<OwnedSemaphorePermit> {
-        let limit = if (self.is_stream)(path) { &self.streams } else { &self.short };
-        limit.permit()
+    fn permit(&self, path: &str) -> Option<Permit> {
+        match &*self.0 {
+            Limits::Http(limit) => limit.permit().map(Permit::Other),
+            Limits::Grpc { streams, is_stream, .. } if is_stream(path) => streams.permit().map(Permit::Other),
+            Limits::Grpc { crowds, others, .. } => {
+                let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+                crowds.get(service).unwrap_or(others).place().map(Permit::Unary)
+            }
+        }
     }
 }
 
 impl Limit {
     fn new(kind: &'static str, most: usize, metrics: &Metrics) -> Self {
-        let limit = Self { kind, permits: Arc::new(Semaphore::new(most)), metrics: metrics.clone() };
-        limit.count(0);
-        limit
+        count(metrics, kind, 0);
+        Self { kind, permits: Arc::new(Semaphore::new(most)), metrics: metrics.clone() }
     }
 
     fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
         if permit.is_none() {
-            self.count(1);
+            count(&self.metrics, self.kind, 1);
         }
         permit
     }
+}
 
-    fn count(&self, by: u64) {
-        let help = "Calls and requests refused for load";
-        self.metrics.add(semconv::REQUESTS_SHED, help, &[("kind", self.kind)], by);
-    }
+fn count(metrics: &Metrics, kind: &str, by: u64) {
+    metrics.add(semconv::REQUESTS_SHED, "Calls and requests refused for load", &[("kind", kind)], by);
 }
 
 impl<S> Layer<S> for Shed {
@@ -117,7 +139,7 @@ where
     }
 }
 
-impl Watch for OwnedSemaphorePermit {}
+impl Watch for Permit {}
 
 #[cfg(test)]
 mod tests {
@@ -131,9 +153,8 @@ mod tests {
 
     use super::*;
 
-    fn shed(most: usize, metrics: &Metrics) -> Shed {
-        let (short, streams) = (Limit::new("unary", most, metrics), Limit::new("stream", most, metrics));
-        Shed { short, streams, is_stream: Arc::new(|path| path == "/feed") }
+    fn shed(streams: usize, metrics: &Metrics) -> Shed {
+        Shed::grpc(|path| path == "/feed", HashMap::new(), streams, metrics)
     }
 
     fn request(path: &str) -> Request<()> {
@@ -165,12 +186,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn unary_calls_keep_their_places_until_they_end() {
+        let metrics = Metrics::new();
+        let shed = shed(0, &metrics);
+        let mut places: Vec<_> = (0..256).map(|_| shed.permit("/a.Service/Call").unwrap()).collect();
+        assert!(shed.permit("/a.Service/Call").is_none());
+        let text = metrics.encode();
+        assert!(text.contains("kotinos_requests_shed_total{kind=\"unary\"} 1\n"), "{text}");
+        assert!(text.contains("kotinos_calls_limit{service=\"none\"} 256.0\n"), "{text}");
+        places.pop();
+        assert!(shed.permit("/a.Service/Call").is_some());
+    }
+
+    #[tokio::test]
     async fn a_refused_call_hears_when_to_come_back() {
         let service = shed(0, &Metrics::new()).layer(service_fn(|_: Request<()>| async {
             Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
         }));
-        let refused =
-            service.oneshot(request("/kotinos.profile.v1.ProfileService/GetProfile")).await.unwrap();
+        let refused = service.oneshot(request("/feed")).await.unwrap();
         let status = tonic::Status::from_header_map(refused.headers()).unwrap();
         assert_eq!(status.code(), tonic::Code::Unavailable);
         let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
