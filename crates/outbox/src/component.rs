@@ -7,7 +7,7 @@ use domain::Service;
 use sqlx::PgPool;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, oneshot, watch},
+    sync::{OnceCell, Semaphore, oneshot, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ pub fn publish(
     let (service, settings) = (process.service(), process.settings().clone());
     let gauges = RelayGauges::new(process);
     let relay = Relay::new(pool.clone(), service, settings.clone(), gauges.clone());
-    let upkeep = Upkeep { pool: pool.clone(), service, settings, topics, gauges };
+    let upkeep = Upkeep { pool: pool.clone(), service, settings, topics, gauges, ensured: Arc::default() };
     let prepared = upkeep.clone();
     component
         .attach(Published { pool: pool.clone(), topics })
@@ -67,6 +67,8 @@ struct Upkeep {
     settings: Settings,
     topics: &'static [&'static Topic],
     gauges: RelayGauges,
+    // Once a process: a topic that is deleted while it runs is missed by the relay, and never made anew behind its back.
+    ensured: Arc<OnceCell<()>>,
 }
 
 impl Upkeep {
@@ -93,6 +95,10 @@ impl Upkeep {
     }
 
     async fn ensure(&self) {
+        self.ensured.get_or_init(|| self.make_topics()).await;
+    }
+
+    async fn make_topics(&self) {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
         while let Err(error) = topics::ensure(&self.settings, self.service, self.topics).await {
             tracing::warn!(error = chain(&error), "topics are not ensured yet");
