@@ -9,6 +9,7 @@ mod discovery;
 mod hostile_protocol;
 mod introspect;
 mod logout;
+mod oidf;
 mod pages;
 mod refusals;
 mod sign_up;
