@@ -5,10 +5,12 @@ mod authorize;
 mod bootstrap;
 mod client_auth;
 mod deliver;
+mod dpop;
 mod egress;
 mod introspect;
 mod keys;
 mod mail;
+mod par;
 mod republish;
 mod sign_in;
 mod sign_out;
@@ -33,6 +35,7 @@ use crate::{
     handle::{Handle, Kind, keyed_hash},
     hash_lane::HashLane,
     keyring::Keyring,
+    replays::Replays,
     session::Session,
     store,
     throttle::{Counted, Throttle},
@@ -43,6 +46,7 @@ pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
+pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::SigningKeys;
 pub use sign_in::SignIn;
@@ -58,7 +62,8 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
-    assertions: client_auth::Replays,
+    assertions: Replays,
+    proofs: Replays,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -107,7 +112,8 @@ impl App {
             lane: HashLane::new(settings.hash_threads),
             settings: Arc::new(settings),
             signing: Arc::default(),
-            assertions: client_auth::Replays::default(),
+            assertions: Replays::default(),
+            proofs: Replays::default(),
             profiles,
             mailer,
             egress,

@@ -1,11 +1,12 @@
 //! The authorization request (RFC 6749 4.1.1, OIDC Core 3.1.2.1), and what is to be done with it.
 
-use domain::{DateTime, Locale, UserId, Utc};
+use domain::{DateTime, Locale, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
     client::Client,
+    dpop,
     params::{Params, words},
     session::Session,
 };
@@ -53,6 +54,10 @@ pub struct Request {
     pub locale: Option<Language>,
     /// APIs for which tokens will be asked (RFC 8707).
     pub resources: Vec<String>,
+    /// Thumbprint of the key to which the code is bound (RFC 9449 10).
+    pub dpop_jkt: Option<String>,
+    /// It was pushed (RFC 9126), and one code is issued for it.
+    pub pushed_request_id: Option<Uuid>,
 }
 
 /// A locale by its tag, as it travels inside a seal.
@@ -107,6 +112,8 @@ impl Request {
             login_hint: short(params, "login_hint")?,
             locale: params.get("ui_locales").and_then(ui_locales),
             resources: resources(client, params)?,
+            dpop_jkt: dpop_jkt(params)?,
+            pushed_request_id: None,
         };
         request.read_prompt(params)?;
         Ok(request)
@@ -215,6 +222,15 @@ fn code_challenge(client: &Client, params: &Params) -> Result<Option<String>, Fa
         return fault("invalid_request", "code_challenge must be 43 characters of base64url");
     }
     Ok(Some(challenge.to_owned()))
+}
+
+fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
+    match params.get("dpop_jkt") {
+        Some(jkt) if !dpop::is_thumbprint(jkt) => {
+            fault("invalid_request", "dpop_jkt must be the base64url of a SHA-256 thumbprint")
+        }
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
 }
 
 fn max_age(params: &Params) -> Result<Option<i64>, Fault> {

@@ -1,5 +1,7 @@
 //! A relying party: what it may ask for, where it may be sent, how it proves itself.
 
+mod profile;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use aws_lc_rs::digest;
@@ -7,6 +9,8 @@ use domain::Uuid;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
+
+pub use profile::Profile;
 
 /// Whose client it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +119,14 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// False only for confidential clients that cannot do PKCE.
     pub pkce_required: bool,
+    /// Under which rules it works.
+    pub profile: Profile,
+    /// Its authorization requests must be pushed.
+    pub par_required: bool,
+    /// Its tokens must be bound to a key.
+    pub dpop_required: bool,
+    /// Its assertions may name the token endpoint as their audience, as older libraries do (RFC 7523 3).
+    pub token_url_audience: bool,
 }
 
 const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
@@ -183,6 +195,7 @@ impl Client {
         if self.may("authorization_code") && self.redirect_uris.is_empty() {
             return wrong("redirect_uris", "must not be empty with authorization_code");
         }
+        self.check_profile()?;
         let uris = self.redirect_uris.iter().chain(&self.post_logout_redirect_uris);
         if !uris.clone().all(|uri| is_redirect_uri(uri)) {
             return wrong("redirect_uris", "must be absolute https or loopback http URIs without fragment");
@@ -268,6 +281,10 @@ pub(crate) mod tests {
             scopes: ["openid", "email", "profile", "offline_access"].map(str::to_owned).to_vec(),
             audiences: vec!["kotinos.profile".into()],
             pkce_required: true,
+            profile: Profile::Oauth,
+            par_required: false,
+            dpop_required: false,
+            token_url_audience: false,
         }
     }
 

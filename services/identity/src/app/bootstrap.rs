@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{Client, InvalidClient},
+    client::{Client, InvalidClient, Profile},
     error::Error,
     store,
 };
@@ -43,6 +43,13 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    profile: Option<String>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
+    #[serde(default)]
+    token_url_audience: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +130,10 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: self.profile.as_deref().unwrap_or(Profile::Oauth.name()).parse().map_err(wrong)?,
+            par_required: self.require_pushed_authorization_requests,
+            dpop_required: self.dpop_bound_access_tokens,
+            token_url_audience: self.token_url_audience,
         };
         client.check().map_err(wrong)?;
         Ok(client)

@@ -3,7 +3,7 @@
 use chassis::PeerError;
 use serde_json::{Map, Value};
 
-use super::{App, introspect::Live};
+use super::{App, dpop::ProofError, introspect::Live};
 use crate::{error::Error, store, subject, user::User};
 
 /// Why no claims are given (RFC 6750 3.1).
@@ -12,6 +12,9 @@ pub enum UserinfoError {
     /// The token is none of ours for userinfo, or does not count any more.
     #[error("the access token is not valid here")]
     InvalidToken,
+    /// The proof of its key does not count.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// It was given for something else than signing in.
     #[error("the access token lacks the scope openid")]
     InsufficientScope,
@@ -24,15 +27,19 @@ pub enum UserinfoError {
 }
 
 impl App {
-    /// The claims that the token's scopes open.
+    /// The claims that the token's scopes open; `jkt` is the key that the caller proved. A token that is bound to a key
+    /// counts with that key only, and another one only without.
     ///
     /// # Errors
     /// A token that does not count here; profile or the database did not answer.
-    pub async fn userinfo(&self, access_token: &str) -> Result<Value, UserinfoError> {
+    pub async fn userinfo(&self, access_token: &str, jkt: Option<&str>) -> Result<Value, UserinfoError> {
         let live = self.live_access_token(access_token).await?;
         let Some(Live { claims: token, family: Some(family) }) = live else {
             return Err(UserinfoError::InvalidToken);
         };
+        if token.jkt() != jkt {
+            return Err(UserinfoError::InvalidToken);
+        }
         if !token.has_scope("openid") {
             return Err(UserinfoError::InsufficientScope);
         }

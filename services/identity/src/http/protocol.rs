@@ -2,7 +2,9 @@
 
 mod answer;
 mod cors;
+mod dpop;
 mod introspect;
+mod par;
 mod revoke;
 mod token;
 mod userinfo;
@@ -42,9 +44,11 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/userinfo", get(userinfo::by_header).post(userinfo::by_body))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .merge(of_browsers)
+        .layer(middleware::from_fn_with_state(app.clone(), dpop::hand_out_nonce))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }

@@ -19,6 +19,10 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    profile: String,
+    par_required: bool,
+    dpop_required: bool,
+    token_url_audience: bool,
 }
 
 impl Row {
@@ -37,6 +41,10 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: stored("client profile", self.profile.parse())?,
+            par_required: self.par_required,
+            dpop_required: self.dpop_required,
+            token_url_audience: self.token_url_audience,
         })
     }
 }
@@ -46,7 +54,8 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
     let row = sqlx::query_as!(
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
-                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required
+                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+                profile, par_required, dpop_required, token_url_audience
          from identity.client
          where client_id = $1",
         client_id
@@ -63,8 +72,8 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14)
+              profile, par_required, dpop_required, token_url_audience, version, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1, $18)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -72,15 +81,19 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             profile = excluded.profile, par_required = excluded.par_required,
+             dpop_required = excluded.dpop_required, token_url_audience = excluded.token_url_audience,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required)
+                old.pkce_required, old.profile, old.par_required, old.dpop_required,
+                old.token_url_audience)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required)",
+                excluded.pkce_required, excluded.profile, excluded.par_required, excluded.dpop_required,
+                excluded.token_url_audience)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -94,6 +107,10 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         &client.scopes,
         &client.audiences,
         client.pkce_required,
+        client.profile.name(),
+        client.par_required,
+        client.dpop_required,
+        client.token_url_audience,
         now
     )
     .execute(db)

@@ -11,6 +11,8 @@ pub const BATCH: u64 = 5_000;
 pub enum Kept {
     /// A link lives an hour.
     Challenges,
+    /// A pushed request lives a minute.
+    PushedRequests,
     /// A code lives a minute; one that comes again within a day still revokes its family.
     Codes,
     /// A family lives 90 days.
@@ -24,8 +26,15 @@ pub enum Kept {
 }
 
 /// Every such table.
-pub const KEPT: [Kept; 6] =
-    [Kept::Challenges, Kept::Codes, Kept::Families, Kept::Sessions, Kept::SessionClients, Kept::Deliveries];
+pub const KEPT: [Kept; 7] = [
+    Kept::Challenges,
+    Kept::PushedRequests,
+    Kept::Codes,
+    Kept::Families,
+    Kept::Sessions,
+    Kept::SessionClients,
+    Kept::Deliveries,
+];
 
 /// IP hashes of the audit live 90 days; this is the first and last day on which they are looked for.
 const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(90));
@@ -33,7 +42,7 @@ const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(9
 impl Kept {
     const fn life(self) -> TimeDelta {
         match self {
-            Self::Challenges | Self::Codes => TimeDelta::days(1),
+            Self::Challenges | Self::PushedRequests | Self::Codes => TimeDelta::days(1),
             Self::Families => TimeDelta::days(91),
             Self::Sessions | Self::SessionClients => TimeDelta::days(60),
             Self::Deliveries => TimeDelta::days(30),
@@ -50,6 +59,15 @@ impl Kept {
                      from identity.email_challenge
                      where challenge_id < $1
                      order by challenge_id
+                     limit 5000)"
+            }
+            Self::PushedRequests => {
+                "delete from identity.pushed_request
+                 where request_id in (
+                     select request_id
+                     from identity.pushed_request
+                     where request_id < $1
+                     order by request_id
                      limit 5000)"
             }
             Self::Codes => {

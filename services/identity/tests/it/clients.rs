@@ -75,7 +75,7 @@ fn secret_sha256() -> String {
 
 /// The bootstrap file; `rp` is where sessions' ends are told.
 pub fn bootstrap(rp: &str) -> Value {
-    json!({
+    let mut file = json!({
         "clients": [
             {
                 "client_id": "portal", "name": "My Page", "kind": "first_party",
@@ -119,7 +119,9 @@ pub fn bootstrap(rp: &str) -> Value {
             },
         ],
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
-    })
+    });
+    file["clients"].as_array_mut().unwrap().extend(crate::oidf::fapi2::registrations());
+    file
 }
 
 /// A file that goes with its owner.

@@ -5,6 +5,7 @@ use super::{Answer, answer};
 use crate::{
     app::{App, Refusal},
     client::AuthMethod,
+    dpop,
     grant::ACR_ONE_FACTOR,
     scope,
 };
@@ -39,6 +40,9 @@ fn document(issuer: &str) -> Value {
         "end_session_endpoint": url("/logout"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
+        "pushed_authorization_request_endpoint": url("/oauth2/par"),
+        "require_pushed_authorization_requests": false,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
