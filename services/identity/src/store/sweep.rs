@@ -61,15 +61,7 @@ impl Kept {
                      order by challenge_id
                      limit 5000)"
             }
-            Self::PushedRequests => {
-                "delete from identity.pushed_request
-                 where request_id in (
-                     select request_id
-                     from identity.pushed_request
-                     where request_id < $1
-                     order by request_id
-                     limit 5000)"
-            }
+            Self::PushedRequests => PUSHED_REQUESTS,
             Self::Codes => {
                 "delete from identity.authorization_code
                  where code_id in (
@@ -118,6 +110,14 @@ impl Kept {
         }
     }
 }
+
+const PUSHED_REQUESTS: &str = "delete from identity.pushed_request
+     where request_id in (
+         select request_id
+         from identity.pushed_request
+         where request_id < $1
+         order by request_id
+         limit 5000)";
 
 /// Deletes at most [`BATCH`] of the oldest rows; how many.
 pub async fn delete(db: impl PgExecutor<'_>, kept: Kept, now: DateTime<Utc>) -> Result<u64, Error> {
