@@ -41,7 +41,7 @@ fn given_at(keys: &Keyring, text: &str) -> Option<i64> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (body, given) = bytes.split_at_checked(BODY)?;
     let master = keys.by_id(body[..4].try_into().ok()?)?;
-    let right: bool = tag(master, body).ct_eq(given).into();
+    let right: bool = tag(master, body).as_slice().ct_eq(given).into();
     right.then(|| body[4..].try_into().ok().map(i64::from_be_bytes)).flatten()
 }
 
