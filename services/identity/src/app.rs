@@ -39,6 +39,7 @@ use crate::{
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;

@@ -8,6 +8,7 @@
 mod app;
 mod authorization;
 mod challenge;
+mod claims;
 mod client;
 mod config;
 mod error;
