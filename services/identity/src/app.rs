@@ -4,11 +4,13 @@ mod admin;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod client_keys;
 mod deliver;
 mod egress;
 mod introspect;
 mod keys;
 mod mail;
+mod register;
 mod republish;
 mod sign_in;
 mod sign_out;
@@ -46,6 +48,7 @@ pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
+pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -60,6 +63,7 @@ pub struct App {
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: client_auth::Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -109,6 +113,7 @@ impl App {
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: client_auth::Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

@@ -115,7 +115,7 @@ impl Request {
             prompt_none: false,
             prompt_login: false,
             prompt_consent: false,
-            max_age: max_age(params)?,
+            max_age: max_age(params)?.or(client.default_max_age),
             id_token_hint: params.get("id_token_hint").map(str::to_owned),
             login_hint: short(params, "login_hint")?,
             locale: params.get("ui_locales").and_then(ui_locales),

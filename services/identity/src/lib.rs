@@ -25,6 +25,7 @@ mod pages;
 mod params;
 mod password;
 mod progress;
+mod registration;
 mod scope;
 mod sealed;
 mod session;
@@ -33,6 +34,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod verbs;
 mod words;
 
 use std::path::PathBuf;
@@ -47,6 +49,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
 use keyring::Keyring;
@@ -85,7 +88,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?));
+        .http(http::router(app.clone(), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

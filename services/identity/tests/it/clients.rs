@@ -43,6 +43,10 @@ impl ClientKey {
         Self { signs: EncodingKey::from_ec_der(pkcs8.as_ref()), jwk }
     }
 
+    pub fn public(&self) -> Value {
+        self.jwk.clone()
+    }
+
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("1".to_owned());
@@ -134,6 +138,13 @@ pub fn bootstrap(rp: &str) -> Value {
             of_suite("suite", "client_secret_basic", rp),
             of_suite("suite-2", "client_secret_basic", rp),
             of_suite("suite-post", "client_secret_post", rp),
+        ],
+        "registration_policies": [
+            {
+                "name": "partners", "pkce_required": false,
+                "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
+            },
+            {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
         ],
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
     })

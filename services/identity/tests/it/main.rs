@@ -12,6 +12,7 @@ mod logout;
 mod oidf;
 mod pages;
 mod refusals;
+mod registration;
 mod sign_up;
 mod token;
 mod userinfo;

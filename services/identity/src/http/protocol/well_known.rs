@@ -45,6 +45,7 @@ fn document(issuer: &str) -> Value {
         "end_session_endpoint": url("/logout"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
+        "registration_endpoint": url("/oauth2/registration"),
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
