@@ -9,6 +9,7 @@ mod discovery;
 mod hostile_protocol;
 mod introspect;
 mod logout;
+mod metadata;
 mod oidf;
 mod pages;
 mod refusals;
