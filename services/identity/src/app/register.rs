@@ -79,7 +79,7 @@ impl App {
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
         tracing::info!(client_id = %client, policy = policy.name, "client registered");
-        Ok(self.answer(registration_id, &client, &registered, secret.as_deref()))
+        Ok(self.answer(registration_id, &client, &registered, secret.as_deref().map(String::as_str)))
     }
 
     /// Tells a client what is registered of it. Its secret is not told again: nobody knows it.
@@ -130,7 +130,7 @@ impl App {
         tx.commit().await?;
         tracing::info!(client_id = %client, "client registration replaced");
         let registered = Registered { metadata, ..registered };
-        Ok(self.answer(registration_id, &client, &registered, secret.as_deref()))
+        Ok(self.answer(registration_id, &client, &registered, secret.as_deref().map(String::as_str)))
     }
 
     /// Deletes a client with its grants (RFC 7592 2.3).

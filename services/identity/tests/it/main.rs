@@ -3,6 +3,7 @@
 
 mod admin;
 mod browser;
+mod claims;
 mod client_auth;
 mod clients;
 mod discovery;
