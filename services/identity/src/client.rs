@@ -221,6 +221,10 @@ pub fn is_client_id(text: &str) -> bool {
 
 // https everywhere; http on the loopback; a private scheme with a dot for native apps (RFC 8252 7.1).
 pub(crate) fn is_redirect_uri(uri: &str) -> bool {
+    // The parser would mend what is no URI (RFC 3986 2), and browsers mend it in their own ways.
+    if !uri.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\') {
+        return false;
+    }
     let Ok(url) = Url::parse(uri) else { return false };
     if uri.len() > 1000 || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some()
     {
@@ -348,9 +352,16 @@ pub(crate) mod tests {
         assert_eq!(broken(|client| client.auth_method = AuthMethod::SecretBasic), "client_secret_sha256");
         assert_eq!(broken(|client| client.auth_method = AuthMethod::PrivateKeyJwt), "jwks");
         assert_eq!(broken(|client| client.pkce_required = false), "pkce");
-        for uri in
-            ["http://portal.example/cb", "https://a/#x", "javascript:alert(1)", "https://u:p@a/", "/cb"]
-        {
+        for uri in [
+            "http://portal.example/cb",
+            "https://a/#x",
+            "javascript:alert(1)",
+            "https://u:p@a/",
+            "/cb",
+            "https://a/\\b",
+            "https://a/é",
+            "https://a/ b",
+        ] {
             let mut client = client();
             client.redirect_uris = vec![uri.into()];
             assert_eq!(client.check().unwrap_err().field, "redirect_uris", "{uri}");

@@ -86,7 +86,7 @@ fn every_wrong_field_is_named() {
         (json!({"tos_uri": format!("{https}#x")}), "tos_uri"),
         (json!({"policy_uri": "https://u:p@rp.example/"}), "policy_uri"),
         (json!({"client_uri": format!("{https}{}", "x".repeat(1_000))}), "client_uri"),
-        (json!({"contacts": ["x"; 11]}), "contacts"),
+        (json!({"contacts": vec!["x"; 11]}), "contacts"),
         (json!({"contacts": [1]}), "contacts"),
         (json!({"default_max_age": -1}), "default_max_age"),
         (json!({"default_max_age": 31_536_001}), "default_max_age"),

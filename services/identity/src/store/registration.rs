@@ -75,8 +75,9 @@ pub async fn upsert_policy(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into identity.registration_policy
-             (policy_id, name, scopes, grant_types, auth_methods, pkce_required, most_clients, expires_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             (policy_id, name, scopes, grant_types, auth_methods, pkce_required, most_clients, expires_at, updated_at,
+              generation)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (name) do update
          set scopes = excluded.scopes, grant_types = excluded.grant_types, auth_methods = excluded.auth_methods,
              pkce_required = excluded.pkce_required, most_clients = excluded.most_clients,
@@ -91,6 +92,7 @@ pub async fn upsert_policy(
     .bind(count(policy.most_clients))
     .bind(policy.expires_at)
     .bind(now)
+    .bind(count(policy.generation))
     .execute(db)
     .await?;
     Ok(())
