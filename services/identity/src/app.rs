@@ -4,6 +4,7 @@ mod admin;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod client_keys;
 mod deliver;
 mod dpop;
 mod egress;
@@ -11,6 +12,7 @@ mod introspect;
 mod keys;
 mod mail;
 mod par;
+mod register;
 mod republish;
 mod sign_in;
 mod sign_out;
@@ -42,6 +44,7 @@ use crate::{
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
@@ -49,6 +52,7 @@ pub use client_auth::{ClientProof, Refusal};
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::SigningKeys;
+pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -64,6 +68,7 @@ pub struct App {
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: Replays,
     proofs: Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -114,6 +119,7 @@ impl App {
             signing: Arc::default(),
             assertions: Replays::default(),
             proofs: Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

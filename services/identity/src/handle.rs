@@ -22,6 +22,10 @@ pub enum Kind {
     MailLink,
     /// Pushed authorization request.
     PushedRequest,
+    /// Initial access token of a registration policy; the counter is its generation.
+    InitialAccess,
+    /// Registration access token of a client that registered itself.
+    Registration,
 }
 
 impl Kind {
@@ -33,6 +37,8 @@ impl Kind {
             Self::Browser => "kbr_",
             Self::MailLink => "kml_",
             Self::PushedRequest => "kpr_",
+            Self::InitialAccess => "kia_",
+            Self::Registration => "krg_",
         }
     }
 }

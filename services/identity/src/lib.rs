@@ -8,6 +8,7 @@
 mod app;
 mod authorization;
 mod challenge;
+mod claims;
 mod client;
 mod config;
 mod dpop;
@@ -26,6 +27,7 @@ mod params;
 mod password;
 mod progress;
 mod pushed_request;
+mod registration;
 mod replays;
 mod scope;
 mod sealed;
@@ -35,6 +37,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod verbs;
 mod words;
 
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
 use keyring::Keyring;
@@ -87,7 +91,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?));
+        .http(http::router(app.clone(), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

@@ -23,6 +23,9 @@ struct Row {
     par_required: bool,
     dpop_required: bool,
     token_url_audience: bool,
+    sector: Option<String>,
+    jwks_uri: Option<String>,
+    default_max_age: Option<i32>,
 }
 
 impl Row {
@@ -45,6 +48,9 @@ impl Row {
             par_required: self.par_required,
             dpop_required: self.dpop_required,
             token_url_audience: self.token_url_audience,
+            sector: self.sector,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
         })
     }
 }
@@ -55,7 +61,7 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
                 post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-                profile, par_required, dpop_required, token_url_audience
+                profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age
          from identity.client
          where client_id = $1",
         client_id
@@ -65,15 +71,16 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
     row.map(Row::into_client).transpose()
 }
 
-/// Writes a client of the bootstrap file; a row that is already so stays as it is.
+/// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query!(
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              profile, par_required, dpop_required, token_url_audience, version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1, $18)
+              profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age, version,
+              updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 1, $21)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -83,17 +90,18 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
              profile = excluded.profile, par_required = excluded.par_required,
              dpop_required = excluded.dpop_required, token_url_audience = excluded.token_url_audience,
+             sector = excluded.sector, jwks_uri = excluded.jwks_uri, default_max_age = excluded.default_max_age,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required, old.profile, old.par_required, old.dpop_required,
-                old.token_url_audience)
+                old.pkce_required, old.profile, old.par_required, old.dpop_required, old.token_url_audience,
+                old.sector, old.jwks_uri, old.default_max_age)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
                 excluded.pkce_required, excluded.profile, excluded.par_required, excluded.dpop_required,
-                excluded.token_url_audience)",
+                excluded.token_url_audience, excluded.sector, excluded.jwks_uri, excluded.default_max_age)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -111,6 +119,9 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         client.par_required,
         client.dpop_required,
         client.token_url_audience,
+        client.sector,
+        client.jwks_uri,
+        client.default_max_age.and_then(|age| i32::try_from(age).ok()),
         now
     )
     .execute(db)

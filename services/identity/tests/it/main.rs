@@ -3,16 +3,19 @@
 
 mod admin;
 mod browser;
+mod claims;
 mod client_auth;
 mod clients;
 mod discovery;
 mod hostile_protocol;
 mod introspect;
 mod logout;
+mod metadata;
 mod oidf;
 mod pages;
 mod par;
 mod refusals;
+mod registration;
 mod sender_constrained;
 mod sign_up;
 mod token;
