@@ -91,7 +91,9 @@ impl App {
                 Err(Refusal::Failed(Error::Peer { service: "profile", source }))
             }
             Err(UserinfoError::Failed(error)) => Err(Refusal::Failed(error)),
-            Err(UserinfoError::InvalidToken | UserinfoError::InsufficientScope) => Ok(Map::new()),
+            Err(UserinfoError::InvalidToken | UserinfoError::InsufficientScope | UserinfoError::Proof(_)) => {
+                Ok(Map::new())
+            }
         }
     }
 
