@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod grant;
+pub mod passkey;
 pub mod record;
 pub mod session;
 pub mod signing_key;

@@ -47,6 +47,8 @@ pub struct Form {
     pub action: String,
     pub post: bool,
     pub fields: Vec<Field>,
+    /// What the script of passkeys does with it.
+    pub passkey: Option<String>,
     /// Name and value of each submit button.
     pub buttons: Vec<(String, String)>,
 }
@@ -289,6 +291,7 @@ fn form(element: ElementRef<'_>) -> Form {
         action: element.attr("action").unwrap_or_default().to_owned(),
         post: element.attr("method").is_some_and(|method| method.eq_ignore_ascii_case("post")),
         fields,
+        passkey: element.attr("data-passkey").map(str::to_owned),
         buttons: element.select(&submits).map(button).collect(),
     }
 }

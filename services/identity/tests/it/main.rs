@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod authenticator;
 mod browser;
 mod client_auth;
 mod clients;
@@ -11,6 +12,7 @@ mod introspect;
 mod logout;
 mod oidf;
 mod pages;
+mod passkeys;
 mod refusals;
 mod sign_up;
 mod token;
