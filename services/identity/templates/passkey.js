@@ -85,8 +85,8 @@
     if (!available) return;
     try {
       send(form, await get(form, { mediation: "conditional" }));
-    } catch (error) {
-      failed(form, error);
+    } catch {
+      // Nobody has asked for anything yet: the form stays as it is.
     }
   });
 })();
