@@ -147,7 +147,7 @@ mod tests {
             exclude => EVIL, ceremony => EVIL, id => EVIL, name => EVIL, created => 0, used => (),
         };
         let all = context! {
-            passkey, passkeys => vec![passkey.clone()], new_passkey => passkey, stronger => true, fresh => true, done => EVIL,
+            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true,
             redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",

@@ -92,15 +92,6 @@ impl Session {
         Self { epoch: self.epoch + 1, expires_at: self.expires_at, ..next }
     }
 
-    /// The same session after its user added a code to the password.
-    #[must_use]
-    pub fn stepped_up(mut self, now: DateTime<Utc>) -> Self {
-        self.epoch += 1;
-        self.otp_at = Some(now);
-        self.seen_at = now;
-        self
-    }
-
     /// By what its user signed in.
     pub fn shown(&self) -> Shown {
         let counts = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= self.pwd_at);
@@ -145,20 +136,17 @@ mod tests {
         assert!(!used.is_live(1, now));
     }
     #[test]
-    fn a_sign_in_replaces_what_was_shown_and_a_code_adds_to_it() {
+    fn a_sign_in_replaces_what_was_shown() {
         let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
         let later = now + TimeDelta::minutes(1);
         let by_passkey = Session::start(SessionId::new(), UserId::new(), Shown::Passkey, now);
         assert_eq!(by_passkey.shown(), Shown::Passkey);
         let by_password = by_passkey.renewed(Shown::Password, later);
         assert_eq!((by_password.shown(), by_password.pwd_at, by_password.epoch), (Shown::Password, later, 1));
-        let stepped_up = by_password.clone().stepped_up(later + TimeDelta::minutes(5));
-        assert_eq!(
-            (stepped_up.shown(), stepped_up.pwd_at, stepped_up.epoch),
-            (Shown::PasswordAndCode, later, 2)
-        );
+        let with_code = by_password.clone().renewed(Shown::PasswordAndCode, later);
+        assert_eq!((with_code.shown(), with_code.epoch), (Shown::PasswordAndCode, 2));
         // An older program renews without a word on the other factors.
-        let older = Session { pwd_at: later + TimeDelta::hours(1), ..stepped_up };
+        let older = Session { pwd_at: later + TimeDelta::hours(1), ..with_code };
         assert_eq!(older.shown(), Shown::Password);
         assert!(by_password.is_fresh(later + TimeDelta::minutes(9)));
         assert!(!by_password.is_fresh(later + FRESH));
