@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
+    acr::Level,
     claims,
     client::Client,
     dpop,
-    grant::ACR_ONE_FACTOR,
     params::{Params, words},
     session::Session,
 };
@@ -250,6 +250,16 @@ fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
     }
 }
 
+const UNMET: Fault = Fault {
+    error: "unmet_authentication_requirements",
+    description: "the user cannot be authenticated by one of the essential acr values",
+};
+
+// Whether this level is one of these values, or includes one.
+fn reaches(level: Level, acr_values: &[String]) -> bool {
+    Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
+}
+
 // What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
 fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
     let mut asked = match params.get("claims").map(claims::Parameter::parse) {
@@ -263,8 +273,8 @@ fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
         let values = values.split(' ').filter(|value| !value.is_empty());
         asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
     }
-    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| acr == ACR_ONE_FACTOR) {
-        return fault("unmet_authentication_requirements", "none of the essential acr values is supported");
+    if asked.acr_is_essential && !reaches(Level::Two, &asked.acr_values) {
+        return Err(UNMET);
     }
     Ok(asked)
 }
@@ -332,8 +342,11 @@ pub fn next(
         let hinted = hinted.is_none_or(|user| user == Some(session.user_id));
         recent && hinted && !request.prompt_login
     });
-    if usable.is_none() {
+    let Some(usable) = usable else {
         return if request.prompt_none { Next::Fail(login_required) } else { Next::SignIn };
+    };
+    if request.acr_is_essential && !reaches(usable.shown().level(), &request.acr_values) {
+        return Next::Fail(UNMET);
     }
     if !needs_consent {
         return Next::Issue;

@@ -9,8 +9,6 @@ use crate::claims;
 
 /// How long a code may be redeemed.
 pub const LIFE: TimeDelta = TimeDelta::seconds(60);
-/// One factor: password, mail code or upstream.
-pub const ACR_ONE_FACTOR: &str = "urn:kotinos:acr:1";
 
 /// What a user allowed a client, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +126,7 @@ mod tests {
             scopes: vec!["openid".into()],
             resources: vec![],
             claims: claims::Requested::default(),
-            acr: ACR_ONE_FACTOR.into(),
+            acr: crate::acr::Level::One.name().into(),
             amr: vec!["pwd".into()],
             jkt: None,
             auth_time: now,

@@ -5,12 +5,15 @@
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
+mod acr;
 mod app;
 mod authorization;
+mod ceremony;
 mod challenge;
 mod claims;
 mod client;
 mod config;
+mod cose;
 mod dpop;
 mod error;
 mod events;
@@ -24,6 +27,7 @@ mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod passkey;
 mod password;
 mod progress;
 mod pushed_request;
@@ -38,6 +42,7 @@ mod throttle;
 mod token_family;
 mod user;
 mod verbs;
+mod webauthn;
 mod words;
 
 use std::path::PathBuf;

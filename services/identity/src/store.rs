@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod grant;
+pub mod passkey;
 pub mod pushed_request;
 pub mod record;
 pub mod registration;

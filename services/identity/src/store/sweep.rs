@@ -23,10 +23,12 @@ pub enum Kept {
     SessionClients,
     /// A delivery is tried for a day.
     Deliveries,
+    /// A challenge to a passkey lives two hours.
+    Ceremonies,
 }
 
 /// Every such table.
-pub const KEPT: [Kept; 7] = [
+pub const KEPT: [Kept; 8] = [
     Kept::Challenges,
     Kept::PushedRequests,
     Kept::Codes,
@@ -34,6 +36,7 @@ pub const KEPT: [Kept; 7] = [
     Kept::Sessions,
     Kept::SessionClients,
     Kept::Deliveries,
+    Kept::Ceremonies,
 ];
 
 /// IP hashes of the audit live 90 days; this is the first and last day on which they are looked for.
@@ -42,7 +45,7 @@ const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(9
 impl Kept {
     const fn life(self) -> TimeDelta {
         match self {
-            Self::Challenges | Self::PushedRequests | Self::Codes => TimeDelta::days(1),
+            Self::Challenges | Self::PushedRequests | Self::Codes | Self::Ceremonies => TimeDelta::days(1),
             Self::Families => TimeDelta::days(91),
             Self::Sessions | Self::SessionClients => TimeDelta::days(60),
             Self::Deliveries => TimeDelta::days(30),
@@ -105,6 +108,15 @@ impl Kept {
                      from identity.logout_delivery
                      where delivery_id < $1
                      order by delivery_id
+                     limit 5000)"
+            }
+            Self::Ceremonies => {
+                "delete from identity.spent_ceremony
+                 where ceremony_id in (
+                     select ceremony_id
+                     from identity.spent_ceremony
+                     where ceremony_id < $1
+                     order by ceremony_id
                      limit 5000)"
             }
         }

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod authenticator;
 mod browser;
 mod claims;
 mod client_auth;
@@ -14,6 +15,7 @@ mod metadata;
 mod oidf;
 mod pages;
 mod par;
+mod passkeys;
 mod refusals;
 mod registration;
 mod sender_constrained;

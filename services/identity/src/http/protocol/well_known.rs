@@ -3,12 +3,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, answer};
 use crate::{
+    acr::Level,
     app::{App, Refusal},
     claims,
     client::AuthMethod,
-    dpop,
-    grant::ACR_ONE_FACTOR,
-    scope,
+    dpop, scope,
 };
 
 /// GET `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414).
@@ -54,7 +53,7 @@ fn document(issuer: &str) -> Value {
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
-        "acr_values_supported": [ACR_ONE_FACTOR],
+        "acr_values_supported": Level::ALL.map(Level::name),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "token_endpoint_auth_methods_supported": methods,
