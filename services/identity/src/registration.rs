@@ -144,7 +144,6 @@ impl Registration {
         let post_logout_redirect_uris =
             fields.redirects("post_logout_redirect_uris", MOST_URIS)?.unwrap_or_default();
         let name = fields.text("client_name", LONGEST_NAME)?.unwrap_or(&sector).to_owned();
-        let scopes = scopes(&fields, policy)?;
         keep_the_rest(&fields, &mut kept)?;
         let client = Client {
             client_id,
@@ -157,7 +156,7 @@ impl Registration {
             post_logout_redirect_uris,
             backchannel_logout_uri: fields.called("backchannel_logout_uri")?,
             grant_types,
-            scopes,
+            scopes: scopes(&fields, policy)?,
             audiences: Vec::new(),
             pkce_required: policy.pkce_required || auth_method == AuthMethod::None,
             profile: Profile::Oauth,

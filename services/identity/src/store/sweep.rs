@@ -101,24 +101,8 @@ impl Kept {
                      order by session_id
                      limit 5000)"
             }
-            Self::Deliveries => {
-                "delete from identity.logout_delivery
-                 where delivery_id in (
-                     select delivery_id
-                     from identity.logout_delivery
-                     where delivery_id < $1
-                     order by delivery_id
-                     limit 5000)"
-            }
-            Self::Ceremonies => {
-                "delete from identity.spent_ceremony
-                 where ceremony_id in (
-                     select ceremony_id
-                     from identity.spent_ceremony
-                     where ceremony_id < $1
-                     order by ceremony_id
-                     limit 5000)"
-            }
+            Self::Deliveries => DELIVERIES,
+            Self::Ceremonies => CEREMONIES,
         }
     }
 }
@@ -129,6 +113,22 @@ const PUSHED_REQUESTS: &str = "delete from identity.pushed_request
          from identity.pushed_request
          where request_id < $1
          order by request_id
+         limit 5000)";
+
+const DELIVERIES: &str = "delete from identity.logout_delivery
+     where delivery_id in (
+         select delivery_id
+         from identity.logout_delivery
+         where delivery_id < $1
+         order by delivery_id
+         limit 5000)";
+
+const CEREMONIES: &str = "delete from identity.spent_ceremony
+     where ceremony_id in (
+         select ceremony_id
+         from identity.spent_ceremony
+         where ceremony_id < $1
+         order by ceremony_id
          limit 5000)";
 
 /// Deletes at most [`BATCH`] of the oldest rows; how many.
