@@ -3,8 +3,10 @@
 mod account;
 mod authorize;
 mod consent;
+mod new_password;
 mod page;
 mod protocol;
+mod recover;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -51,6 +53,8 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/signup", get(sign_up::show).post(sign_up::submit))
         .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
         .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
+        .route("/recover", get(recover::show).post(recover::submit))
+        .route("/recover/reset", get(recover::show_reset).post(recover::reset))
         .route("/consent", get(consent::show).post(consent::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))

@@ -11,6 +11,7 @@ mod introspect;
 mod logout;
 mod oidf;
 mod pages;
+mod recover;
 mod refusals;
 mod sign_up;
 mod token;
