@@ -4,5 +4,5 @@
 alter table identity.email_challenge drop constraint email_challenge_purpose_check;
 alter table identity.email_challenge add column user_id uuid;     -- of whom; null where no user is needed or known
 
--- A new password revokes every family of its user, those that outlive sessions too.
-create index token_family_user on identity.token_family (user_id) where revoked_at is null;
+-- A new password revokes every grant of its user, those that outlive sessions too.
+create index if not exists token_family_user on identity.token_family (user_id) where offline and revoked_at is null;

@@ -31,6 +31,7 @@ mod store;
 mod subject;
 mod throttle;
 mod token_family;
+mod turns;
 mod user;
 mod words;
 

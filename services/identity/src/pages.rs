@@ -143,7 +143,7 @@ mod tests {
         let session = context! { session_id => EVIL, since => 1_784_887_200, seen => 0, sites => vec![EVIL], current => true };
         let all = context! {
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
-            scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true,
+            scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
         };
         let frame = Frame { locale, title: EVIL.to_owned(), here: Some("/login?ctx=sealed"), errors };

@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A password as it is hashed: full-width letters folded, 8 to 128 characters.
+#[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 /// Why a new password is refused.
@@ -104,6 +105,13 @@ pub fn verify(password: &Password, phc: &str, pepper: &[u8], memory: &mut Memory
     Ok(computed.ct_eq(&stored).into())
 }
 
+/// Whether a hash has the cost of new ones.
+pub fn is_current(phc: &str) -> bool {
+    parse(phc).is_some_and(|(params, ..)| {
+        (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY, PASSES, LANES)
+    })
+}
+
 /// A hash that fits no password: verified for unknown users, so that they take as long as known ones.
 pub const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -163,6 +171,8 @@ mod tests {
         let other = Password::entered("correct horsf").unwrap();
         assert!(!verify(&other, &phc, b"pepper", &mut memory).unwrap());
         assert!(!verify(&password, NOBODY, b"pepper", &mut memory).unwrap());
+        assert!(is_current(&phc) && is_current(NOBODY));
+        assert!(!is_current(&phc.replace("m=19456,t=2", "m=7168,t=5")) && !is_current(""));
     }
 
     #[test]

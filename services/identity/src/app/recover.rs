@@ -59,7 +59,7 @@ impl App {
         store::recovery::save_password(&mut tx, user_id, &StoredPassword { phc, pepper_id }, now).await?;
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::PasswordChange).await?;
-        store::recovery::revoke_families(&mut tx, user_id, now).await?;
+        store::recovery::revoke_offline(&mut tx, user_id, now).await?;
         self.tell_new_password(&mut tx, &mut user, "recovery").await?;
         let record = AuditRecord {
             actor: user_id.to_string(),

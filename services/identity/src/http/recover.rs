@@ -102,9 +102,7 @@ pub async fn reset(visitor: Visitor, body: Bytes) -> Page {
     if let Some(link) = fields.get("t") {
         let open = visitor.app().find_link(Purpose::Recover, link, visitor.browser()).await?;
         let open = open.ok_or(Failure::Refused("error_link"))?;
-        let progress =
-            Progress { challenge_id: Some(open.challenge.challenge_id), ..Progress::of(open.request) };
-        return visitor.go_on("/recover/reset", Step::Reset, progress);
+        return go_on_to_reset(&visitor, &open.challenge, open.request).await;
     }
     let ctx = fields.get("ctx").unwrap_or_default();
     if let Ok(progress) = visitor.open(Step::Reset, Some(ctx)) {
@@ -116,12 +114,26 @@ pub async fn reset(visitor: Visitor, body: Bytes) -> Page {
     let words = match digits_of(fields.get("code").unwrap_or_default()) {
         None => "invalid_code",
         Some(digits) => match visitor.app().check_code(challenge_id, &digits).await? {
-            CodeAnswer::Right => return visitor.go_on("/recover/reset", Step::Reset, progress),
+            CodeAnswer::Right => {
+                let challenge = challenge_of(&visitor, &progress).await?;
+                return go_on_to_reset(&visitor, &challenge, progress.request).await;
+            }
             CodeAnswer::Wrong => "wrong_code",
             CodeAnswer::Over => "code_over",
         },
     };
     write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", words)]).await
+}
+
+// Who holds the mailbox may go on here also with the old password, however many others guess at it.
+async fn go_on_to_reset(visitor: &Visitor, challenge: &Challenge, request: Option<Request>) -> Page {
+    let progress = Progress { challenge_id: Some(challenge.challenge_id), ..Progress::of(request) };
+    let mut response = visitor.go_on("/recover/reset", Step::Reset, progress)?;
+    if let Some(user_id) = challenge.user_id {
+        visitor.app().forgive(user_id, visitor.browser()).await?;
+        visitor.know(&mut response, user_id);
+    }
+    Ok(response)
 }
 
 async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
@@ -165,7 +177,8 @@ fn write_password(
     errors: Vec<FieldError>,
 ) -> Page {
     let locale = visitor.locale(request);
-    let content = context! { ctx, address => challenge.address.as_str() };
+    let keep = visitor.seal(Step::SignIn, Progress::of(request.cloned()))?;
+    let content = context! { ctx, keep, address => challenge.address.as_str() };
     let view = View {
         here: Some(format!("/recover/reset?ctx={ctx}")),
         ..View::new("reset.html", locale, "reset_title", content)

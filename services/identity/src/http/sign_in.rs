@@ -60,6 +60,12 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         SignIn::Wrong => {
             write(&visitor, &progress, ctx, email, vec![wrong(locale, "email", "wrong_password")]).await
         }
+        SignIn::MailProof => {
+            let error = FieldError { field: "", text: words::text(locale, "mail_proof").to_owned() };
+            let mut page = write(&visitor, &progress, ctx, email, vec![error]).await?;
+            *page.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            Ok(page)
+        }
         SignIn::Wait(wait) => {
             let page = write(&visitor, &progress, ctx, email, vec![too_many(locale, wait)]).await?;
             Ok(with_wait(page, wait))

@@ -35,17 +35,41 @@ pub async fn save_password(
     Ok(())
 }
 
-/// Revokes every family of a user, also those that outlive sessions.
-#[tracing::instrument(name = "db.token_family.revoke_of_user", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn revoke_families(
+/// Holds a password as it was checked until the transaction ends, or puts a fresh hash of it in its place; false when
+/// the user has another one by now.
+#[tracing::instrument(name = "db.password.keep", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn keep_password(
     db: &mut PgConnection,
     user_id: UserId,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query("update identity.token_family set revoked_at = $2 where user_id = $1 and revoked_at is null")
+    checked: &StoredPassword,
+    fresh: Option<&StoredPassword>,
+) -> Result<bool, Error> {
+    let query = match fresh {
+        None => sqlx::query("select from identity.password where user_id = $1 and phc = $2 for share")
+            .bind(user_id.0)
+            .bind(&checked.phc),
+        Some(fresh) => sqlx::query(
+            "update identity.password set phc = $3, pepper_id = $4 where user_id = $1 and phc = $2",
+        )
         .bind(user_id.0)
-        .bind(now)
-        .execute(db)
-        .await?;
+        .bind(&checked.phc)
+        .bind(&fresh.phc)
+        .bind(&fresh.pepper_id),
+    };
+    Ok(query.execute(db).await?.rows_affected() == 1)
+}
+
+/// Revokes the families of a user that outlive their sessions; the others end with these.
+#[tracing::instrument(name = "db.token_family.revoke_offline", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn revoke_offline(db: &mut PgConnection, user_id: UserId, now: DateTime<Utc>) -> Result<(), Error> {
+    sqlx::query(
+        "update identity.token_family
+         set revoked_at = $2
+         where user_id = $1 and offline and revoked_at is null",
+    )
+    .bind(user_id.0)
+    .bind(now)
+    .execute(db)
+    .await?;
     Ok(())
 }

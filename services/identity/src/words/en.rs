@@ -48,6 +48,10 @@ pub const WORDS: super::Words = &[
     ("logout_lead", "You will be signed out in this browser, and at every site where you signed in with it."),
     ("logout_stay", "Stay signed in"),
     ("logout_title", "Sign out?"),
+    (
+        "mail_proof",
+        "There were too many wrong passwords for this address today. Prove by mail that it is yours, with “Forgot your password?”; you may keep the password that you have.",
+    ),
     ("missing_password", "Enter your password."),
     ("password_changed", "Your new password is set, and you are signed out everywhere. Sign in with it."),
     ("password_differs", "The two passwords are not the same."),
@@ -76,6 +80,7 @@ pub const WORDS: super::Words = &[
     ),
     ("recover_title", "Set a new password"),
     ("reset_button", "Set this password"),
+    ("reset_keep", "I remember my password: sign in with it"),
     (
         "reset_lead",
         "You will be signed out in every browser and at every site, and then sign in with the new password.",

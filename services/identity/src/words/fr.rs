@@ -54,6 +54,10 @@ pub const WORDS: super::Words = &[
     ),
     ("logout_stay", "Rester connecté"),
     ("logout_title", "Se déconnecter ?"),
+    (
+        "mail_proof",
+        "Trop de mots de passe erronés aujourd’hui pour cette adresse. Prouvez par e-mail qu’elle est la vôtre, avec « Mot de passe oublié ? » ; vous pouvez garder votre mot de passe.",
+    ),
     ("missing_password", "Saisissez votre mot de passe."),
     (
         "password_changed",
@@ -88,6 +92,7 @@ pub const WORDS: super::Words = &[
     ),
     ("recover_title", "Nouveau mot de passe"),
     ("reset_button", "Enregistrer ce mot de passe"),
+    ("reset_keep", "Je me souviens de mon mot de passe : me connecter"),
     (
         "reset_lead",
         "Vous serez déconnecté de tous les navigateurs et de tous les sites, puis vous vous connecterez avec le nouveau mot de passe.",

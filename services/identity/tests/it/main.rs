@@ -6,6 +6,7 @@ mod browser;
 mod client_auth;
 mod clients;
 mod discovery;
+mod guessing;
 mod hostile_protocol;
 mod introspect;
 mod logout;
