@@ -3,6 +3,7 @@
 mod admin;
 mod authorize;
 mod bootstrap;
+mod breached;
 mod client_auth;
 mod deliver;
 mod egress;
@@ -17,6 +18,7 @@ mod sign_out;
 mod sign_up;
 mod sweep;
 mod token;
+mod turns;
 mod userinfo;
 
 use std::{
@@ -38,13 +40,13 @@ use crate::{
     session::Session,
     store,
     throttle::{Counted, Throttle, Verdict},
-    turns::Turns,
     user::Status,
 };
 
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+pub use breached::BreachedList;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
@@ -52,6 +54,7 @@ pub use recover::Recovered;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+use turns::Turns;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.
@@ -80,6 +83,8 @@ pub struct Settings {
     pub access_token_seconds: u32,
     /// Threads of the hash lane.
     pub hash_threads: usize,
+    /// Passwords that are known from breaches.
+    pub breached: Option<Arc<BreachedList>>,
 }
 
 /// Wakes the workers before their next look.

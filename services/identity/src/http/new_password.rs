@@ -33,5 +33,6 @@ const fn words(error: InvalidPassword) -> &'static str {
         InvalidPassword::TooShort => "password_short",
         InvalidPassword::TooLong => "password_long",
         InvalidPassword::TooEasy => "password_easy",
+        InvalidPassword::Breached => "password_breached",
     }
 }

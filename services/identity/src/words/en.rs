@@ -53,6 +53,10 @@ pub const WORDS: super::Words = &[
         "There were too many wrong passwords for this address today. Prove by mail that it is yours, with “Forgot your password?”; you may keep the password that you have.",
     ),
     ("missing_password", "Enter your password."),
+    (
+        "password_breached",
+        "This password is known from a breach elsewhere, and is among the first that are tried. Choose another one.",
+    ),
     ("password_changed", "Your new password is set, and you are signed out everywhere. Sign in with it."),
     ("password_differs", "The two passwords are not the same."),
     ("password_easy", "Choose a password that is harder to guess."),

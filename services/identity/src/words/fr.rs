@@ -60,6 +60,10 @@ pub const WORDS: super::Words = &[
     ),
     ("missing_password", "Saisissez votre mot de passe."),
     (
+        "password_breached",
+        "Ce mot de passe est connu par une fuite survenue ailleurs et sera essayé parmi les premiers. Choisissez-en un autre.",
+    ),
+    (
         "password_changed",
         "Votre nouveau mot de passe est enregistré, et vous êtes déconnecté partout. Connectez-vous avec lui.",
     ),

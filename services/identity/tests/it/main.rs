@@ -12,6 +12,7 @@ mod introspect;
 mod logout;
 mod oidf;
 mod pages;
+mod passwords;
 mod recover;
 mod refusals;
 mod sign_up;
