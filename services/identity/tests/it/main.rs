@@ -12,6 +12,7 @@ mod headers;
 mod hostile_protocol;
 mod introspect;
 mod logout;
+mod logs;
 mod oidf;
 mod pages;
 mod passwords;
