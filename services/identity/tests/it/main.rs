@@ -19,6 +19,7 @@ mod passwords;
 mod ranks;
 mod recover;
 mod refusals;
+mod security_table;
 mod sign_up;
 mod token;
 mod userinfo;
