@@ -58,7 +58,8 @@ impl Password {
             return Err(InvalidPassword::TooShort);
         }
         let parts = address.split(|letter: char| !letter.is_alphanumeric()).filter(|part| part.len() > 2);
-        let known: Vec<&str> = [address].into_iter().chain(parts).chain(CONTEXT).collect();
+        let local = address.split('@').next().unwrap_or_default();
+        let known: Vec<&str> = [address, local].into_iter().chain(parts).chain(CONTEXT).collect();
         if zxcvbn(&password.0, &known).score() < Score::Two {
             return Err(InvalidPassword::TooEasy);
         }

@@ -1,5 +1,5 @@
 use axum::body::Bytes;
-use domain::{EmailAddress, Locale};
+use domain::EmailAddress;
 use minijinja::context;
 
 use super::{
