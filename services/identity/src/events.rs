@@ -31,6 +31,10 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
         created_at: Some(timestamp(user.created_at)),
         upstream_links: Vec::new(),
         client_id: user.client_id.clone(),
+        cause: match event {
+            Event::PasswordChanged { cause } => cause.to_owned(),
+            Event::Registered | Event::Disabled | Event::Enabled => String::new(),
+        },
     };
     Fact {
         topic: &USER,
@@ -39,6 +43,7 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
             Event::Registered => "UserRegistered",
             Event::Disabled => "UserDisabled",
             Event::Enabled => "UserEnabled",
+            Event::PasswordChanged { .. } => "UserPasswordChanged",
         },
         payload: Some(state.encode_to_vec()),
         version: user.version,

@@ -6,6 +6,7 @@ pub mod client;
 pub mod delivery;
 pub mod grant;
 pub mod record;
+pub mod recovery;
 pub mod registration;
 pub mod session;
 pub mod signing_key;

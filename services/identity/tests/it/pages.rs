@@ -20,8 +20,16 @@ const HOSTILE: [&str; 8] = [
     "javascript:alert(1)//https://portal.example/callback",
 ];
 
-const PAGES: [&str; 6] =
-    ["/login", "/signup", "/signup/verify", "/signup/complete", "/consent", "/account/security"];
+const PAGES: [&str; 8] = [
+    "/login",
+    "/signup",
+    "/signup/verify",
+    "/signup/complete",
+    "/recover",
+    "/recover/reset",
+    "/consent",
+    "/account/security",
+];
 
 async fn login_page(browser: &mut Browser<'_>, others: &[(&str, &str)]) -> Page {
     browser.open(&authorize_url("portal", PORTAL_SCOPE, others)).await.page()
@@ -45,7 +53,7 @@ fn pairs(form: &Form) -> Vec<(String, String)> {
 
 /// What every page keeps, whatever it is about.
 #[track_caller]
-fn keeps_the_rules(page: &Page, language: &str) {
+pub fn keeps_the_rules(page: &Page, language: &str) {
     let html = Html::parse_document(&page.html);
     let all = |selector: &str| select(&page.html, selector).len();
     assert_eq!(html.root_element().attr("lang"), Some(language), "{}", page.url);
