@@ -8,6 +8,7 @@ pub mod grant;
 pub mod passkey;
 pub mod pushed_request;
 pub mod record;
+pub mod recovery;
 pub mod registration;
 pub mod session;
 pub mod signing_key;
