@@ -42,6 +42,8 @@ use crate::{
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+#[cfg(fuzzing)]
+pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
@@ -56,7 +58,6 @@ pub struct App {
     db: PgPool,
     clock: Clock,
     settings: Arc<Settings>,
-    lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: client_auth::Replays,
     profiles: Profiles,
@@ -73,8 +74,8 @@ pub struct Settings {
     pub keys: Keyring,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// Threads of the hash lane.
-    pub hash_threads: usize,
+    /// Where passwords are hashed.
+    pub hash_lane: HashLane,
 }
 
 /// Wakes the workers before their next look.
@@ -104,7 +105,6 @@ impl App {
         Self {
             db,
             clock,
-            lane: HashLane::new(settings.hash_threads),
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: client_auth::Replays::default(),

@@ -16,6 +16,8 @@ use crate::{
     throttle::Counted,
 };
 
+#[cfg(fuzzing)]
+pub use assertion::verify as verify_assertion;
 pub use assertion::Replays;
 pub use proof::ClientProof;
 

@@ -7,6 +7,7 @@ use super::{App, Origin};
 use crate::{
     error::Error,
     events,
+    hash_queue::Class,
     password::{self, Password},
     session::{Cause, Session},
     store::{self, record::AuditRecord},
@@ -59,7 +60,10 @@ impl App {
         // A password longer than any that was taken is as wrong as any other, and costs as much.
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
-        let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
+        // Who is signed in and proves it again goes first.
+        let class = if current.is_some() { Class::StepUp } else { Class::Normal };
+        let pepper = self.pepper(&pepper_id)?;
+        let right = self.settings.hash_lane.verify(class, password, phc, pepper).await?;
         match user.filter(|user| right && user.status == Status::Active) {
             Some(user) => self.let_in(&user, current, &counters, origin).await.map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),

@@ -12,6 +12,7 @@ use crate::{
     challenge::{Challenge, CodeCheck, Purpose},
     error::Error,
     events,
+    hash_queue::Class,
     handle::{Handle, Kind, mail_code},
     password::Password,
     progress::{Progress, Step},
@@ -172,7 +173,8 @@ impl App {
             return Ok(Completed::Over);
         }
         let pepper_id = self.keys().active().name().to_owned();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let pepper = self.pepper(&pepper_id)?;
+        let phc = self.settings.hash_lane.hash(Class::Normal, password, pepper).await?;
         let (user, event) = User::register(
             UserId::new(),
             challenge.address.clone(),

@@ -5,6 +5,7 @@ mod admin;
 mod browser;
 mod client_auth;
 mod clients;
+mod description;
 mod discovery;
 mod hostile_protocol;
 mod introspect;
