@@ -139,6 +139,24 @@ impl Identity {
         Ok(())
     }
 
+    /// Sessions of the first user that end so long from now.
+    pub async fn add_sessions(&self, count: i64, end: &str) -> Result<()> {
+        // UUIDv7 of this moment: older ones would be swept.
+        let statement = "insert into identity.browser_session
+                (session_id, user_id, epoch, pwd_at, created_at, seen_at, expires_at)
+            select (substr(time, 1, 8) || '-' || substr(time, 9, 4) || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                user_id, 0, now() - interval '1 day', now() - interval '1 day', now(), now() + $2::text::interval
+            from (select user_id from identity.user limit 1) one,
+                (select lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') time) moment,
+                generate_series(1, $1) n";
+        sqlx::query(statement)
+            .bind(i32::try_from(count)?)
+            .bind(end)
+            .execute(&self.db.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn sign_up(&self, address: &str) -> Result<()> {
         let mut client = Client::new(self.issuer, &self.issuer.to_string());
         let answer = client.get("/signup", None).await?;

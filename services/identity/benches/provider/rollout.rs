@@ -38,7 +38,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     let mut first = identity.start(&before, identity.issuer())?;
     first.server.ready().await?;
     identity.fill(100).await?;
-    seed(&identity, size.present).await?;
+    identity.add_sessions(size.present, "7 days").await?;
     let mut second = identity.start(&before, free_address()?)?;
     second.server.ready().await?;
     let ready: Ready = Arc::default();
@@ -79,15 +79,6 @@ fn table(processes: &[Process], starts: &[f64], done: usize, failures: &[String]
         table.note(format!("first failure: {first}"));
     }
     table
-}
-
-async fn seed(identity: &Identity, sessions: i64) -> Result<()> {
-    let session = "insert into identity.browser_session
-            (session_id, user_id, epoch, pwd_at, created_at, seen_at, expires_at)
-        select gen_random_uuid(), user_id, 0, now(), now(), now(), now() + interval '7 days'
-        from (select user_id from identity.user limit 1) one, generate_series(1, $1)";
-    sqlx::query(session).bind(i32::try_from(sessions)?).execute(&identity.db.pool).await?;
-    Ok(())
 }
 
 fn add(ready: &Ready, process: &Process) {

@@ -58,15 +58,12 @@ async fn kill_and_restart(process: ours::Process, identity: &Identity, program: 
 
 // Sessions of the one user, each with six of the twenty relying parties, which are over.
 async fn seed(identity: &Identity, sessions: i64) -> Result<()> {
-    let session = "insert into identity.browser_session
-            (session_id, user_id, epoch, pwd_at, created_at, seen_at, expires_at)
-        select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, user_id, 0,
-            now() - interval '2 days', now() - interval '2 days', now() - interval '2 days', now() - interval '1 second'
-        from (select user_id from identity.user limit 1) one, generate_series(1, $1) n";
-    sqlx::query(session).bind(i32::try_from(sessions)?).execute(&identity.db.pool).await?;
+    identity.add_sessions(sessions, "-1 second").await?;
     let clients = "insert into identity.session_client (session_id, client_id)
-        select session_id, 'rp' || ((row_number() over () + k * 3) % $1)
-        from identity.browser_session, generate_series(0, $2 - 1) k";
+        select session_id, 'rp' || ((n + k * 3) % $1)
+        from (select session_id, row_number() over (order by session_id) n from identity.browser_session
+              where ended_at is null and expires_at < now()) own,
+            generate_series(0, $2 - 1) k";
     sqlx::query(clients)
         .bind(i32::try_from(PARTIES)?)
         .bind(i32::try_from(RELYING_PARTIES)?)
