@@ -29,7 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
     let challenge = request["code_challenge"].as_str().expect("PKCE is required");
     assert_eq!(challenge.len(), 43);
     assert_eq!(form.get("code_challenge_method"), Some("S256"));
-    assert!(!(request["prompt_none"] == true && (request["prompt_login"] == true || request["prompt_consent"] == true)));
+    assert!(
+        !(request["prompt_none"] == true
+            && (request["prompt_login"] == true || request["prompt_consent"] == true))
+    );
     assert!(form.all("resource").iter().all(|resource| resource == Registered::AUDIENCE));
     let scopes = request["scopes"].as_array().expect("scopes");
     assert!(!scopes.is_empty() && scopes.len() <= 64);
@@ -44,7 +47,8 @@ fn comes_back(state: &Value) {
     let Some(state) = state.as_str() else { return };
     let url = Url::parse(&answer_at(CALLBACK, &[("code", "c"), ("state", state)])).expect("a URL");
     let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let expected = [("tab", "1"), ("code", "c"), ("state", state)].map(|(name, value)| (name.into(), value.into()));
+    let expected =
+        [("tab", "1"), ("code", "c"), ("state", state)].map(|(name, value)| (name.into(), value.into()));
     assert_eq!(pairs, expected);
     assert!(url.as_str().starts_with(CALLBACK) && url.fragment().is_none());
 }

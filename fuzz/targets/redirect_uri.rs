@@ -12,7 +12,11 @@ fuzz_target!(|bytes: &[u8]| {
     let own_url = Url::parse(own).expect("a registered URI is one");
     assert!(own_url.fragment().is_none() && own_url.username().is_empty() && own_url.password().is_none());
     let is_local = own_url.host().is_some_and(|host| is_loopback(&host));
-    assert!(own_url.scheme() == "https" || own_url.scheme().contains('.') || own_url.scheme() == "http" && is_local);
+    assert!(
+        own_url.scheme() == "https"
+            || own_url.scheme().contains('.')
+            || own_url.scheme() == "http" && is_local
+    );
     assert!(client.may_answer_at(own), "the registered one itself");
 
     if !client.may_answer_at(given) || given == own {

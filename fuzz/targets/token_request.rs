@@ -10,7 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (header, body) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-    let Some(header) = std::str::from_utf8(header).ok().filter(|text| text.bytes().all(|byte| is_visible(&byte)))
+    let Some(header) =
+        std::str::from_utf8(header).ok().filter(|text| text.bytes().all(|byte| is_visible(&byte)))
     else {
         return;
     };

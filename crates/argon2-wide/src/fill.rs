@@ -32,8 +32,7 @@ impl<I: Isa> Fill<'_, I> {
 
 #[inline(always)]
 fn segment<I: Isa>(isa: I, shape: Shape, blocks: &mut [Block], at: Segment) {
-    let mut addresses =
-        (at.pass == 0 && at.slice < SLICES / 2).then(|| Addresses::new::<I>(shape, at));
+    let mut addresses = (at.pass == 0 && at.slice < SLICES / 2).then(|| Addresses::new::<I>(shape, at));
     let first = if at.pass == 0 && at.slice == 0 { 2 } else { 0 };
     let base = at.lane * shape.lane_length + at.slice * shape.segment_length;
     let mut previous =
@@ -45,13 +44,13 @@ fn segment<I: Isa>(isa: I, shape: Shape, blocks: &mut [Block], at: Segment) {
             // Word 0 lies at 0 in every order.
             None => blocks[previous].first(),
         };
-        let mixed = isa.xor(state, isa.load(&blocks[shape.reference(at, index, word)]));
+        isa.xor(&mut state, &isa.load(&blocks[shape.reference(at, index, word)]));
+        compress(isa, &mut state);
         let current = &mut blocks[base + index];
-        state = isa.xor(compress(isa, mixed), mixed);
         if at.pass > 0 {
-            state = isa.xor(state, isa.load(current));
+            isa.xor(&mut state, &isa.load(current));
         }
-        isa.store(current, state);
+        isa.store(current, &state);
         previous = base + index;
     }
 }
@@ -68,8 +67,14 @@ impl Addresses {
     #[inline(always)]
     fn new<I: Isa>(shape: Shape, at: Segment) -> Self {
         let mut input = Block::ZERO;
-        let values =
-            [u64::from(at.pass), at.lane as u64, at.slice as u64, shape.blocks() as u64, shape.passes.into(), 2];
+        let values = [
+            u64::from(at.pass),
+            at.lane as u64,
+            at.slice as u64,
+            shape.blocks() as u64,
+            shape.passes.into(),
+            2,
+        ];
         for (word, value) in values.into_iter().enumerate() {
             input.set::<I>(word, value);
         }
@@ -82,10 +87,10 @@ impl Addresses {
             self.valid = index / ADDRESSES;
             self.counter += 1;
             self.input.set::<I>(6, self.counter);
-            let once = isa.load(&self.input);
-            let once = isa.xor(compress(isa, once), once);
-            let twice = isa.xor(compress(isa, once), once);
-            isa.store(&mut self.words, twice);
+            let mut state = isa.load(&self.input);
+            compress(isa, &mut state);
+            compress(isa, &mut state);
+            isa.store(&mut self.words, &state);
         }
         self.words.get::<I>(index % ADDRESSES)
     }

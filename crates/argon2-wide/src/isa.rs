@@ -8,9 +8,9 @@ mod portable;
 
 use crate::fill::Fill;
 
+pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use {avx2::Avx2, avx512::Avx512};
-pub use portable::Portable;
 
 /// A block in bytes: 8 rows of 16 words.
 pub const BLOCK_BYTES: usize = 1024;
@@ -24,6 +24,9 @@ const ROW: usize = 16;
 pub struct Block([[u64; ROWS]; ROW]);
 
 /// Instructions that work on vectors of words, one word of each of `LANES` rows.
+///
+/// All of it must be inlined into [`Isa::run`]: a closure, and what takes one, is a function of its own that is compiled
+/// without these instructions, and hands vectors over by memory. So there are loops in the place of `map` and `from_fn`.
 pub trait Isa: Copy {
     /// Words of a vector: 1, 2, 4 or 8.
     const LANES: usize;
@@ -35,49 +38,62 @@ pub trait Isa: Copy {
     /// Runs it as a function that is compiled for these instructions.
     fn run(self, fill: Fill<'_, Self>);
     fn load(self, block: &Block) -> Self::State;
-    fn store(self, block: &mut Block, state: Self::State);
-    fn xor(self, a: Self::State, b: Self::State) -> Self::State;
-    /// Swaps rows with pairs of columns: words 2i and 2i + 1 of row r with words 2r and 2r + 1 of row i.
-    fn transpose(self, state: &mut Self::State);
+    fn store(self, block: &mut Block, state: &Self::State);
+    /// Takes the words of `b` into those of `a`.
+    fn xor(self, a: &mut Self::State, b: &Self::State);
+    /// P over the columns, which are pairs of words of each row.
+    fn columns(self, state: &mut Self::State);
     /// a + b + 2 * low half of a * low half of b.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// a ^ b, rotated to the right by 32, 24, 16 or 63 bits.
     fn turn<const BITS: i32>(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 }
 
-/// P over all rows, then over all columns.
+/// G of two blocks whose words are taken together: P over all rows, then over all columns.
 #[inline(always)]
-pub fn compress<I: Isa>(isa: I, mut state: I::State) -> I::State {
-    rounds(isa, &mut state);
-    isa.transpose(&mut state);
-    rounds(isa, &mut state);
-    isa.transpose(&mut state);
-    state
+pub fn compress<I: Isa>(isa: I, state: &mut I::State) {
+    let before = *state;
+    rows(isa, state);
+    isa.columns(state);
+    isa.xor(state, &before);
 }
 
 #[inline(always)]
-fn rounds<I: Isa>(isa: I, state: &mut I::State) {
-    for v in state.as_mut() {
-        for [a, b, c, d] in [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15]] {
-            quarter(isa, v, a, b, c, d);
-        }
-        for [a, b, c, d] in [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14]] {
-            quarter(isa, v, a, b, c, d);
-        }
+fn rows<I: Isa>(isa: I, state: &mut I::State) {
+    for row in state.as_mut() {
+        *row = permuted(isa, *row);
     }
+}
+
+// P, with a vector in the place of each word.
+#[inline(always)]
+fn permuted<I: Isa>(isa: I, mut v: [I::Vector; ROW]) -> [I::Vector; ROW] {
+    // Written out: only constant indices keep the vectors in registers.
+    quarter::<I, 0, 4, 8, 12>(isa, &mut v);
+    quarter::<I, 1, 5, 9, 13>(isa, &mut v);
+    quarter::<I, 2, 6, 10, 14>(isa, &mut v);
+    quarter::<I, 3, 7, 11, 15>(isa, &mut v);
+    quarter::<I, 0, 5, 10, 15>(isa, &mut v);
+    quarter::<I, 1, 6, 11, 12>(isa, &mut v);
+    quarter::<I, 2, 7, 8, 13>(isa, &mut v);
+    quarter::<I, 3, 4, 9, 14>(isa, &mut v);
+    v
 }
 
 // GB (RFC 9106, 3.6).
 #[inline(always)]
-fn quarter<I: Isa>(isa: I, v: &mut [I::Vector; ROW], a: usize, b: usize, c: usize, d: usize) {
-    v[a] = isa.add(v[a], v[b]);
-    v[d] = isa.turn::<32>(v[d], v[a]);
-    v[c] = isa.add(v[c], v[d]);
-    v[b] = isa.turn::<24>(v[b], v[c]);
-    v[a] = isa.add(v[a], v[b]);
-    v[d] = isa.turn::<16>(v[d], v[a]);
-    v[c] = isa.add(v[c], v[d]);
-    v[b] = isa.turn::<63>(v[b], v[c]);
+fn quarter<I: Isa, const A: usize, const B: usize, const C: usize, const D: usize>(
+    isa: I,
+    v: &mut [I::Vector; ROW],
+) {
+    v[A] = isa.add(v[A], v[B]);
+    v[D] = isa.turn::<32>(v[D], v[A]);
+    v[C] = isa.add(v[C], v[D]);
+    v[B] = isa.turn::<24>(v[B], v[C]);
+    v[A] = isa.add(v[A], v[B]);
+    v[D] = isa.turn::<16>(v[D], v[A]);
+    v[C] = isa.add(v[C], v[D]);
+    v[B] = isa.turn::<63>(v[B], v[C]);
 }
 
 impl Block {

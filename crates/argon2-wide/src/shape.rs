@@ -56,15 +56,12 @@ impl Shape {
         let first = pass == 0 && slice == 0;
         let reference_lane = if first || self.lanes == 1 { lane } else { (word >> 32) as usize % self.lanes };
         let finished = if pass == 0 { slice } else { SLICES - 1 } * self.segment_length;
-        let area = if reference_lane == lane {
-            finished + index - 1
-        } else {
-            finished - usize::from(index == 0)
-        };
-        let x = (word & 0xffff_ffff) * (word & 0xffff_ffff) >> 32;
-        // At most `area`, which is a usize.
-        #[expect(clippy::cast_possible_truncation, reason = "less than the area, which is a usize")]
-        let back = (area as u64 * x >> 32) as usize;
+        let area =
+            if reference_lane == lane { finished + index - 1 } else { finished - usize::from(index == 0) };
+        let low = word & 0xffff_ffff;
+        let x = (low * low) >> 32;
+        // Less than the area.
+        let back = ((area as u64 * x) >> 32) as usize;
         let start = if pass == 0 || slice == SLICES - 1 { 0 } else { (slice + 1) * self.segment_length };
         let mut place = start + area - 1 - back;
         if place >= self.lane_length {

@@ -58,6 +58,7 @@ pub struct App {
     db: PgPool,
     clock: Clock,
     settings: Arc<Settings>,
+    lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: client_auth::Replays,
     profiles: Profiles,
@@ -105,6 +106,7 @@ impl App {
         Self {
             db,
             clock,
+            lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: client_auth::Replays::default(),

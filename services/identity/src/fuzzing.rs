@@ -45,7 +45,10 @@ impl Form {
     ///
     /// # Errors
     /// The code of the answer.
-    pub fn client(&self, authorization: Option<&str>) -> Result<(Option<String>, &'static str), &'static str> {
+    pub fn client(
+        &self,
+        authorization: Option<&str>,
+    ) -> Result<(Option<String>, &'static str), &'static str> {
         let proof = ClientProof::read(authorization, &self.0).map_err(|refusal| refusal.error())?;
         let kind = match &proof {
             ClientProof::Basic { .. } => "basic",

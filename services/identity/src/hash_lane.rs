@@ -188,7 +188,8 @@ impl Lane {
     }
 
     fn count(&self, outcome: &'static str, by: u64) {
-        let help = "Password hashes that were done, refused, left by their request, or overtaken for too long.";
+        let help =
+            "Password hashes that were done, refused, left by their request, or overtaken for too long.";
         self.metrics.add("identity_hashes", help, &[("outcome", outcome)], by);
     }
 
@@ -289,10 +290,10 @@ mod tests {
     #[tokio::test]
     async fn threads_are_nice_outlive_a_panic_and_end_with_the_lane() {
         let lane = lane(1);
-        #[expect(clippy::panic, reason = "it is what is tested")]
         let panicked = lane.run(Class::Normal, |_| -> Result<(), HashError> { panic!("on purpose") }).await;
         assert!(matches!(panicked, Err(Error::Busy)));
-        let niceness = lane.run(Class::Normal, |_| Ok(rustix::process::getpriority_process(None))).await.unwrap();
+        let niceness =
+            lane.run(Class::Normal, |_| Ok(rustix::process::getpriority_process(None))).await.unwrap();
         assert_eq!(niceness, Ok(NICENESS));
         assert_eq!(rustix::process::getpriority_process(None), Ok(0), "this thread is as it was");
         let shared: Weak<Lane> = Arc::downgrade(&lane.0.0);

@@ -27,6 +27,19 @@ pub enum Class {
     StepUp,
 }
 
+impl Class {
+    /// Of a sign-in: by somebody who is signed in already, in a browser that this user is known in, from a network that
+    /// guessed too often.
+    pub const fn of_sign_in(renews: bool, is_known: bool, is_throttled: bool) -> Self {
+        match (renews, is_known, is_throttled) {
+            (true, ..) => Self::StepUp,
+            (_, true, _) => Self::Known,
+            (.., true) => Self::Throttled,
+            _ => Self::Normal,
+        }
+    }
+}
+
 const CLASSES: usize = 4;
 
 /// The queue of one lane; `T` is the work.

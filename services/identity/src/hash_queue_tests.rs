@@ -33,6 +33,15 @@ fn higher_classes_go_first_and_within_one_who_came_first() {
 }
 
 #[test]
+fn a_known_browser_is_not_held_for_its_network() {
+    let class = |renews, known, throttled| Class::of_sign_in(renews, known, throttled);
+    assert_eq!(class(true, false, true), Class::StepUp);
+    assert_eq!(class(false, true, true), Class::Known);
+    assert_eq!(class(false, false, true), Class::Throttled);
+    assert_eq!(class(false, false, false), Class::Normal);
+}
+
+#[test]
 fn a_full_queue_refuses_its_equals_and_makes_room_for_its_betters() {
     let (mut queue, now) = (queue(3), Instant::now());
     for work in 1..=2 {
@@ -100,12 +109,8 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let class = prop_oneof![
-        Just(Class::Throttled),
-        Just(Class::Normal),
-        Just(Class::Known),
-        Just(Class::StepUp)
-    ];
+    let class =
+        prop_oneof![Just(Class::Throttled), Just(Class::Normal), Just(Class::Known), Just(Class::StepUp)];
     let one = prop_oneof![
         4 => class.prop_map(Move::Enter),
         1 => (0_usize..40).prop_map(Move::Leave),

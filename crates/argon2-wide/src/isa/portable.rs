@@ -1,4 +1,4 @@
-use super::{Block, Isa, ROW, ROWS};
+use super::{Block, Isa, ROW, ROWS, permuted};
 use crate::fill::Fill;
 
 /// Plain words, for processors without AVX2.
@@ -18,29 +18,37 @@ impl Isa for Portable {
 
     #[inline(always)]
     fn load(self, block: &Block) -> State {
-        let words = block.0.as_flattened();
-        std::array::from_fn(|row| std::array::from_fn(|column| words[row * ROW + column]))
+        let mut state = [[0; ROW]; ROWS];
+        state.as_flattened_mut().copy_from_slice(block.0.as_flattened());
+        state
     }
 
     #[inline(always)]
-    fn store(self, block: &mut Block, state: State) {
+    fn store(self, block: &mut Block, state: &State) {
         block.0.as_flattened_mut().copy_from_slice(state.as_flattened());
     }
 
     #[inline(always)]
-    fn xor(self, a: State, b: State) -> State {
-        std::array::from_fn(|row| std::array::from_fn(|column| a[row][column] ^ b[row][column]))
+    fn xor(self, a: &mut State, b: &State) {
+        for row in 0..ROWS {
+            for column in 0..ROW {
+                a[row][column] ^= b[row][column];
+            }
+        }
     }
 
     #[inline(always)]
-    fn transpose(self, state: &mut State) {
-        for row in 0..ROWS {
-            for pair in 0..row {
-                for word in 0..2 {
-                    let kept = state[row][2 * pair + word];
-                    state[row][2 * pair + word] = state[pair][2 * row + word];
-                    state[pair][2 * row + word] = kept;
-                }
+    fn columns(self, state: &mut State) {
+        for pair in (0..ROW).step_by(2) {
+            let mut column = [0; ROW];
+            for row in 0..ROWS {
+                column[2 * row] = state[row][pair];
+                column[2 * row + 1] = state[row][pair + 1];
+            }
+            column = permuted(self, column);
+            for row in 0..ROWS {
+                state[row][pair] = column[2 * row];
+                state[row][pair + 1] = column[2 * row + 1];
             }
         }
     }

@@ -110,7 +110,10 @@ fn table(workload: Workload, contestants: &[Contestant], runs: &[Run]) -> Table 
         }
     }
     let Some(ours) = runs.first() else { return table };
-    let bound = format!("{:.2} CPU-ms here, {:.2} in PostgreSQL; the generator's time comes on top", ours.own_ms, ours.postgres_ms);
+    let bound = format!(
+        "{:.2} CPU-ms here, {:.2} in PostgreSQL; the generator's time comes on top",
+        ours.own_ms, ours.postgres_ms
+    );
     let target = target(workload);
     if let Some(a_second) = target.a_second {
         table.at_least("a second", ours.a_second, a_second, &bound);
@@ -122,7 +125,12 @@ fn table(workload: Workload, contestants: &[Contestant], runs: &[Run]) -> Table 
         table.at_most("WAL of a refresh, B", ours.logged, 1_024.0, "what one commit logs");
     }
     if let Some(peer) = runs.get(1) {
-        table.at_least("times Keycloak's work for a CPU-second", peer.cpu_ms() / ours.cpu_ms(), target.times, &bound);
+        table.at_least(
+            "times Keycloak's work for a CPU-second",
+            peer.cpu_ms() / ours.cpu_ms(),
+            target.times,
+            &bound,
+        );
     }
     table
 }

@@ -31,7 +31,8 @@ impl Mailer {
     pub async fn start(&self) -> Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let server = tonic::transport::Server::builder().add_service(TransactionalServiceServer::new(self.clone()));
+        let server =
+            tonic::transport::Server::builder().add_service(TransactionalServiceServer::new(self.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Ok(address)
     }

@@ -35,7 +35,15 @@ pub async fn start(home: PathBuf, users: i64) -> Result<(Server, Arc<Provider>, 
     let settings = [
         ("KC_DB", "postgres".to_owned()),
         ("KC_HEALTH_ENABLED", "true".to_owned()),
-        ("KC_DB_URL", format!("jdbc:postgresql://{}:{}{}", url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432), url.path())),
+        (
+            "KC_DB_URL",
+            format!(
+                "jdbc:postgresql://{}:{}{}",
+                url.host_str().unwrap_or("localhost"),
+                url.port().unwrap_or(5432),
+                url.path()
+            ),
+        ),
         ("KC_DB_USERNAME", url.username().to_owned()),
         ("KC_DB_PASSWORD", url.password().unwrap_or("unused").to_owned()),
         ("KC_HTTP_ENABLED", "true".to_owned()),
@@ -104,7 +112,8 @@ async fn fill(db: &Db, users: i64) -> Result<()> {
     let mut hash = [0; 32];
     let input = Input { password: PASSWORD.as_bytes(), salt: SALT, secret: &[], associated_data: &[] };
     Backend::widest().argon2id(input, COST, &mut Memory::new(), &mut hash)?;
-    let secret = json!({"value": STANDARD.encode(hash), "salt": STANDARD.encode(SALT), "additionalParameters": {}});
+    let secret =
+        json!({"value": STANDARD.encode(hash), "salt": STANDARD.encode(SALT), "additionalParameters": {}});
     let data = json!({
         "hashIterations": COST.passes, "algorithm": "argon2",
         "additionalParameters": {

@@ -149,11 +149,7 @@ impl Identity {
             from (select user_id from identity.user limit 1) one,
                 (select lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') time) moment,
                 generate_series(1, $1) n";
-        sqlx::query(statement)
-            .bind(i32::try_from(count)?)
-            .bind(end)
-            .execute(&self.db.pool)
-            .await?;
+        sqlx::query(statement).bind(i32::try_from(count)?).bind(end).execute(&self.db.pool).await?;
         Ok(())
     }
 
@@ -190,7 +186,8 @@ impl Identity {
 
 /// The program that was just built, or the one that this setting names.
 pub fn program(setting: &str) -> Result<PathBuf> {
-    let path = std::env::var(setting).with_context(|| format!("{setting} is not set; start by `make bench`"))?;
+    let path =
+        std::env::var(setting).with_context(|| format!("{setting} is not set; start by `make bench`"))?;
     Ok(path.into())
 }
 

@@ -59,14 +59,7 @@ struct Tokens {
 impl Worker {
     pub fn new(provider: Arc<Provider>, number: usize) -> Self {
         let client = Client::new(provider.address, &provider.host);
-        Self {
-            provider,
-            client,
-            number,
-            steps: 0,
-            refresh_tokens: Vec::new(),
-            access_token: String::new(),
-        }
+        Self { provider, client, number, steps: 0, refresh_tokens: Vec::new(), access_token: String::new() }
     }
 
     /// What has to be there before the workload begins.

@@ -74,7 +74,12 @@ fn table(processes: &[Process], starts: &[f64], done: usize, failures: &[String]
     table.row(vec![done.to_string(), failures.len().to_string(), number(slowest), number(largest)]);
     table.at_most("failed flows", failures.len() as f64, 0.0, "see the first failure");
     table.at_most("ready, ms", slowest, 500.0, "its start: connections, keys, topics");
-    table.at_most("RSS, MiB", largest, 100.0, "the blocks of the hash lane, 19 MiB a thread, and Kafka's client");
+    table.at_most(
+        "RSS, MiB",
+        largest,
+        100.0,
+        "the blocks of the hash lane, 19 MiB a thread, and Kafka's client",
+    );
     if let Some(first) = failures.first() {
         table.note(format!("first failure: {first}"));
     }

@@ -48,7 +48,11 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     table
 }
 
-async fn kill_and_restart(process: ours::Process, identity: &Identity, program: &Path) -> Result<ours::Process> {
+async fn kill_and_restart(
+    process: ours::Process,
+    identity: &Identity,
+    program: &Path,
+) -> Result<ours::Process> {
     // Dropped is killed.
     drop(process);
     let mut process = identity.start(program, identity.issuer())?;

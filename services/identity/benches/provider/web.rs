@@ -92,8 +92,11 @@ impl Client {
             }
         };
         let (parts, body) = response.into_parts();
-        let answer =
-            Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await?.to_bytes() };
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        };
         self.keep_cookies(&answer.headers);
         Ok(answer)
     }
@@ -116,7 +119,9 @@ impl Client {
     fn keep_cookies(&mut self, headers: &HeaderMap) {
         for value in headers.get_all(header::SET_COOKIE) {
             let Ok(text) = value.to_str() else { continue };
-            let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
+            let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) else {
+                continue;
+            };
             let is_over = text.to_ascii_lowercase().contains("max-age=0");
             if is_over || value.is_empty() {
                 self.cookies.remove(name);
@@ -150,8 +155,10 @@ impl Answer {
         let form = &html[start..start + html[start..].find("</form>").with_context(no_form)?];
         let mut tags = form.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or(tag));
         let action = tags.next().and_then(|tag| attribute(tag, "action")).unwrap_or_default();
-        let hidden = tags.filter(|tag| tag.starts_with("input") && attribute(tag, "type").as_deref() == Some("hidden"));
-        let fields = hidden.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default())));
+        let hidden = tags
+            .filter(|tag| tag.starts_with("input") && attribute(tag, "type").as_deref() == Some("hidden"));
+        let fields = hidden
+            .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default())));
         Ok((action, fields.collect()))
     }
 

@@ -16,9 +16,9 @@ use crate::{
     throttle::Counted,
 };
 
+pub use assertion::Replays;
 #[cfg(fuzzing)]
 pub use assertion::verify as verify_assertion;
-pub use assertion::Replays;
 pub use proof::ClientProof;
 
 /// A refusal of the token endpoint and its sisters (RFC 6749 5.2).

@@ -60,10 +60,10 @@ impl App {
         // A password longer than any that was taken is as wrong as any other, and costs as much.
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
-        // Who is signed in and proves it again goes first.
-        let class = if current.is_some() { Class::StepUp } else { Class::Normal };
+        // No browser is known to its user yet, and a network that guessed too often has been sent away.
+        let class = Class::of_sign_in(current.is_some(), false, false);
         let pepper = self.pepper(&pepper_id)?;
-        let right = self.settings.hash_lane.verify(class, password, phc, pepper).await?;
+        let right = self.lane.verify(class, password, phc, pepper).await?;
         match user.filter(|user| right && user.status == Status::Active) {
             Some(user) => self.let_in(&user, current, &counters, origin).await.map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),

@@ -12,8 +12,8 @@ use crate::{
     challenge::{Challenge, CodeCheck, Purpose},
     error::Error,
     events,
-    hash_queue::Class,
     handle::{Handle, Kind, mail_code},
+    hash_queue::Class,
     password::Password,
     progress::{Progress, Step},
     session::Session,
@@ -174,7 +174,7 @@ impl App {
         }
         let pepper_id = self.keys().active().name().to_owned();
         let pepper = self.pepper(&pepper_id)?;
-        let phc = self.settings.hash_lane.hash(Class::Normal, password, pepper).await?;
+        let phc = self.lane.hash(Class::Normal, password, pepper).await?;
         let (user, event) = User::register(
             UserId::new(),
             challenge.address.clone(),

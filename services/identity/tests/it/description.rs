@@ -39,7 +39,8 @@ fn routed() -> BTreeSet<Operation> {
         let text = fs::read_to_string(file).unwrap();
         for call in text.split(".route(").skip(1) {
             let call = &call[..end_of_call(call)];
-            let Some(path) = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+            let Some(path) = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
+            else {
                 panic!("a route's path is not written out: {call}");
             };
             let handlers = call.split_once(',').unwrap().1;
