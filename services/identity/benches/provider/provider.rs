@@ -116,7 +116,7 @@ impl Worker {
     async fn log_in(&mut self) -> Result<()> {
         self.client.forget();
         let tokens = self.sign_in(self.steps % RELYING_PARTIES).await?;
-        if self.steps % 10 != 0 {
+        if !self.steps.is_multiple_of(10) {
             return Ok(());
         }
         let hint = tokens.id.context("an ID token")?;
