@@ -9,7 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use testkit::Db;
 
@@ -27,6 +32,8 @@ pub struct Identity {
     issuer: SocketAddr,
     mailer_address: SocketAddr,
     mailer: Mailer,
+    // Gives identity the tokens that it calls others with, so that its own endpoints serve the load alone.
+    tokens: testkit::Issuer,
     brokers: String,
     folder: tempfile::TempDir,
 }
@@ -47,10 +54,12 @@ impl Identity {
             issuer: free_address()?,
             mailer_address: mailer.start().await?,
             mailer,
+            tokens: testkit::Issuer::start(domain::Clock::system()).await,
             brokers: surroundings.brokers.clone(),
             folder: tempfile::tempdir()?,
         };
         std::fs::write(identity.path("kek"), "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")?;
+        std::fs::write(identity.path("identity.pem"), private_key()?)?;
         std::fs::write(identity.path("bootstrap.json"), bootstrap(parties).to_string())?;
         Ok(identity)
     }
@@ -71,7 +80,9 @@ impl Identity {
             .env("KOTINOS_OPS_ADDR", ops.to_string())
             .env("KOTINOS_KAFKA_BROKERS", &self.brokers)
             .env("KOTINOS_TOPIC_PREFIX", format!("{}.", self.db.url.rsplit('/').next().unwrap_or_default()))
-            .env("KOTINOS_AUTH_ISSUER", self.url())
+            .env("KOTINOS_AUTH_ISSUER", self.tokens.url().as_str())
+            .env("KOTINOS_AUTH_JWKS_URL", self.tokens.keys_url().as_str())
+            .env("KOTINOS_AUTH_CLIENT_KEY_DIR", self.folder.path())
             .env("KOTINOS_EGRESS_ALLOW", "127.0.0.1:*")
             .env("KOTINOS_DRAIN_DELAY", "1s")
             .env("KOTINOS_LOG", "warn")
@@ -189,6 +200,11 @@ pub fn program(setting: &str) -> Result<PathBuf> {
     let path =
         std::env::var(setting).with_context(|| format!("{setting} is not set; start by `make bench`"))?;
     Ok(path.into())
+}
+
+fn private_key() -> Result<String> {
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key)))
 }
 
 fn bootstrap(parties: Option<SocketAddr>) -> serde_json::Value {
