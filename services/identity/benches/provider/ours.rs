@@ -233,6 +233,7 @@ fn bootstrap(parties: Option<SocketAddr>, jwk: &serde_json::Value) -> serde_json
         "client_id": "identity", "name": "identity", "kind": "first_party",
         "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [jwk]},
         "grant_types": ["client_credentials"], "audiences": ["kotinos.mailer", "kotinos.profile"],
+        "scopes": ["mailer.transactional", "profile.read"],
     }));
     json!({ "clients": clients })
 }
