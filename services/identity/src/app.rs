@@ -54,6 +54,8 @@ pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
+#[cfg(fuzzing)]
+pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
@@ -93,10 +95,10 @@ pub struct Settings {
     pub keys: Keyring,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// Threads of the hash lane.
-    pub hash_threads: usize,
     /// Passwords that are known from breaches.
     pub breached: Option<Arc<BreachedList>>,
+    /// Where passwords are hashed.
+    pub hash_lane: HashLane,
 }
 
 /// Wakes the workers before their next look.
@@ -137,7 +139,7 @@ impl App {
         Self {
             db,
             clock,
-            lane: HashLane::new(settings.hash_threads),
+            lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: Replays::default(),

@@ -46,7 +46,7 @@ impl App {
             return Ok(Recovered::Over);
         };
         let pepper_id = self.keys().active().name().to_owned();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let mut tx = chassis::begin(&self.db).await?;
         let Some(mut user) = store::user::load_for_update(&mut tx, user_id).await? else {
             return Ok(Recovered::Over);
