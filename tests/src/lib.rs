@@ -25,10 +25,10 @@ mod walk;
 
 pub use crm::Crm;
 pub use facts::Facts;
-pub use fan::{Fan, PASSWORD, go_on, sign_up};
+pub use fan::{Fan, PASSWORD, go_on, sign_in, sign_up};
 pub use leaks::{Leak, Place, leaks};
 pub use mailbox::mail_link;
-pub use oauth::{CodeFlow, Provider, Tokens};
+pub use oauth::{Claims, CodeFlow, Provider, Tokens};
 pub use patience::until;
 pub use staff::{Bearer, Channel, Staff};
 pub use steps::trace::TOLD;

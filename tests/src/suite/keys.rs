@@ -31,6 +31,7 @@ impl Keys {
         folder: &Path,
         addresses: &Addresses,
         second_rp_logout: &str,
+        clients: &[Value],
     ) -> Result<Self> {
         let given =
             std::env::var("KOTINOS_TEST_KEYS").or_else(|_| std::env::var("KOTINOS_AUTH_CLIENT_KEY_DIR"));
@@ -39,7 +40,18 @@ impl Keys {
         let keys = Self { bootstrap: folder.join("bootstrap.json"), made };
         let portal = addresses.url(Service::Portal);
         write_bootstrap(&keys.made, &keys.bootstrap, &portal, second_rp_logout).await?;
+        keys.add(clients)?;
         Ok(keys)
+    }
+
+    fn add(&self, clients: &[Value]) -> Result<()> {
+        if clients.is_empty() {
+            return Ok(());
+        }
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&self.bootstrap)?)?;
+        let there = file["clients"].as_array_mut().context("the bootstrap file names no clients")?;
+        there.extend_from_slice(clients);
+        Ok(std::fs::write(&self.bootstrap, serde_json::to_vec(&file)?)?)
     }
 
     /// Removes the derived file.
