@@ -1,7 +1,6 @@
 //! Other people's libraries, unmodified, as relying parties of identity: each signs a person in with code and PKCE, checks
 //! the ID token, asks userinfo, refreshes, signs out, and hears by the back channel that its visitor signed out elsewhere.
 //! `make interop` gets the libraries at the versions that `tests/interop` locks; `KOTINOS_INTEROP` names some of them.
-#![expect(clippy::print_stdout, reason = "a test prints what it saw")]
 
 mod apache;
 mod browser;
