@@ -1,4 +1,4 @@
-"""oic of PyPI, with a secret in the body. The library checks logout tokens itself."""
+"""oic of PyPI, with a secret in the body; or one that registers itself. The library checks logout tokens itself."""
 
 import secrets
 
@@ -20,15 +20,38 @@ class Library:
         self.client = Client(client_authn_method=CLIENT_AUTHN_METHOD, config=pkce)
         # It also checks that the metadata are the issuer's.
         self.client.provider_config(given["issuer"])
-        registered = RegistrationResponse(
-            client_id=given["client_id"],
-            client_secret=given["client_secret"],
-            redirect_uris=[redirect_uri],
-            token_endpoint_auth_method=AUTHENTICATION,
-            id_token_signed_response_alg="ES256",
-        )
-        self.client.store_registration_info(registered)
+        metadata = {
+            "redirect_uris": [redirect_uri],
+            "token_endpoint_auth_method": AUTHENTICATION,
+            "id_token_signed_response_alg": "ES256",
+        }
+        if "initial_access_token" in given:
+            self.register(metadata)
+        else:
+            known = {"client_id": given["client_id"], "client_secret": given["client_secret"]}
+            self.client.store_registration_info(RegistrationResponse(**metadata, **known))
         self.state = self.verifier = None
+
+    def register(self, metadata):
+        """RFC 7591, with an initial access token."""
+        request = self.client.create_registration_request(
+            client_name="Shop that registered itself",
+            grant_types=["authorization_code", "refresh_token"],
+            response_types=["code"],
+            post_logout_redirect_uris=[signed_out_uri],
+            backchannel_logout_uri=f"{base}/backchannel-logout",
+            **metadata,
+        )
+        request["scope"] = " ".join(SCOPES)
+        # Client.register would wrap the token in base64 (it takes it for a JWT or for something to be hidden).
+        headers = {
+            "content-type": "application/json",
+            "authorization": f"Bearer {given['initial_access_token']}",
+        }
+        url = self.client.provider_info["registration_endpoint"]
+        answer = self.client.http_request(url, "POST", data=request.to_json(), headers=headers)
+        answer = self.client.handle_registration_info(answer)
+        given["client_id"] = answer["client_id"]
 
     def login(self):
         self.state = secrets.token_urlsafe(16)

@@ -101,10 +101,10 @@ impl Suite {
         services: &[Service],
         given: &[(&str, &str)],
     ) -> Result<Self> {
-        Self::start_with(name, shape, services, given, &[]).await
+        Self::start_with(name, shape, services, given, &Value::Null).await
     }
 
-    /// The same with more clients at identity, each in the form of its bootstrap file.
+    /// The same with more entries in identity's bootstrap file: `more` has lists as the file has.
     ///
     /// # Errors
     /// As those of [`Suite::start`].
@@ -113,7 +113,7 @@ impl Suite {
         shape: Shape,
         services: &[Service],
         given: &[(&str, &str)],
-        clients: &[Value],
+        more: &Value,
     ) -> Result<Self> {
         let (programs, target) = folders()?;
         let folder = target.join("journey").join(name);
@@ -123,7 +123,7 @@ impl Suite {
         std::fs::create_dir_all(&folder)?;
         let addresses = Addresses::choose(shape)?;
         let second_rp = SecondRp::listen().await?;
-        let keys = Keys::prepare(&folder, &addresses, &second_rp.logout_uri(), clients).await?;
+        let keys = Keys::prepare(&folder, &addresses, &second_rp.logout_uri(), more).await?;
         let (sink, spans) = (SmtpSink::start().await, SpanCatcher::start().await);
         let database = Database::create().await?;
         let prefix = format!("j{}.", &domain::new_id().simple().to_string()[20..]);

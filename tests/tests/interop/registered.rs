@@ -2,20 +2,27 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::{Context, Result};
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand::{self, SystemRandom},
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use anyhow::Result;
+use e2e::{ClientKey, secret, secret_sha256};
 use serde_json::{Value, json};
 
 /// What a client may ask for, and what the sites do ask for.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// As what identity knows a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A partner's site that proves itself so, in the words of the bootstrap file.
+    Proves(&'static str),
+    /// A page that cannot keep a secret.
+    Public,
+    /// A partner under the FAPI 2.0 Security Profile.
+    Fapi2,
+    /// A device without a browser.
+    Device,
+    /// Not at all: it registers itself.
+    Registers,
+}
 
 /// One library's client.
 #[derive(Debug)]
@@ -24,26 +31,19 @@ pub struct Registered {
     pub name: &'static str,
     /// The port of the loopback where its site listens.
     pub port: u16,
-    /// How it proves itself, in the words of the bootstrap file.
-    method: &'static str,
-    backchannel: &'static str,
-    /// Where it has one.
+    way: Way,
+    backchannel: Option<&'static str>,
+    /// For those that have one.
     pub secret: String,
-    key: Key,
-}
-
-#[derive(Debug)]
-struct Key {
-    pkcs8: Vec<u8>,
-    jwk: Value,
+    key: ClientKey,
 }
 
 impl Registered {
-    /// A client with a port of its own. `backchannel` is the path where logout tokens go, or nothing.
-    pub fn new(name: &'static str, method: &'static str, backchannel: &'static str) -> Result<Self> {
+    /// A client with a port of its own. `backchannel` is the path where logout tokens go.
+    pub fn new(name: &'static str, way: Way, backchannel: Option<&'static str>) -> Result<Self> {
         let free = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let port = free.local_addr()?.port();
-        Ok(Self { name, port, method, backchannel, secret: random()?, key: Key::generate()? })
+        Ok(Self { name, port, way, backchannel, secret: secret()?, key: ClientKey::generate()? })
     }
 
     /// An address of its site.
@@ -51,55 +51,56 @@ impl Registered {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Its entry in the bootstrap file.
-    pub fn entry(&self) -> Value {
+    /// Whether identity is to be told of it by itself.
+    pub fn registers_itself(&self) -> bool {
+        self.way == Way::Registers
+    }
+
+    /// Whether its tokens are worth nothing without its key.
+    pub fn has_bound_tokens(&self) -> bool {
+        self.way == Way::Fapi2
+    }
+
+    /// Its entry in the bootstrap file, unless it registers itself.
+    pub fn entry(&self) -> Option<Value> {
+        let method = match self.way {
+            Way::Proves(method) => method,
+            Way::Public | Way::Device => "none",
+            Way::Fapi2 => "private_key_jwt",
+            Way::Registers => return None,
+        };
         let mut entry = json!({
             "client_id": self.name, "name": format!("Shop by {}", self.name), "kind": "partner",
-            "token_endpoint_auth_method": self.method,
+            "token_endpoint_auth_method": method,
             "grant_types": ["authorization_code", "refresh_token"], "scopes": SCOPES,
             "redirect_uris": [self.url("/callback")], "post_logout_redirect_uris": [self.url("/signed-out")],
         });
-        if !self.backchannel.is_empty() {
-            entry["backchannel_logout_uri"] = json!(self.url(self.backchannel));
+        if let Some(path) = self.backchannel {
+            entry["backchannel_logout_uri"] = json!(self.url(path));
         }
-        match self.method {
+        match self.way {
+            Way::Fapi2 => entry["profile"] = json!("fapi2"),
+            Way::Device => {
+                entry["grant_types"] =
+                    json!(["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]);
+                entry["redirect_uris"] = json!([]);
+            }
+            _ => {}
+        }
+        match method {
             "private_key_jwt" => entry["jwks"] = json!({ "keys": [self.key.jwk] }),
             "none" => {}
-            _ => entry["client_secret_sha256"] = json!(hex(digest(&SHA256, self.secret.as_bytes()).as_ref())),
+            _ => entry["client_secret_sha256"] = json!(secret_sha256(&self.secret)),
         }
-        entry
+        Some(entry)
     }
 
     /// What its program is told.
     pub fn given(&self, issuer: &str) -> Value {
         json!({
             "issuer": issuer, "port": self.port, "client_id": self.name, "client_secret": self.secret,
-            "key": STANDARD.encode(&self.key.pkcs8), "kid": self.key.jwk["kid"],
+            "key": self.key.pkcs8, "kid": self.key.jwk["kid"],
+            "profile": if self.way == Way::Fapi2 { "fapi2" } else { "oauth" },
         })
     }
-}
-
-impl Key {
-    fn generate() -> Result<Self> {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).ok().context("no key")?;
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).ok().context("no key")?;
-        // SEC 1 2.3.3: 4, x, y.
-        let point = pair.public_key().as_ref();
-        let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
-        let kid = random()?;
-        let jwk =
-            json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig" });
-        Ok(Self { pkcs8: pkcs8.as_ref().to_vec(), jwk })
-    }
-}
-
-fn random() -> Result<String> {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes).ok().context("no random bytes")?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

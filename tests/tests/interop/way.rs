@@ -16,6 +16,10 @@ pub async fn whole(suite: &Suite, site: &Registered) -> Result<()> {
     browser.visit(back.url.as_str()).await?.ok().context("the library at its callback")?;
     let me = read(&mut browser, site, "/me").await?;
     check_user(&me, &address)?;
+    if site.has_bound_tokens() {
+        ensure!(me["token_type"] == "dpop", "the token is not bound: {me}");
+        ensure!(me.get("without_proof").is_none_or(|status| status == 401), "without a proof: {me}");
+    }
 
     let refreshed = read(&mut browser, site, "/refresh").await?;
     ensure!(refreshed["sub"] == me["sub"] && refreshed["changed"] == true, "refreshed: {refreshed}");
