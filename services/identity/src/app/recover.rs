@@ -10,6 +10,7 @@ use crate::{
     challenge::{Challenge, Purpose},
     error::Error,
     events,
+    hash_queue::Class,
     password::Password,
     session::Cause,
     store::{self, record::AuditRecord, user::StoredPassword},
