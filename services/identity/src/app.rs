@@ -7,6 +7,7 @@ mod client_auth;
 mod deliver;
 mod egress;
 mod introspect;
+mod key_rotation;
 mod keys;
 mod mail;
 mod republish;
@@ -23,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use chassis::Secret;
 use domain::{Clock, DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -44,7 +46,7 @@ pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
-use keys::SigningKeys;
+use keys::{Held, SigningKeys};
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -58,6 +60,7 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
+    held: Arc<tokio::sync::Mutex<Held>>,
     assertions: client_auth::Replays,
     profiles: Profiles,
     mailer: Mailer,
@@ -71,6 +74,8 @@ pub struct Settings {
     pub issuer: String,
     /// Every key's origin.
     pub keys: Keyring,
+    /// The KEK file, read again each second.
+    pub kek: Secret,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
     /// Threads of the hash lane.
@@ -107,6 +112,7 @@ impl App {
             lane: HashLane::new(settings.hash_threads),
             settings: Arc::new(settings),
             signing: Arc::default(),
+            held: Arc::default(),
             assertions: client_auth::Replays::default(),
             profiles,
             mailer,

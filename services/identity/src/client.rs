@@ -8,6 +8,8 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
+use crate::jws::{Algorithm, UnknownAlgorithm};
+
 /// Whose client it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -86,6 +88,12 @@ pub struct InvalidClient {
     pub rule: &'static str,
 }
 
+impl From<UnknownAlgorithm> for InvalidClient {
+    fn from(_: UnknownAlgorithm) -> Self {
+        Self { field: "id_token_signed_response_alg", rule: "must be ES256, RS256 or PS256" }
+    }
+}
+
 /// A registered client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Client {
@@ -115,6 +123,8 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// False only for confidential clients that cannot do PKCE.
     pub pkce_required: bool,
+    /// What its ID tokens and logout tokens are signed with: `id_token_signed_response_alg` (OIDC Registration 2).
+    pub id_token_alg: Algorithm,
 }
 
 const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
@@ -268,6 +278,7 @@ pub(crate) mod tests {
             scopes: ["openid", "email", "profile", "offline_access"].map(str::to_owned).to_vec(),
             audiences: vec!["kotinos.profile".into()],
             pkce_required: true,
+            id_token_alg: Algorithm::Es256,
         }
     }
 

@@ -24,6 +24,7 @@ mod pages;
 mod params;
 mod password;
 mod progress;
+mod rotation;
 mod scope;
 mod sealed;
 mod session;
@@ -76,7 +77,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     );
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
-        .prepare("signing keys", load_keys(app.clone()))
+        .prepare("keys", load_keys(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
         .grpc(
             Grpc::new()
@@ -106,8 +107,8 @@ fn with_tasks(component: Component, app: &App) -> Component {
             deliveries.run_deliveries(shutdown).await;
             Ok(())
         })
-        .task("signing keys", move |shutdown: Shutdown| async move {
-            keys.run_key_refresh(shutdown).await;
+        .task("keys", move |shutdown: Shutdown| async move {
+            keys.run_keys(shutdown).await;
             Ok(())
         })
         .task("sweep", move |shutdown: Shutdown| async move {
@@ -117,7 +118,7 @@ fn with_tasks(component: Component, app: &App) -> Component {
 }
 
 async fn load_keys(app: App) -> Result<(), StartError> {
-    Ok(app.load_signing_keys().await?)
+    Ok(app.refresh_keys().await?)
 }
 
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
@@ -137,6 +138,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
     Ok(Settings {
         issuer: issuer(&config.issuer)?,
         keys,
+        kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
         hash_threads,
     })

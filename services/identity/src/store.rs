@@ -6,6 +6,7 @@ pub mod client;
 pub mod delivery;
 pub mod grant;
 pub mod record;
+pub mod secret_key;
 pub mod session;
 pub mod signing_key;
 pub mod staff;

@@ -8,6 +8,7 @@ use super::App;
 use crate::{
     client::{Client, InvalidClient},
     error::Error,
+    jws::{Algorithm, UnknownAlgorithm},
     store,
 };
 
@@ -43,6 +44,7 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    id_token_signed_response_alg: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +125,10 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            id_token_alg: match self.id_token_signed_response_alg {
+                Some(name) => name.parse().map_err(|error: UnknownAlgorithm| wrong(error.into()))?,
+                None => Algorithm::Es256,
+            },
         };
         client.check().map_err(wrong)?;
         Ok(client)

@@ -53,7 +53,7 @@ impl App {
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let (phc, pepper_id) = stored
-            .map_or((password::NOBODY.to_owned(), self.keys().active().name().to_owned()), |stored| {
+            .map_or((password::NOBODY.to_owned(), self.keys().pepper_id()), |stored| {
                 (stored.phc, stored.pepper_id)
             });
         // A password longer than any that was taken is as wrong as any other, and costs as much.

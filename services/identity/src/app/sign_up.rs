@@ -171,7 +171,7 @@ impl App {
         if !challenge.is_open(now) {
             return Ok(Completed::Over);
         }
-        let pepper_id = self.keys().active().name().to_owned();
+        let pepper_id = self.keys().pepper_id();
         let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
         let (user, event) = User::register(
             UserId::new(),

@@ -1,4 +1,4 @@
-//! Forgetting what is over, and reading again what others may have changed.
+//! Forgetting what is over.
 
 use std::time::Duration;
 
@@ -17,19 +17,6 @@ impl App {
                 tracing::warn!(error = &error as &dyn std::error::Error, "expired rows are not swept now");
             }
             pause(&shutdown).await;
-        }
-    }
-
-    /// Reads the signing keys again, until the process ends: another instance may have made one.
-    pub async fn run_key_refresh(self, shutdown: Shutdown) {
-        loop {
-            pause(&shutdown).await;
-            if shutdown.is_soft() {
-                return;
-            }
-            if let Err(error) = self.load_signing_keys().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "signing keys stay as they are");
-            }
         }
     }
 

@@ -50,6 +50,8 @@ struct Issue<'a> {
     scopes: Vec<String>,
     resources: Vec<String>,
     nonce: Option<&'a str>,
+    // The refresh token that was shown: its successors keep its key.
+    shown: Option<&'a str>,
     now: DateTime<Utc>,
 }
 
@@ -71,6 +73,7 @@ impl App {
         if !client.may(grant_type) {
             return Err(Refusal::new("unauthorized_client", "the client may not use this grant_type"));
         }
+        self.need_key(client.id_token_alg).await?;
         match grant_type {
             "authorization_code" => self.redeem(client, params).await,
             "refresh_token" => self.refresh(client, params).await,
@@ -109,7 +112,8 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let answer = self.issue_tokens(&Issue { client, family: &family, scopes, resources, nonce, now })?;
+        let issue = Issue { client, family: &family, scopes, resources, nonce, shown: None, now };
+        let answer = self.issue_tokens(&issue)?;
         Ok(answer)
     }
 
@@ -157,6 +161,7 @@ impl App {
                 scopes,
                 resources,
                 nonce: None,
+                shown: Some(text),
                 now,
             })?);
         }
@@ -271,7 +276,10 @@ impl App {
             token_type: "Bearer",
             expires_in: self.settings.access_token_seconds,
             scope,
-            refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
+            refresh_token: client.may("refresh_token").then(|| match issue.shown {
+                Some(shown) => refresh.mint_as(self.keys(), shown),
+                None => refresh.mint(self.keys()),
+            }),
             id_token,
         })
     }
@@ -292,7 +300,7 @@ impl App {
         if let Some(nonce) = issue.nonce {
             claims["nonce"] = Value::from(nonce);
         }
-        self.sign("JWT", &claims)
+        self.sign_as(issue.client.id_token_alg, "JWT", &claims)
     }
 
     // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.

@@ -19,6 +19,7 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    id_token_signed_response_alg: String,
 }
 
 impl Row {
@@ -37,6 +38,7 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            id_token_alg: stored("algorithm", self.id_token_signed_response_alg.parse())?,
         })
     }
 }
@@ -46,7 +48,8 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
     let row = sqlx::query_as!(
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
-                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required
+                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+                id_token_signed_response_alg
          from identity.client
          where client_id = $1",
         client_id
@@ -63,8 +66,8 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14)
+              id_token_signed_response_alg, version, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, 1, $14)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -72,15 +75,16 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             id_token_signed_response_alg = excluded.id_token_signed_response_alg,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required)
+                old.pkce_required, old.id_token_signed_response_alg)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required)",
+                excluded.pkce_required, excluded.id_token_signed_response_alg)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -94,7 +98,8 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         &client.scopes,
         &client.audiences,
         client.pkce_required,
-        now
+        now,
+        client.id_token_alg.name()
     )
     .execute(db)
     .await?;

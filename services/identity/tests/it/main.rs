@@ -8,6 +8,7 @@ mod clients;
 mod discovery;
 mod hostile_protocol;
 mod introspect;
+mod keys;
 mod logout;
 mod oidf;
 mod pages;

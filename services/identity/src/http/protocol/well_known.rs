@@ -6,6 +6,7 @@ use crate::{
     app::{App, Refusal},
     client::AuthMethod,
     grant::ACR_ONE_FACTOR,
+    jws::Algorithm,
     scope,
 };
 
@@ -29,6 +30,7 @@ fn document(issuer: &str) -> Value {
         .filter(|method| **method != AuthMethod::None)
         .map(|method| method.name())
         .collect();
+    let id_token = Algorithm::ALL.map(Algorithm::name);
     let signing = ["ES256", "PS256", "RS256"];
     json!({
         "issuer": issuer,
@@ -45,7 +47,7 @@ fn document(issuer: &str) -> Value {
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "acr_values_supported": [ACR_ONE_FACTOR],
         "subject_types_supported": ["public", "pairwise"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": id_token,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": signing,
         "introspection_endpoint_auth_methods_supported": secret_methods,
