@@ -29,3 +29,37 @@ alter table identity.client
 -- Whether an algorithm needs a key is asked each second.
 create index client_rsa on identity.client (id_token_signed_response_alg)
     where id_token_signed_response_alg <> 'ES256';
+
+-- Which rows of the audit are sealed already. The order is the one in which transactions begin to write, so that whatever
+-- is below the oldest open transaction is complete. Transaction ids start anew in a database that was restored elsewhere:
+-- the generation stands above them.
+create table identity.audit_chain (
+    only_row          boolean primary key default true check (only_row),
+    generation        bigint not null default 0 check (generation between 0 and 32767),
+    system_identifier bigint                        -- of the cluster that wrote last
+);
+insert into identity.audit_chain default values;
+create function identity.audit_position() returns bigint language sql volatile as $$
+    select (select generation from identity.audit_chain) * 281474976710656 + pg_current_xact_id()::text::bigint
+$$;
+-- 0 for rows of before; the first seal covers them.
+alter table identity.audit_record add column position bigint not null default 0;
+alter table identity.audit_record alter column position set default identity.audit_position();
+create index audit_record_position on identity.audit_record (position);
+
+-- A MAC over the records from one position to another and over the seal before: a record that is changed, added or taken
+-- away later breaks it, and so does a seal.
+create table identity.audit_seal (
+    seal_no       bigint primary key,
+    from_position bigint not null,
+    to_position   bigint not null,                  -- exclusive; where the next one starts
+    records       bigint not null,
+    mac           bytea not null,
+    sealed_at     timestamptz not null
+);
+
+-- The deliveries of one relying party, so that a dead one is passed over at once.
+create index logout_delivery_client on identity.logout_delivery (client_id, next_at) where state = 'pending';
+alter table identity.logout_delivery add column retried_at timestamptz; -- an operator's new start of the day of tries
+
+alter table identity.user add column erased_at timestamptz;

@@ -1,6 +1,7 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
 mod admin;
+mod audit;
 mod authorize;
 mod bootstrap;
 mod client_auth;
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::Secret;
+use chassis::{Metrics, Secret};
 use domain::{Clock, DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
@@ -65,6 +67,7 @@ pub struct App {
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
+    metrics: Metrics,
     nudges: Arc<Nudges>,
 }
 
@@ -117,8 +120,16 @@ impl App {
             profiles,
             mailer,
             egress,
+            metrics: Metrics::new(),
             nudges: Arc::default(),
         }
+    }
+
+    /// The same, with its figures among those of the process.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The present time.

@@ -1,11 +1,12 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService.
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
 mod app;
+mod audit;
 mod authorization;
 mod challenge;
 mod client;
@@ -22,6 +23,7 @@ mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod partitions;
 mod password;
 mod progress;
 mod rotation;
@@ -40,8 +42,8 @@ use std::path::PathBuf;
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    session_service_server::SessionServiceServer, staff_service_server::StaffServiceServer,
-    user_service_server::UserServiceServer,
+    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
 use url::Url;
 
@@ -74,16 +76,20 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
-    );
+    )
+    .measured_by(process.metrics());
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
         .prepare("keys", load_keys(app.clone()))
+        .prepare("partitions", partitions(app.clone()))
+        .prepare("audit seals", audit_chain(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
         .grpc(
             Grpc::new()
                 .add(UserServiceServer::new(grpc::Users::new(app.clone())))
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
-                .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
+                .add(StaffServiceServer::new(grpc::Staff::new(app.clone())))
+                .add(AuditServiceServer::new(grpc::Audit::new(app.clone()))),
         )
         .http(http::router(app.clone(), pages::Pages::load()?));
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
@@ -98,6 +104,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let seals = app.clone();
     component
         .task("mail", move |shutdown: Shutdown| async move {
             mails.run_mail(shutdown).await;
@@ -111,6 +118,10 @@ fn with_tasks(component: Component, app: &App) -> Component {
             keys.run_keys(shutdown).await;
             Ok(())
         })
+        .task("audit seals", move |shutdown: Shutdown| async move {
+            seals.run_seals(shutdown).await;
+            Ok(())
+        })
         .task("sweep", move |shutdown: Shutdown| async move {
             rows.run_sweep(shutdown).await;
             Ok(())
@@ -119,6 +130,15 @@ fn with_tasks(component: Component, app: &App) -> Component {
 
 async fn load_keys(app: App) -> Result<(), StartError> {
     Ok(app.refresh_keys().await?)
+}
+
+async fn partitions(app: App) -> Result<(), StartError> {
+    app.prepare_partitions().await;
+    Ok(())
+}
+
+async fn audit_chain(app: App) -> Result<(), StartError> {
+    Ok(app.prepare_audit_chain().await?)
 }
 
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {

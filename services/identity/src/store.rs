@@ -1,10 +1,12 @@
 //! All SQL of identity, a file for each group of tables. Domain types in and out. Each
 //! operation is a span, but for those that a loop repeats without work.
 
+pub mod audit;
 pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod grant;
+pub mod partition;
 pub mod record;
 pub mod secret_key;
 pub mod session;

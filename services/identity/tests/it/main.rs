@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod audit;
 mod browser;
 mod client_auth;
 mod clients;
@@ -12,6 +13,7 @@ mod keys;
 mod logout;
 mod oidf;
 mod pages;
+mod partitions;
 mod refusals;
 mod sign_up;
 mod token;
