@@ -96,7 +96,7 @@ impl Digest {
         for number in [seal.seal_no, seal.from, seal.to, seal.records, seal.sealed_at.timestamp_micros()] {
             context.update(&number.to_be_bytes());
         }
-        context.update(last.map_or(&[0; 32], |last| last.mac.as_slice()));
+        context.update(last.map_or([0_u8; 32].as_slice(), |last| last.mac.as_slice()));
         context.update(self.context.finish().as_ref());
         context.sign().as_ref().to_vec()
     }

@@ -23,7 +23,8 @@ pub fn seal(keys: &Keyring, purpose: &str, context: &str, plain: &[u8]) -> Resul
 
 /// Opens what [`seal`] made for the same purpose and context; nothing for anything else.
 pub fn open(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-    open_under(&*keys.kek_by_id(master_of(sealed)?)?, purpose, context, sealed)
+    let kek = keys.kek_by_id(master_of(sealed)?)?;
+    open_under(&kek, purpose, context, sealed)
 }
 
 /// The short id of the key under which something is sealed.
