@@ -249,23 +249,23 @@ pub fn half_hash(token: &str) -> String {
 mod tests {
     use super::*;
 
-    fn key(algorithm: Algorithm) -> SigningKey {
+    fn made(algorithm: Algorithm) -> SigningKey {
         SigningKey::from_pkcs8(algorithm, &SigningKey::generate(algorithm).unwrap()).unwrap()
     }
 
     #[test]
     fn a_token_reads_back_under_its_own_type_and_key_only() {
-        let key = key(Algorithm::Es256);
+        let key = made(Algorithm::Es256);
         let token = key.sign("at+jwt", &json!({"sub": "alice"})).unwrap();
         assert_eq!(key.read::<Value>("at+jwt", &token).unwrap()["sub"], "alice");
         assert!(key.read::<Value>("JWT", &token).is_none());
-        let other = key(Algorithm::Es256);
+        let other = made(Algorithm::Es256);
         assert!(other.read::<Value>("at+jwt", &token).is_none());
     }
 
     #[test]
     fn alg_none_and_garbage_are_refused() {
-        let key = key(Algorithm::Es256);
+        let key = made(Algorithm::Es256);
         let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"none","typ":"JWT","kid":"{}"}}"#, key.kid()));
         let claims = URL_SAFE_NO_PAD.encode("{}");
         for wrong in
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn another_library_accepts_the_signatures() {
         for algorithm in Algorithm::ALL {
-            let key = key(algorithm);
+            let key = made(algorithm);
             let token =
                 key.sign("JWT", &json!({"sub": "alice", "exp": 4_000_000_000_u64, "aud": "rp"})).unwrap();
             let jwk = serde_json::from_value(key.public_jwk().unwrap()).unwrap();
