@@ -48,7 +48,7 @@ async fn rows_find_their_partition_and_a_look_up_asks_one_only() {
         let plan: Vec<String> =
             sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&world.app.pool).await.unwrap();
         let plan = plan.join("\n");
-        assert_eq!(plan.matches(&format!(" {table}_2")).count(), 1, "{plan}");
+        assert_eq!(plan.matches(&format!(" on {table}_2")).count(), 1, "{plan}");
         assert!(!plan.contains("_default"), "{plan}");
         // Prepared once for all ids, too: the partition is chosen when the id is known.
         let mut connection = world.app.pool.acquire().await.unwrap();
