@@ -5,12 +5,14 @@ mod audit;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod client_keys;
 mod deliver;
 mod egress;
 mod introspect;
 mod key_rotation;
 mod keys;
 mod mail;
+mod register;
 mod republish;
 mod sign_in;
 mod sign_out;
@@ -42,6 +44,7 @@ use crate::{
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
@@ -49,6 +52,7 @@ pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::{Held, SigningKeys};
+pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -64,6 +68,7 @@ pub struct App {
     signing: Arc<RwLock<Option<SigningKeys>>>,
     held: Arc<tokio::sync::Mutex<Held>>,
     assertions: client_auth::Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -117,6 +122,7 @@ impl App {
             signing: Arc::default(),
             held: Arc::default(),
             assertions: client_auth::Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

@@ -9,6 +9,7 @@ mod app;
 mod audit;
 mod authorization;
 mod challenge;
+mod claims;
 mod client;
 mod config;
 mod error;
@@ -26,6 +27,7 @@ mod params;
 mod partitions;
 mod password;
 mod progress;
+mod registration;
 mod rotation;
 mod scope;
 mod sealed;
@@ -35,6 +37,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod verbs;
 mod words;
 
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
 use keyring::Keyring;
@@ -91,7 +95,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone())))
                 .add(AuditServiceServer::new(grpc::Audit::new(app.clone()))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?));
+        .http(http::router(app.clone(), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod grant;
 pub mod partition;
 pub mod record;
+pub mod registration;
 pub mod secret_key;
 pub mod session;
 pub mod signing_key;

@@ -5,6 +5,7 @@ use sqlx::PgExecutor;
 use super::stored;
 use crate::{client::Client, error::Error};
 
+#[derive(sqlx::FromRow)]
 struct Row {
     client_id: String,
     name: String,
@@ -19,6 +20,9 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    sector: Option<String>,
+    jwks_uri: Option<String>,
+    default_max_age: Option<i32>,
     id_token_signed_response_alg: String,
 }
 
@@ -38,6 +42,9 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            sector: self.sector,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
             id_token_alg: stored("algorithm", self.id_token_signed_response_alg.parse())?,
         })
     }
@@ -45,29 +52,29 @@ impl Row {
 
 #[tracing::instrument(name = "db.client.find", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Client>, Error> {
-    let row = sqlx::query_as!(
-        Row,
+    let row: Option<Row> = sqlx::query_as(
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
                 post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-                id_token_signed_response_alg
+                sector, jwks_uri, default_max_age, id_token_signed_response_alg
          from identity.client
          where client_id = $1",
-        client_id
     )
+    .bind(client_id)
     .fetch_optional(db)
     .await?;
     row.map(Row::into_client).transpose()
 }
 
-/// Writes a client of the bootstrap file; a row that is already so stays as it is.
+/// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
+    sqlx::query(
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              id_token_signed_response_alg, version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, 1, $14)
+              version, updated_at, sector, jwks_uri, default_max_age,
+              id_token_signed_response_alg)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17, $18)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -75,32 +82,38 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             sector = excluded.sector, jwks_uri = excluded.jwks_uri, default_max_age = excluded.default_max_age,
              id_token_signed_response_alg = excluded.id_token_signed_response_alg,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required, old.id_token_signed_response_alg)
+                old.pkce_required, old.sector, old.jwks_uri, old.default_max_age,
+                old.id_token_signed_response_alg)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required, excluded.id_token_signed_response_alg)",
-        client.client_id,
-        client.name,
-        client.kind.name(),
-        client.auth_method.name(),
-        client.secret_sha256,
-        client.jwks,
-        &client.redirect_uris,
-        &client.post_logout_redirect_uris,
-        client.backchannel_logout_uri,
-        &client.grant_types,
-        &client.scopes,
-        &client.audiences,
-        client.pkce_required,
-        now,
-        client.id_token_alg.name()
+                excluded.pkce_required, excluded.sector, excluded.jwks_uri, excluded.default_max_age,
+                excluded.id_token_signed_response_alg)",
     )
+    .bind(&client.client_id)
+    .bind(&client.name)
+    .bind(client.kind.name())
+    .bind(client.auth_method.name())
+    .bind(&client.secret_sha256)
+    .bind(&client.jwks)
+    .bind(&client.redirect_uris)
+    .bind(&client.post_logout_redirect_uris)
+    .bind(&client.backchannel_logout_uri)
+    .bind(&client.grant_types)
+    .bind(&client.scopes)
+    .bind(&client.audiences)
+    .bind(client.pkce_required)
+    .bind(now)
+    .bind(&client.sector)
+    .bind(&client.jwks_uri)
+    .bind(client.default_max_age.and_then(|age| i32::try_from(age).ok()))
+    .bind(client.id_token_alg.name())
     .execute(db)
     .await?;
     Ok(())

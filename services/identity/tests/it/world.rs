@@ -134,6 +134,10 @@ impl World {
         Self { app, peers, relying_parties, file, kek }
     }
 
+    pub fn config(&self) -> Config {
+        Config { file: self.file.0.clone(), kek: self.kek.clone() }
+    }
+
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(&self.app, &self.peers)
     }
@@ -297,13 +301,13 @@ const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What a service of the test is made of.
 #[derive(Clone)]
-struct Config {
+pub struct Config {
     file: std::path::PathBuf,
     kek: String,
 }
 
 impl Config {
-    fn identity(&self, database_url: &str) -> identity::Config {
+    pub fn identity(&self, database_url: &str) -> identity::Config {
         identity::Config {
             database_url: database_url.parse().unwrap(),
             kek: Some(self.kek.parse().unwrap()),
