@@ -7,11 +7,14 @@ mod bootstrap;
 mod client_auth;
 mod client_keys;
 mod deliver;
+mod dpop;
 mod egress;
 mod introspect;
 mod key_rotation;
 mod keys;
 mod mail;
+mod par;
+mod passkeys;
 mod register;
 mod republish;
 mod sign_in;
@@ -38,6 +41,7 @@ use crate::{
     handle::{Handle, Kind, keyed_hash},
     hash_lane::HashLane,
     keyring::Keyring,
+    replays::Replays,
     session::Session,
     store,
     throttle::{Counted, Throttle},
@@ -50,8 +54,10 @@ pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
+pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::{Held, SigningKeys};
+pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
@@ -67,7 +73,8 @@ pub struct App {
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     held: Arc<tokio::sync::Mutex<Held>>,
-    assertions: client_auth::Replays,
+    assertions: Replays,
+    proofs: Replays,
     client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
@@ -121,7 +128,8 @@ impl App {
             settings: Arc::new(settings),
             signing: Arc::default(),
             held: Arc::default(),
-            assertions: client_auth::Replays::default(),
+            assertions: Replays::default(),
+            proofs: Replays::default(),
             client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,

@@ -1,13 +1,14 @@
 //! The authorization request (RFC 6749 4.1.1, OIDC Core 3.1.2.1), and what is to be done with it.
 
-use domain::{DateTime, Locale, UserId, Utc};
+use domain::{DateTime, Locale, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
+    acr::Level,
     claims,
     client::Client,
-    grant::ACR_ONE_FACTOR,
+    dpop,
     params::{Params, words},
     session::Session,
 };
@@ -63,6 +64,10 @@ pub struct Request {
     pub acr_values: Vec<String>,
     /// One of these and nothing else will do.
     pub acr_is_essential: bool,
+    /// Thumbprint of the key to which the code is bound (RFC 9449 10).
+    pub dpop_jkt: Option<String>,
+    /// It was pushed (RFC 9126), and one code is issued for it.
+    pub pushed_request_id: Option<Uuid>,
 }
 
 /// A locale by its tag, as it travels inside a seal.
@@ -124,6 +129,8 @@ impl Request {
             sub: asked.sub,
             acr_values: asked.acr_values,
             acr_is_essential: asked.acr_is_essential,
+            dpop_jkt: dpop_jkt(params)?,
+            pushed_request_id: None,
         };
         request.read_prompt(params)?;
         Ok(request)
@@ -234,6 +241,25 @@ fn code_challenge(client: &Client, params: &Params) -> Result<Option<String>, Fa
     Ok(Some(challenge.to_owned()))
 }
 
+fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
+    match params.get("dpop_jkt") {
+        Some(jkt) if !dpop::is_thumbprint(jkt) => {
+            fault("invalid_request", "dpop_jkt must be the base64url of a SHA-256 thumbprint")
+        }
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
+}
+
+const UNMET: Fault = Fault {
+    error: "unmet_authentication_requirements",
+    description: "the user cannot be authenticated by one of the essential acr values",
+};
+
+// Whether this level is one of these values, or includes one.
+fn reaches(level: Level, acr_values: &[String]) -> bool {
+    Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
+}
+
 // What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
 fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
     let mut asked = match params.get("claims").map(claims::Parameter::parse) {
@@ -247,8 +273,8 @@ fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
         let values = values.split(' ').filter(|value| !value.is_empty());
         asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
     }
-    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| acr == ACR_ONE_FACTOR) {
-        return fault("unmet_authentication_requirements", "none of the essential acr values is supported");
+    if asked.acr_is_essential && !reaches(Level::Two, &asked.acr_values) {
+        return Err(UNMET);
     }
     Ok(asked)
 }
@@ -316,8 +342,11 @@ pub fn next(
         let hinted = hinted.is_none_or(|user| user == Some(session.user_id));
         recent && hinted && !request.prompt_login
     });
-    if usable.is_none() {
+    let Some(usable) = usable else {
         return if request.prompt_none { Next::Fail(login_required) } else { Next::SignIn };
+    };
+    if request.acr_is_essential && !reaches(usable.shown().level(), &request.acr_values) {
+        return Next::Fail(UNMET);
     }
     if !needs_consent {
         return Next::Issue;

@@ -20,6 +20,8 @@ pub enum Kind {
     Browser,
     /// Link in a mail.
     MailLink,
+    /// Pushed authorization request.
+    PushedRequest,
     /// Initial access token of a registration policy; the counter is its generation.
     InitialAccess,
     /// Registration access token of a client that registered itself.
@@ -34,6 +36,7 @@ impl Kind {
             Self::Session => "kbs_",
             Self::Browser => "kbr_",
             Self::MailLink => "kml_",
+            Self::PushedRequest => "kpr_",
             Self::InitialAccess => "kia_",
             Self::Registration => "krg_",
         }

@@ -5,13 +5,17 @@
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
+mod acr;
 mod app;
 mod audit;
 mod authorization;
+mod ceremony;
 mod challenge;
 mod claims;
 mod client;
 mod config;
+mod cose;
+mod dpop;
 mod error;
 mod events;
 mod grant;
@@ -25,10 +29,13 @@ mod logout_delivery;
 mod pages;
 mod params;
 mod partitions;
+mod passkey;
 mod password;
 mod progress;
+mod pushed_request;
 mod registration;
 mod rotation;
+mod replays;
 mod scope;
 mod sealed;
 mod session;
@@ -38,6 +45,7 @@ mod throttle;
 mod token_family;
 mod user;
 mod verbs;
+mod webauthn;
 mod words;
 
 use std::path::PathBuf;

@@ -7,6 +7,8 @@ pub mod client;
 pub mod delivery;
 pub mod grant;
 pub mod partition;
+pub mod passkey;
+pub mod pushed_request;
 pub mod record;
 pub mod registration;
 pub mod secret_key;

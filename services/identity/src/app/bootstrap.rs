@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{AuthMethod, Client, InvalidClient},
+    client::{AuthMethod, Client, InvalidClient, Profile},
     error::Error,
     jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
@@ -47,6 +47,13 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    profile: Option<String>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
+    #[serde(default)]
+    token_url_audience: bool,
     jwks_uri: Option<String>,
     default_max_age: Option<u32>,
     id_token_signed_response_alg: Option<String>,
@@ -168,6 +175,10 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: self.profile.as_deref().unwrap_or(Profile::Oauth.name()).parse().map_err(wrong)?,
+            par_required: self.require_pushed_authorization_requests,
+            dpop_required: self.dpop_bound_access_tokens,
+            token_url_audience: self.token_url_audience,
             sector: None,
             jwks_uri: self.jwks_uri,
             default_max_age: self.default_max_age.map(i64::from),

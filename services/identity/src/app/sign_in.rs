@@ -1,10 +1,12 @@
 use std::time::Duration;
 
 use domain::{EmailAddress, SessionId};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{App, Origin};
 use crate::{
+    acr::Shown,
     error::Error,
     events,
     password::{self, Password},
@@ -61,12 +63,12 @@ impl App {
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
         match user.filter(|user| right && user.status == Status::Active) {
-            Some(user) => self.let_in(&user, current, &counters, origin).await.map(SignIn::Done),
+            Some(user) => self.end_sign_in(&user, current, &counters, origin).await.map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),
         }
     }
 
-    async fn let_in(
+    async fn end_sign_in(
         &self,
         user: &User,
         current: Option<Session>,
@@ -74,16 +76,31 @@ impl App {
         origin: Origin,
     ) -> Result<Session, Error> {
         let mut tx = chassis::begin(&self.db).await?;
-        let session = self.renew_or_start(&mut tx, user, current).await?;
+        let session = self.let_in(&mut tx, user, current, Shown::Password, origin).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
             if let (Counted::Account, Some(key_hash)) = (counted, key_hash) {
                 store::throttle::delete(&mut *tx, *counted, key_hash).await?;
             }
         }
-        if store::user::note_seen(&mut tx, user.user_id, self.now()).await? {
+        tx.commit().await?;
+        self.nudges.logout.notify_one();
+        Ok(session)
+    }
+
+    /// Gives a user who showed enough a session, within a transaction. Nudge `logout` after the commit.
+    pub(super) async fn let_in(
+        &self,
+        tx: &mut sqlx::PgTransaction<'_>,
+        user: &User,
+        current: Option<Session>,
+        shown: Shown,
+        origin: Origin,
+    ) -> Result<Session, Error> {
+        let session = self.renew_or_start(tx, user, current, shown).await?;
+        if store::user::note_seen(tx, user.user_id, self.now()).await? {
             let fact = events::user_seen(user.user_id, self.now());
-            outbox::append(&mut tx, domain::Service::Identity, &fact).await?;
+            outbox::append(tx, domain::Service::Identity, &fact).await?;
         }
         let record = AuditRecord {
             actor: user.user_id.to_string(),
@@ -91,11 +108,10 @@ impl App {
             subject: user.user_id.to_string(),
             outcome: "done",
             ip_hmac: self.network_hash(origin),
+            detail: Some(json!({"amr": shown.methods()})),
             ..AuditRecord::default()
         };
-        store::record::insert(&mut *tx, &record, self.now()).await?;
-        tx.commit().await?;
-        self.nudges.logout.notify_one();
+        store::record::insert(&mut **tx, &record, self.now()).await?;
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user signed in");
         Ok(session)
     }
@@ -106,11 +122,12 @@ impl App {
         tx: &mut sqlx::PgTransaction<'_>,
         user: &User,
         current: Option<Session>,
+        shown: Shown,
     ) -> Result<Session, Error> {
         let now = self.now();
         if let Some(current) = current {
             if current.user_id == user.user_id {
-                let renewed = current.renewed(now);
+                let renewed = current.renewed(shown, now);
                 if store::session::renew(&mut **tx, &renewed).await? {
                     return Ok(renewed);
                 }
@@ -118,12 +135,16 @@ impl App {
                 self.end_within(tx, &[current.session_id.into()], Cause::Replaced).await?;
             }
         }
-        let session = Session::start(SessionId::new(), user.user_id, now);
+        let session = Session::start(SessionId::new(), user.user_id, shown, now);
         store::session::insert(&mut **tx, &session).await?;
         Ok(session)
     }
 
-    async fn keep_out(&self, counters: &[(Counted, Option<Vec<u8>>)], origin: Origin) -> Result<(), Error> {
+    pub(super) async fn keep_out(
+        &self,
+        counters: &[(Counted, Option<Vec<u8>>)],
+        origin: Origin,
+    ) -> Result<(), Error> {
         let mut tx = chassis::begin(&self.db).await?;
         let connection: &mut PgConnection = &mut tx;
         self.count(connection, counters).await?;

@@ -3,6 +3,7 @@
 
 mod admin;
 mod audit;
+mod authenticator;
 mod browser;
 mod claims;
 mod client_auth;
@@ -16,8 +17,11 @@ mod metadata;
 mod oidf;
 mod pages;
 mod partitions;
+mod par;
+mod passkeys;
 mod refusals;
 mod registration;
+mod sender_constrained;
 mod sign_up;
 mod token;
 mod userinfo;

@@ -3,10 +3,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, answer};
 use crate::{
+    acr::Level,
     app::{App, Refusal},
     claims,
     client::AuthMethod,
-    grant::ACR_ONE_FACTOR,
+    dpop,
     jws::Algorithm,
     scope,
 };
@@ -47,12 +48,15 @@ fn document(issuer: &str) -> Value {
         "end_session_endpoint": url("/logout"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
+        "pushed_authorization_request_endpoint": url("/oauth2/par"),
+        "require_pushed_authorization_requests": false,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "registration_endpoint": url("/oauth2/registration"),
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
-        "acr_values_supported": [ACR_ONE_FACTOR],
+        "acr_values_supported": Level::ALL.map(Level::name),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": id_token,
         "token_endpoint_auth_methods_supported": methods,
