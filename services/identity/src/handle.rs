@@ -41,6 +41,11 @@ impl Kind {
             Self::Registration => "krg_",
         }
     }
+
+    // Whether such a handle is good until somebody takes it back.
+    const fn is_endless(self) -> bool {
+        matches!(self, Self::InitialAccess | Self::Registration)
+    }
 }
 
 /// A handle whose MAC was right, or one to be made.
@@ -63,9 +68,9 @@ impl Handle {
         Self { kind, id, counter: 0 }
     }
 
-    /// Its text, under the active key.
+    /// Its text, under the active key; of a kind without an end, under the key that never changes.
     pub fn mint(self, keys: &Keyring) -> String {
-        self.mint_with(&keys.active())
+        if self.kind.is_endless() { self.mint_with(&keys.oldest()) } else { self.mint_with(&keys.active()) }
     }
 
     /// Its text, under the key of another handle, such as the one before it in a family.
@@ -161,6 +166,17 @@ mod tests {
         let text = first.mint(&old);
         assert_eq!(second.mint_as(&both, &text), second.mint(&old));
         assert_eq!(second.mint_as(&both, "krt_"), second.mint(&both));
+    }
+
+    #[test]
+    fn a_registration_outlives_the_key_of_the_month() {
+        let keys = Keyring::parse(BOTH).unwrap();
+        let handle = Handle::of(Kind::Registration, domain::new_id());
+        let text = handle.mint(&keys);
+        let mut rings = (*keys.rings()).clone();
+        rings.handles.retain(|master| master.label() == "a");
+        keys.replace(rings);
+        assert_eq!(Handle::read(&keys, Kind::Registration, &text), Some(handle));
     }
 
     proptest! {

@@ -130,7 +130,8 @@ impl Keyring {
 
     /// The key of handles and seals of this short id, if it is still there.
     pub fn by_id(&self, id: [u8; 4]) -> Option<Arc<Master>> {
-        self.rings().handles.iter().find(|master| master.id == id).cloned()
+        let rings = self.rings();
+        rings.handles.iter().chain([&rings.root]).find(|master| master.id == id).cloned()
     }
 
     /// The line that seals what lies in the database.
