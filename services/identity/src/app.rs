@@ -1,6 +1,7 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
 mod admin;
+mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
@@ -10,6 +11,7 @@ mod deliver;
 mod dpop;
 mod egress;
 mod introspect;
+mod key_rotation;
 mod keys;
 mod mail;
 mod new_password;
@@ -32,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use chassis::{Metrics, Secret};
 use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -51,6 +54,7 @@ use crate::{
 
 pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
@@ -59,7 +63,7 @@ pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
-use keys::SigningKeys;
+use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
@@ -77,12 +81,14 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
+    held: Arc<tokio::sync::Mutex<Held>>,
     assertions: Replays,
     proofs: Replays,
     client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
+    metrics: Metrics,
     nudges: Arc<Nudges>,
     guesses: Turns,
 }
@@ -93,6 +99,8 @@ pub struct Settings {
     pub issuer: String,
     /// Every key's origin.
     pub keys: Keyring,
+    /// The KEK file, read again each second.
+    pub kek: Secret,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
     /// Passwords that are known from breaches.
@@ -142,15 +150,24 @@ impl App {
             lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
+            held: Arc::default(),
             assertions: Replays::default(),
             proofs: Replays::default(),
             client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,
+            metrics: Metrics::new(),
             nudges: Arc::default(),
             guesses: Turns::default(),
         }
+    }
+
+    /// The same, with its figures among those of the process.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The present time.

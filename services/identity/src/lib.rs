@@ -1,12 +1,13 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService.
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
 mod acr;
 mod app;
+mod audit;
 mod authorization;
 mod ceremony;
 mod challenge;
@@ -30,11 +31,13 @@ mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod partitions;
 mod passkey;
 mod password;
 mod progress;
 mod pushed_request;
 mod registration;
+mod rotation;
 mod replays;
 mod scope;
 mod sealed;
@@ -56,8 +59,8 @@ use std::{
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    session_service_server::SessionServiceServer, staff_service_server::StaffServiceServer,
-    user_service_server::UserServiceServer,
+    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
 use url::Url;
 
@@ -92,16 +95,20 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
-    );
+    )
+    .measured_by(process.metrics());
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
-        .prepare("signing keys", load_keys(app.clone()))
+        .prepare("keys", load_keys(app.clone()))
+        .prepare("partitions", partitions(app.clone()))
+        .prepare("audit seals", audit_chain(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
         .grpc(
             Grpc::new()
                 .add(UserServiceServer::new(grpc::Users::new(app.clone())))
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
-                .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
+                .add(StaffServiceServer::new(grpc::Staff::new(app.clone())))
+                .add(AuditServiceServer::new(grpc::Audit::new(app.clone()))),
         )
         .http(http::router(app.clone(), pages::Pages::load()?))
         .attach(app.clone());
@@ -117,6 +124,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let seals = app.clone();
     component
         .task("mail", move |shutdown: Shutdown| async move {
             mails.run_mail(shutdown).await;
@@ -126,8 +134,12 @@ fn with_tasks(component: Component, app: &App) -> Component {
             deliveries.run_deliveries(shutdown).await;
             Ok(())
         })
-        .task("signing keys", move |shutdown: Shutdown| async move {
-            keys.run_key_refresh(shutdown).await;
+        .task("keys", move |shutdown: Shutdown| async move {
+            keys.run_keys(shutdown).await;
+            Ok(())
+        })
+        .task("audit seals", move |shutdown: Shutdown| async move {
+            seals.run_seals(shutdown).await;
             Ok(())
         })
         .task("sweep", move |shutdown: Shutdown| async move {
@@ -137,7 +149,16 @@ fn with_tasks(component: Component, app: &App) -> Component {
 }
 
 async fn load_keys(app: App) -> Result<(), StartError> {
-    Ok(app.load_signing_keys().await?)
+    Ok(app.refresh_keys().await?)
+}
+
+async fn partitions(app: App) -> Result<(), StartError> {
+    app.prepare_partitions().await;
+    Ok(())
+}
+
+async fn audit_chain(app: App) -> Result<(), StartError> {
+    Ok(app.prepare_audit_chain().await?)
 }
 
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
@@ -157,6 +178,7 @@ fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> 
     Ok(Settings {
         issuer: issuer(&config.issuer)?,
         keys,
+        kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
         breached: config.breached_file.as_deref().map(breached).transpose()?,
         hash_lane: HashLane::start(hash_threads, process.metrics())?,

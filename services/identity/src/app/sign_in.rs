@@ -65,7 +65,7 @@ impl App {
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
             phc: password::NOBODY.to_owned(),
-            pepper_id: self.keys().active().name().to_owned(),
+            pepper_id: self.keys().pepper_id(),
         });
         // A password longer than any that was taken is as wrong as any other, and costs as much.
         let password = Password::entered(entered).or_else(|| Password::entered(""));
@@ -109,7 +109,7 @@ impl App {
         password: Password,
         stored: &StoredPassword,
     ) -> Result<Option<StoredPassword>, Error> {
-        let pepper_id = self.keys().active().name().to_owned();
+        let pepper_id = self.keys().pepper_id();
         if password::is_current(&stored.phc) && stored.pepper_id == pepper_id {
             return Ok(None);
         }

@@ -191,7 +191,7 @@ impl App {
         if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
         }
-        let pepper_id = self.keys().active().name().to_owned();
+        let pepper_id = self.keys().pepper_id();
         let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
         self.enrol(challenge, first, current, origin).await

@@ -54,6 +54,8 @@ struct Issue<'a> {
     jkt: Option<&'a str>,
     // Claims of the ID token that were asked for by name.
     asked: Map<String, Value>,
+    // The refresh token that was shown: its successors keep its key.
+    shown: Option<&'a str>,
     now: DateTime<Utc>,
 }
 
@@ -80,6 +82,7 @@ impl App {
         if !client.may(grant_type) {
             return Err(Refusal::new("unauthorized_client", "the client may not use this grant_type"));
         }
+        self.need_key(client.id_token_alg).await?;
         let jkt = self.key_for_tokens(client, shown)?;
         let jkt = jkt.as_deref();
         match grant_type {
@@ -130,7 +133,7 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let issue = Issue { client, family: &family, scopes, resources, nonce, asked, jkt, now };
+        let issue = Issue { client, family: &family, scopes, resources, nonce, jkt, asked, shown: None, now };
         Ok(self.issue_tokens(&issue)?)
     }
 
@@ -193,6 +196,7 @@ impl App {
                 nonce: None,
                 jkt,
                 asked,
+                shown: Some(text),
                 now,
             })?);
         }
@@ -317,7 +321,10 @@ impl App {
             token_type,
             expires_in: self.settings.access_token_seconds,
             scope,
-            refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
+            refresh_token: client.may("refresh_token").then(|| match issue.shown {
+                Some(shown) => refresh.mint_as(self.keys(), shown),
+                None => refresh.mint(self.keys()),
+            }),
             id_token,
         })
     }
@@ -340,7 +347,7 @@ impl App {
             claims.extend(own);
         }
         claims.extend(issue.nonce.map(|nonce| ("nonce".to_owned(), Value::from(nonce))));
-        self.sign("JWT", &Value::Object(claims))
+        self.sign_as(issue.client.id_token_alg, "JWT", &Value::Object(claims))
     }
 
     // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod audit;
 mod authenticator;
 mod browser;
 mod claims;
@@ -14,11 +15,13 @@ mod guessing;
 mod headers;
 mod hostile_protocol;
 mod introspect;
+mod keys;
 mod logout;
 mod logs;
 mod metadata;
 mod oidf;
 mod pages;
+mod partitions;
 mod par;
 mod passkeys;
 mod passwords;
