@@ -60,8 +60,10 @@ impl App {
             Verdict::Wait(wait) => return Ok(SignIn::Wait(super::seconds(wait))),
             Verdict::MailProof => return Ok(SignIn::MailProof),
         };
-        let class = Class::of_sign_in(current.is_some(), account == Counted::Browser, is_throttled);
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
+        // Who guesses at others while signed in does not go before them.
+        let renews = current.as_ref().is_some_and(|current| current.user_id == user_id);
+        let class = Class::of_sign_in(renews, account == Counted::Browser, is_throttled);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
             phc: password::NOBODY.to_owned(),
