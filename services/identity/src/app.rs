@@ -3,19 +3,23 @@
 mod admin;
 mod authorize;
 mod bootstrap;
+mod breached;
 mod client_auth;
 mod deliver;
 mod egress;
 mod introspect;
 mod keys;
 mod mail;
+mod new_password;
 mod passkeys;
+mod recover;
 mod republish;
 mod sign_in;
 mod sign_out;
 mod sign_up;
 mod sweep;
 mod token;
+mod turns;
 mod userinfo;
 
 use std::{
@@ -24,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Clock, DateTime, Utc};
+use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
@@ -36,20 +40,23 @@ use crate::{
     keyring::Keyring,
     session::Session,
     store,
-    throttle::{Counted, Throttle},
+    throttle::{Counted, Throttle, Verdict},
     user::Status,
 };
 
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+pub use breached::BreachedList;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
+pub use recover::Recovered;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+use turns::Turns;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.
@@ -65,6 +72,7 @@ pub struct App {
     mailer: Mailer,
     egress: Egress,
     nudges: Arc<Nudges>,
+    guesses: Turns,
 }
 
 /// What does not change while identity runs.
@@ -77,6 +85,8 @@ pub struct Settings {
     pub access_token_seconds: u32,
     /// Threads of the hash lane.
     pub hash_threads: usize,
+    /// Passwords that are known from breaches.
+    pub breached: Option<Arc<BreachedList>>,
 }
 
 /// Wakes the workers before their next look.
@@ -91,6 +101,17 @@ struct Nudges {
 pub struct Origin {
     /// The peer's address.
     pub ip: Option<IpAddr>,
+    /// The browser, where its cookie says so.
+    pub browser: Option<KnownBrowser>,
+}
+
+/// A browser that came back.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownBrowser {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is, as [`App::mark`] says; 0 where nobody has signed in.
+    pub mark: u32,
 }
 
 impl App {
@@ -114,6 +135,7 @@ impl App {
             mailer,
             egress,
             nudges: Arc::default(),
+            guesses: Turns::default(),
         }
     }
 
@@ -163,17 +185,31 @@ impl App {
         Some(keyed_hash(self.keys(), "network", &network))
     }
 
+    /// What the cookie of a browser keeps of the user who signed in there last. It does not lead back to the user.
+    pub fn mark(&self, user_id: UserId) -> u32 {
+        let hash = keyed_hash(self.keys(), "browser of", user_id.0.as_bytes());
+        hash.iter().take(4).fold(0, |mark, byte| mark << 8 | u32::from(*byte)).max(1)
+    }
+
     // The longest wait that any of these counters asks for.
     async fn wait(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Option<Duration>, Error> {
+        Ok(match self.judge(counters).await? {
+            Verdict::Wait(wait) => Some(seconds(wait)),
+            Verdict::Free | Verdict::Last | Verdict::MailProof => None,
+        })
+    }
+
+    // The strictest verdict of these counters.
+    async fn judge(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Verdict, Error> {
         let now = self.now();
-        let mut longest = None;
+        let mut strictest = Verdict::Free;
         for (counted, key_hash) in counters {
             let Some(key_hash) = key_hash else { continue };
             let throttle = store::throttle::load(&self.db, *counted, key_hash).await?;
-            longest = longest.max(throttle.and_then(|throttle| throttle.wait(now)));
+            strictest =
+                strictest.max(throttle.map_or(Verdict::Free, |throttle| throttle.judge(*counted, now)));
         }
-        // A full second at least: `Retry-After` has no smaller unit.
-        Ok(longest.map(|wait| Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)))
+        Ok(strictest)
     }
 
     async fn count(
@@ -191,4 +227,9 @@ impl App {
         }
         Ok(())
     }
+}
+
+// A full second at least: `Retry-After` has no smaller unit.
+fn seconds(wait: TimeDelta) -> Duration {
+    Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)
 }

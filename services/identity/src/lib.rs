@@ -39,7 +39,10 @@ mod user;
 mod webauthn;
 mod words;
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
@@ -52,7 +55,7 @@ use url::Url;
 pub use config::Config;
 pub use error::Error;
 
-use app::{App, Bootstrap, Egress, Settings};
+use app::{App, Bootstrap, BreachedList, Egress, Settings};
 use keyring::Keyring;
 
 /// A setting that cannot be used. Its value is never repeated.
@@ -144,7 +147,13 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         keys,
         access_token_seconds: config.access_token_seconds,
         hash_threads,
+        breached: config.breached_file.as_deref().map(breached).transpose()?,
     })
+}
+
+fn breached(file: &Path) -> Result<Arc<BreachedList>, StartError> {
+    let list = BreachedList::open(file);
+    Ok(Arc::new(list.map_err(|error| setting("IDENTITY_BREACHED_FILE", error.to_string()))?))
 }
 
 // An origin: pages and endpoints stand at its root, and links, cookies and checks are made of it.

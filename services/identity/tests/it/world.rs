@@ -87,9 +87,14 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than usual.
+    pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
         let file = BootstrapFile::write(&relying_parties.url);
-        let (config, fakes) = (Config { file: file.0.clone() }, peers.clone());
+        let (config, fakes) = (Config { file: file.0.clone(), change: Arc::new(change) }, peers.clone());
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
@@ -101,7 +106,8 @@ impl World {
     pub async fn killed_and_restarted(self) -> Self {
         let Self { app, peers, relying_parties, file } = self;
         let (url, clock) = app.kill();
-        let (config, fakes) = (Config { file: file.0.clone() }, peers.clone());
+        let config = Config { file: file.0.clone(), change: Arc::new(|_| {}) };
+        let fakes = peers.clone();
         let app = TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
@@ -272,19 +278,23 @@ pub fn param(url: &Url, name: &str) -> String {
 #[derive(Clone)]
 struct Config {
     file: std::path::PathBuf,
+    change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
 }
 
 impl Config {
     fn identity(&self, database_url: &str) -> identity::Config {
         const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-        identity::Config {
+        let mut config = identity::Config {
             database_url: database_url.parse().unwrap(),
             kek: Some(KEK.parse().unwrap()),
             issuer: ISSUER.to_owned(),
             bootstrap_file: Some(self.file.clone()),
+            breached_file: None,
             hash_threads: 2,
             access_token_seconds: 300,
-        }
+        };
+        (self.change)(&mut config);
+        config
     }
 
     async fn components(
