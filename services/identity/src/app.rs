@@ -14,6 +14,7 @@ mod new_password;
 mod passkeys;
 mod recover;
 mod republish;
+mod second_factor;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -53,6 +54,7 @@ pub use egress::Egress;
 use keys::SigningKeys;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
+pub use second_factor::Code;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -175,6 +177,10 @@ impl App {
 
     fn address_hash(&self, address_key: &[u8]) -> Vec<u8> {
         keyed_hash(self.keys(), "address", address_key)
+    }
+
+    fn user_hash(&self, user_id: UserId) -> Vec<u8> {
+        keyed_hash(self.keys(), "user", user_id.0.as_bytes())
     }
 
     fn network_hash(&self, origin: Origin) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ pub mod grant;
 pub mod passkey;
 pub mod record;
 pub mod recovery;
+pub mod second_factor;
 pub mod session;
 pub mod signing_key;
 pub mod staff;

@@ -228,8 +228,7 @@ impl App {
         origin: Origin,
     ) -> Result<Removed, Error> {
         let mut tx = chassis::begin(&self.db).await?;
-        let user = store::user::load_for_update(&mut tx, user_id).await?;
-        let mut user = user.ok_or(Error::NotFound { what: "user" })?;
+        let mut user = self.locked(&mut tx, user_id).await?;
         if !store::passkey::delete(&mut *tx, user_id, credential_id).await? {
             return Err(NO_PASSKEY);
         }
@@ -255,6 +254,19 @@ impl App {
         let event = user.note(event);
         store::user::save_status(tx, user).await?;
         outbox::append(tx, Service::Identity, &events::user_changed(user, event, self.now())).await?;
+        self.note(tx, user, action, origin).await?;
+        tracing::info!(user_id = %user.user_id, action, "ways to sign in changed");
+        Ok(())
+    }
+
+    /// Writes what a user did to the audit.
+    pub(super) async fn note(
+        &self,
+        tx: &mut sqlx::PgTransaction<'_>,
+        user: &User,
+        action: &'static str,
+        origin: Origin,
+    ) -> Result<(), Error> {
         let record = AuditRecord {
             actor: user.user_id.to_string(),
             action,
@@ -263,9 +275,7 @@ impl App {
             ip_hmac: self.network_hash(origin),
             ..AuditRecord::default()
         };
-        store::record::insert(&mut **tx, &record, self.now()).await?;
-        tracing::info!(user_id = %user.user_id, action, "ways to sign in changed");
-        Ok(())
+        store::record::insert(&mut **tx, &record, self.now()).await
     }
 }
 

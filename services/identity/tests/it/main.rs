@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod app_codes;
 mod authenticator;
 mod browser;
 mod client_auth;
@@ -21,6 +22,7 @@ mod passwords;
 mod ranks;
 mod recover;
 mod refusals;
+mod second_factor;
 mod sign_up;
 mod token;
 mod userinfo;
