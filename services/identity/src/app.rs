@@ -18,6 +18,7 @@ mod second_factor;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod step_up;
 mod sweep;
 mod token;
 mod turns;
@@ -58,6 +59,7 @@ pub use second_factor::Code;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+pub use step_up::StepUp;
 use turns::Turns;
 pub use userinfo::UserinfoError;
 

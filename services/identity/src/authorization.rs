@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
+    acr,
     client::Client,
     params::{Params, words},
     session::Session,
@@ -53,6 +54,12 @@ pub struct Request {
     pub locale: Option<Language>,
     /// APIs for which tokens will be asked (RFC 8707).
     pub resources: Vec<String>,
+    /// How strongly the user is to sign in.
+    #[serde(default)]
+    pub acr: acr::Asked,
+    /// The user was asked to show more: a mere wish is given up.
+    #[serde(default)]
+    pub asked_more: bool,
 }
 
 /// A locale by its tag, as it travels inside a seal.
@@ -107,6 +114,8 @@ impl Request {
             login_hint: short(params, "login_hint")?,
             locale: params.get("ui_locales").and_then(ui_locales),
             resources: resources(client, params)?,
+            acr: acr::Asked::parse(params.get("acr_values"), params.get("claims")),
+            asked_more: false,
         };
         request.read_prompt(params)?;
         Ok(request)
@@ -251,6 +260,14 @@ fn ui_locales(text: &str) -> Option<Language> {
     })
 }
 
+/// Nobody may be asked, and somebody would have to sign in.
+pub const LOGIN_REQUIRED: Fault = Fault { error: "login_required", description: "the user must sign in" };
+/// The user cannot sign in as strongly as it is essential (OIDC Core Error Code unmet_authentication_requirements 1.0).
+pub const UNMET: Fault = Fault {
+    error: "unmet_authentication_requirements",
+    description: "the user cannot sign in as strongly as asked",
+};
+
 /// What happens next with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -273,7 +290,6 @@ pub fn next(
     needs_consent: bool,
     now: DateTime<Utc>,
 ) -> Next {
-    let login_required = Fault { error: "login_required", description: "the user must sign in" };
     let consent_required = Fault { error: "consent_required", description: "the user must allow it" };
     let usable = session.filter(|session| {
         let recent = request.max_age.is_none_or(|most| (now - session.pwd_at).num_seconds() <= most);
@@ -281,7 +297,7 @@ pub fn next(
         recent && hinted && !request.prompt_login
     });
     if usable.is_none() {
-        return if request.prompt_none { Next::Fail(login_required) } else { Next::SignIn };
+        return if request.prompt_none { Next::Fail(LOGIN_REQUIRED) } else { Next::SignIn };
     }
     if !needs_consent {
         return Next::Issue;

@@ -223,7 +223,7 @@ fn write_password(
     visitor.write(locale, view.with_errors(errors))
 }
 
-//// Six digits, also full-width ones and with spaces between, as input methods and people write them.
+/// Six digits, also full-width ones and with spaces between, as input methods and people write them.
 pub fn digits_of(text: &str) -> Option<String> {
     let narrow = |letter: char| match letter {
         '０'..='９' => char::from_digit(letter as u32 - '０' as u32, 10).unwrap_or(letter),

@@ -24,6 +24,7 @@ mod recover;
 mod refusals;
 mod second_factor;
 mod sign_up;
+mod step_up;
 mod token;
 mod userinfo;
 mod wire;
