@@ -157,7 +157,7 @@ mod tests {
         let all = context! {
             path => EVIL, by_app => true, secret => EVIL, picture => context! { width => 1, path => EVIL }, uri => EVIL,
             sealed => EVIL, codes => vec![EVIL], second_factor => context! { since => 0, left => 0 },
-            passkey, passkeys => vec![passkey.clone()], new_passkey => passkey, stronger => true, fresh => true, done => EVIL,
+            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",

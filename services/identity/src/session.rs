@@ -155,13 +155,13 @@ mod tests {
         assert_eq!(by_passkey.shown(), Shown::Passkey);
         let by_password = by_passkey.renewed(Shown::Password, later);
         assert_eq!((by_password.shown(), by_password.pwd_at, by_password.epoch), (Shown::Password, later, 1));
-        let stepped_up = by_password.clone().stepped_up(later + TimeDelta::minutes(5));
+        let with_code = by_password.clone().stepped_up(later + TimeDelta::minutes(5));
         assert_eq!(
-            (stepped_up.shown(), stepped_up.pwd_at, stepped_up.epoch),
+            (with_code.shown(), with_code.pwd_at, with_code.epoch),
             (Shown::PasswordAndCode, later, 2)
         );
         // An older program renews without a word on the other factors.
-        let older = Session { pwd_at: later + TimeDelta::hours(1), ..stepped_up };
+        let older = Session { pwd_at: later + TimeDelta::hours(1), ..with_code };
         assert_eq!(older.shown(), Shown::Password);
         assert!(by_password.is_fresh(later + TimeDelta::minutes(9)));
         assert!(!by_password.is_fresh(later + FRESH));

@@ -152,13 +152,9 @@ pub fn data(page: &Page, form: &str, name: &str) -> String {
 }
 
 /// The page's form with what the script would add.
-pub fn form_with(page: &Page, form: &str, fields: &Fields) -> Form {
-    let html = Html::parse_document(&page.html);
-    let at = html.select(&Selector::parse("form").unwrap());
-    let at = at.filter(|own| own.attr("data-passkey").is_some_and(|own| own == form));
-    assert!(at.count() == 1, "{}", page.html);
+pub fn form_with(page: &Page, form: &str, fields: &[(&str, String)]) -> Form {
     let mut all = page.forms().into_iter();
-    let mut form = all.find(|own| own.passkey.as_deref() == Some(form)).unwrap();
+    let mut form = all.find(|own| own.passkey.as_deref() == Some(form)).expect("a form for a passkey");
     for (name, value) in fields {
         form.set(name, value);
     }

@@ -206,7 +206,7 @@ async fn passkeys_are_named_and_removed_by_a_user_who_has_just_signed_in() {
     // Another user's passkey is none.
     let (mut other, _) = world.sign_up(BOB).await;
     let page = other.open(SECURITY).await.page();
-    let mut theirs = form_with(&page, "create", &vec![]);
+    let mut theirs = form_with(&page, "create", &[]);
     theirs.set("action", "remove");
     theirs.set("credential_id", &known);
     assert_eq!(other.submit(&theirs, None).await.page().status, 404);
