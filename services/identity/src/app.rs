@@ -11,6 +11,7 @@ mod introspect;
 mod keys;
 mod mail;
 mod new_password;
+mod own_password;
 mod passkeys;
 mod recover;
 mod republish;

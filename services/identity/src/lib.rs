@@ -10,6 +10,7 @@ mod app;
 mod authorization;
 mod ceremony;
 mod challenge;
+mod change;
 mod client;
 mod config;
 mod cose;

@@ -15,12 +15,13 @@ pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
-const TEMPLATES: [(&str, &str); 24] = [
+const TEMPLATES: [(&str, &str); 25] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("passkey.html", include_str!("../templates/passkey.html")),
     ("code.html", include_str!("../templates/code.html")),
+    ("password.html", include_str!("../templates/password.html")),
     ("totp.html", include_str!("../templates/totp.html")),
     ("recovery_codes.html", include_str!("../templates/recovery_codes.html")),
     ("security_codes.html", include_str!("../templates/security_codes.html")),
@@ -157,7 +158,7 @@ mod tests {
         let all = context! {
             path => EVIL, by_app => true, secret => EVIL, picture => context! { width => 1, path => EVIL }, uri => EVIL,
             sealed => EVIL, codes => vec![EVIL], second_factor => context! { since => 0, left => 0 },
-            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
+            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, has_password => true, done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",

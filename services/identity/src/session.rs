@@ -97,9 +97,14 @@ impl Session {
 
     /// The same session after its user added a code to the password.
     #[must_use]
-    pub fn stepped_up(mut self, now: DateTime<Utc>) -> Self {
+    pub fn stepped_up(self, now: DateTime<Utc>) -> Self {
+        Self { otp_at: Some(now), ..self.under_new_cookie(now) }
+    }
+
+    /// The same session, of which every other cookie dies.
+    #[must_use]
+    pub fn under_new_cookie(mut self, now: DateTime<Utc>) -> Self {
         self.epoch += 1;
-        self.otp_at = Some(now);
         self.seen_at = now;
         self
     }

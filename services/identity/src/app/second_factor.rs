@@ -5,6 +5,7 @@ use domain::{DateTime, UserId, Utc, Uuid};
 use super::{App, Origin, SignIn};
 use crate::{
     acr::Shown,
+    change::Change,
     error::Error,
     progress::Proved,
     recovery_code,
@@ -13,7 +14,7 @@ use crate::{
     store::{self, second_factor::Totp},
     throttle::Counted,
     totp::Secret,
-    user::{Event, Status, User},
+    user::{Status, User},
 };
 
 /// What somebody shows as the second step.
@@ -199,8 +200,9 @@ impl App {
             return Ok(None);
         }
         let recovery_codes = self.new_recovery_codes(&mut tx, user_id).await?;
-        self.note_change(&mut tx, &mut user, Event::CredentialAdded, "turn_codes_on", origin).await?;
+        self.note_change(&mut tx, &mut user, Change::CodesOn, origin).await?;
         tx.commit().await?;
+        self.nudges.mail.notify_one();
         Ok(Some(TurnedOn { session, recovery_codes }))
     }
 
@@ -212,9 +214,10 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         let mut user = self.locked(&mut tx, user_id).await?;
         if store::second_factor::delete_totp(&mut tx, user_id).await? {
-            self.note_change(&mut tx, &mut user, Event::CredentialRemoved, "turn_codes_off", origin).await?;
+            self.note_change(&mut tx, &mut user, Change::CodesOff, origin).await?;
         }
         tx.commit().await?;
+        self.nudges.mail.notify_one();
         Ok(())
     }
 
@@ -233,8 +236,9 @@ impl App {
             return Ok(None);
         }
         let codes = self.new_recovery_codes(&mut tx, user_id).await?;
-        self.note_change(&mut tx, &mut user, Event::CredentialAdded, "renew_recovery_codes", origin).await?;
+        self.note_change(&mut tx, &mut user, Change::RecoveryCodesRenewed, origin).await?;
         tx.commit().await?;
+        self.nudges.mail.notify_one();
         Ok(Some(codes))
     }
 

@@ -2,6 +2,7 @@
 
 pub mod codes;
 pub mod passkeys;
+pub mod password;
 
 use axum::{body::Bytes, response::Response};
 use domain::Locale;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// What the page may say after a change.
-const DONE: [&str; 4] = ["passkey_added", "passkey_renamed", "passkey_removed", "codes_off"];
+const DONE: [&str; 5] = ["passkey_added", "passkey_renamed", "passkey_removed", "codes_off", "password_set"];
 
 /// Whose page it is.
 pub struct Account<'a> {
@@ -53,6 +54,7 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
         ctx => visitor.seal(Step::Account, Progress::default())?,
         welcome => visitor.query.get("welcome").is_some(),
         done, fresh => account.fresh, sessions, passkeys, new_passkey, second_factor,
+        has_password => visitor.app().has_password(session.user_id).await?,
     };
     let view = View {
         here: Some("/account/security".to_owned()),

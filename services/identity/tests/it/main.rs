@@ -1,6 +1,7 @@
 //! identity through its public interfaces: pages, OAuth and OpenID Connect, gRPC.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod account;
 mod admin;
 mod app_codes;
 mod authenticator;
