@@ -225,6 +225,10 @@ impl Page {
         html.select(&selector("form")).map(form).collect()
     }
 
+    pub fn forms_to(&self, action: &str) -> Vec<Form> {
+        self.forms().into_iter().filter(|form| form.action == action).collect()
+    }
+
     pub fn form_asking(&self, asks: Asks) -> Option<Form> {
         self.forms().into_iter().find(|form| form.asks(asks))
     }

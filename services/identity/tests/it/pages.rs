@@ -440,7 +440,7 @@ async fn a_user_sees_and_ends_the_own_sessions_only() {
     .fetch_one(&world.app.pool)
     .await
     .unwrap();
-    let mut form = page.forms().remove(0);
+    let mut form = page.forms_to("/account/security").remove(0);
     form.buttons.clear();
     for (session_id, status) in [(of_bob.to_string(), 404), ("'; --".to_owned(), 400), (String::new(), 400)] {
         form.set("session_id", &session_id);
@@ -449,7 +449,7 @@ async fn a_user_sees_and_ends_the_own_sessions_only() {
     assert_eq!(bob.open("/account/security").await.page().url.path(), "/account/security");
 
     // The newest one stands first: the second browser's.
-    first.submit(&page.forms()[0], None).await.page();
+    first.submit(&page.forms_to("/account/security")[0], None).await.page();
     assert_eq!(second.open("/account/security").await.page().url.path(), "/login");
     let page = first.open("/account/security").await.page();
     assert_eq!(select(&page.html, "ul.sessions > li").len(), 1);

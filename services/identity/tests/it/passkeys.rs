@@ -139,7 +139,8 @@ async fn an_answer_that_breaks_a_rule_signs_nobody_in() {
     assert_eq!(stranger.sign_in(&mut browser, &page).await.page().status, 422);
     // An unknown passkey gets the same page.
     let page = login_page(&mut browser).await;
-    let page = Authenticator::new().sign_in_as(&mut browser, &page, &right()).await.page();
+    let unknown = Manner { user: Some(authenticator.user.clone()), ..right() };
+    let page = Authenticator::new().sign_in_as(&mut browser, &page, &unknown).await.page();
     assert!(page.status == 422 && page.text().contains("could not be confirmed"));
     assert_eq!(audit(&world, "sign_in", "refused").await, 12);
     // Then the right one.
