@@ -42,6 +42,8 @@ const LANES: u32 = 1;
 /// Characters.
 const SHORTEST: usize = 8;
 const LONGEST: usize = 128;
+/// What people think of first here.
+const CONTEXT: [&str; 5] = ["kotinos", "olympic", "olympics", "paralympic", "paralympics"];
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
 
@@ -56,7 +58,8 @@ impl Password {
             return Err(InvalidPassword::TooShort);
         }
         let parts = address.split(|letter: char| !letter.is_alphanumeric()).filter(|part| part.len() > 2);
-        let known: Vec<&str> = [address, "kotinos"].into_iter().chain(parts).collect();
+        let local = address.split('@').next().unwrap_or_default();
+        let known: Vec<&str> = [address, local].into_iter().chain(parts).chain(CONTEXT).collect();
         if zxcvbn(&password.0, &known).score() < Score::Two {
             return Err(InvalidPassword::TooEasy);
         }
@@ -202,9 +205,16 @@ mod tests {
     #[test]
     fn rules_are_length_and_how_soon_it_is_guessed() {
         let refused = |text: &str| Password::new(text, "alice.tanaka@example.org").unwrap_err();
-        for easy in
-            ["password", "12345678", "Passw0rd!", "qwertyuiop", "tanaka.alice", "kotinos1", "20200724"]
-        {
+        for easy in [
+            "password",
+            "12345678",
+            "Passw0rd!",
+            "qwertyuiop",
+            "tanaka.alice",
+            "kotinos1",
+            "Olympics24",
+            "20200724",
+        ] {
             assert_eq!(refused(easy), InvalidPassword::TooEasy, "{easy}");
         }
         assert_eq!(refused("1234567"), InvalidPassword::TooShort);

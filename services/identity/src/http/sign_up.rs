@@ -1,5 +1,5 @@
 use axum::body::Bytes;
-use domain::{EmailAddress, Locale, UserId};
+use domain::{EmailAddress, UserId};
 use minijinja::context;
 
 use super::{

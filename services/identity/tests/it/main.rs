@@ -24,6 +24,7 @@ mod ranks;
 mod recover;
 mod refusals;
 mod second_factor;
+mod security_table;
 mod sign_up;
 mod step_up;
 mod token;
