@@ -4,12 +4,14 @@ mod admin;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod client_keys;
 mod deliver;
 mod egress;
 mod introspect;
 mod keys;
 mod mail;
 mod passkeys;
+mod register;
 mod republish;
 mod sign_in;
 mod sign_out;
@@ -40,6 +42,7 @@ use crate::{
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
@@ -47,6 +50,7 @@ pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
+pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -61,6 +65,7 @@ pub struct App {
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: client_auth::Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -110,6 +115,7 @@ impl App {
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: client_auth::Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

@@ -10,6 +10,7 @@ mod app;
 mod authorization;
 mod ceremony;
 mod challenge;
+mod claims;
 mod client;
 mod config;
 mod cose;
@@ -28,6 +29,7 @@ mod params;
 mod passkey;
 mod password;
 mod progress;
+mod registration;
 mod scope;
 mod sealed;
 mod session;
@@ -36,6 +38,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod verbs;
 mod webauthn;
 mod words;
 
@@ -51,6 +54,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
 use keyring::Keyring;
@@ -89,7 +93,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?));
+        .http(http::router(app.clone(), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

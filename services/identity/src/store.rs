@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod grant;
 pub mod passkey;
 pub mod record;
+pub mod registration;
 pub mod session;
 pub mod signing_key;
 pub mod staff;
