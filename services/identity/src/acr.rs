@@ -15,6 +15,11 @@ impl Level {
     /// Every level, best first.
     pub const ALL: [Self; 2] = [Self::Two, Self::One];
 
+    /// The level of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// `acr` in tokens.
     pub const fn name(self) -> &'static str {
         match self {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
+    acr::Level,
     claims,
     client::Client,
-    grant::ACR_ONE_FACTOR,
     params::{Params, words},
     session::Session,
 };
@@ -247,7 +247,7 @@ fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
         let values = values.split(' ').filter(|value| !value.is_empty());
         asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
     }
-    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| acr == ACR_ONE_FACTOR) {
+    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| Level::find(acr).is_some()) {
         return fault("unmet_authentication_requirements", "none of the essential acr values is supported");
     }
     Ok(asked)
