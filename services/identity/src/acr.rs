@@ -15,6 +15,11 @@ impl Level {
     /// Every level, best first.
     pub const ALL: [Self; 2] = [Self::Two, Self::One];
 
+    /// The level of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// `acr` in tokens.
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,11 +60,8 @@ impl Shown {
     }
 }
 
-/// Most values that are looked at.
-const MOST: usize = 16;
-
 /// What a request asks of the sign-in: `acr_values`, or the claim `acr` (OIDC Core 3.1.2.1, 5.5.1.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Best first; empty when anything will do.
     pub values: Vec<String>,
@@ -78,38 +80,7 @@ pub enum Met {
     Unmet,
 }
 
-#[derive(Deserialize)]
-struct ClaimsRequest {
-    #[serde(default)]
-    id_token: Option<IdTokenClaims>,
-}
-
-#[derive(Deserialize)]
-struct IdTokenClaims {
-    acr: Option<AcrRequest>,
-}
-
-#[derive(Deserialize)]
-struct AcrRequest {
-    #[serde(default)]
-    essential: bool,
-    value: Option<String>,
-    #[serde(default)]
-    values: Vec<String>,
-}
-
 impl Asked {
-    /// Reads the two parameters; the claim goes first. What cannot be read asks for nothing.
-    pub fn parse(acr_values: Option<&str>, claims: Option<&str>) -> Self {
-        let request = claims.and_then(|claims| serde_json::from_str::<ClaimsRequest>(claims).ok());
-        if let Some(acr) = request.and_then(|request| request.id_token?.acr) {
-            let values = acr.value.into_iter().chain(acr.values).take(MOST).collect();
-            return Self { values, essential: acr.essential };
-        }
-        let words = acr_values.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
-        Self { values: words.take(MOST).map(str::to_owned).collect(), essential: false }
-    }
-
     /// Judges what was reached and what the user could reach. A wish is asked for once, and then given up.
     pub fn judge(&self, reached: Level, can: Level, asked_before: bool) -> Met {
         let at_most = |most: Level| self.levels().find(|level| *level <= most);
@@ -131,7 +102,7 @@ impl Asked {
     }
 
     fn levels(&self) -> impl Iterator<Item = Level> {
-        self.values.iter().filter_map(|value| Level::ALL.into_iter().find(|level| level.name() == value))
+        self.values.iter().filter_map(|value| Level::find(value))
     }
 }
 
@@ -143,21 +114,11 @@ mod tests {
     const TWO: &str = Level::Two.name();
 
     #[test]
-    fn the_claim_goes_before_the_parameter_and_garbage_asks_for_nothing() {
-        let asked = Asked::parse(Some(" urn:x  urn:y "), None);
-        assert_eq!(asked, Asked { values: vec!["urn:x".into(), "urn:y".into()], essential: false });
-        let claims = r#"{"id_token":{"acr":{"essential":true,"values":["urn:a","urn:b"]},"email":null}}"#;
-        let asked = Asked::parse(Some("urn:x"), Some(claims));
-        assert_eq!(asked, Asked { values: vec!["urn:a".into(), "urn:b".into()], essential: true });
-        for nothing in ["", "{", "[]", "null", r#"{"id_token":{"acr":7}}"#, r#"{"userinfo":{"acr":null}}"#] {
-            assert_eq!(Asked::parse(None, Some(nothing)), Asked::default(), "{nothing}");
-        }
-        assert_eq!(Asked::parse(None, Some(r#"{"id_token":{"acr":null}}"#)), Asked::default());
-    }
-
-    #[test]
     fn the_first_value_that_was_reached_is_the_answer() {
-        let asked = |values: &str, essential| Asked { essential, ..Asked::parse(Some(values), None) };
+        let asked = |values: &str, essential| Asked {
+            values: values.split(' ').map(str::to_owned).collect(),
+            essential,
+        };
         let both = format!("{TWO} {ONE}");
         assert_eq!(Asked::default().judge(Level::Two, Level::Two, false), Met::With(Level::Two));
         assert_eq!(asked(&both, true).judge(Level::One, Level::Two, false), Met::With(Level::One));
@@ -167,7 +128,10 @@ mod tests {
 
     #[test]
     fn more_is_asked_of_a_user_who_can_and_an_essential_wish_is_never_given_up() {
-        let asked = |values: &str, essential| Asked { essential, ..Asked::parse(Some(values), None) };
+        let asked = |values: &str, essential| Asked {
+            values: values.split(' ').map(str::to_owned).collect(),
+            essential,
+        };
         assert_eq!(asked(TWO, false).judge(Level::One, Level::Two, false), Met::StepUp);
         assert_eq!(asked(TWO, false).judge(Level::One, Level::Two, true), Met::With(Level::One));
         assert_eq!(asked(TWO, true).judge(Level::One, Level::Two, true), Met::StepUp);

@@ -5,6 +5,7 @@ mod authorize;
 mod bootstrap;
 mod breached;
 mod client_auth;
+mod client_keys;
 mod deliver;
 mod egress;
 mod introspect;
@@ -14,6 +15,7 @@ mod new_password;
 mod own_password;
 mod passkeys;
 mod recover;
+mod register;
 mod republish;
 mod second_factor;
 mod sign_in;
@@ -47,6 +49,7 @@ use crate::{
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
@@ -56,6 +59,7 @@ pub use egress::Egress;
 use keys::SigningKeys;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
+pub use register::RegistrationError;
 pub use second_factor::Code;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
@@ -73,6 +77,7 @@ pub struct App {
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
     assertions: client_auth::Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -136,6 +141,7 @@ impl App {
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: client_auth::Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

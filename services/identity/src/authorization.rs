@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
-    acr,
+    acr::{self, Level},
+    claims,
     client::Client,
     params::{Params, words},
     session::Session,
@@ -54,9 +55,14 @@ pub struct Request {
     pub locale: Option<Language>,
     /// APIs for which tokens will be asked (RFC 8707).
     pub resources: Vec<String>,
-    /// How strongly the user is to sign in.
-    #[serde(default)]
-    pub acr: acr::Asked,
+    /// Claims asked for by name (OIDC Core 5.5).
+    pub claims: claims::Requested,
+    /// The one user who is meant, as the client knows the user.
+    pub sub: Option<String>,
+    /// How the user is to be authenticated, best first.
+    pub acr_values: Vec<String>,
+    /// One of these and nothing else will do.
+    pub acr_is_essential: bool,
     /// The user was asked to show more: a mere wish is given up.
     #[serde(default)]
     pub asked_more: bool,
@@ -90,6 +96,8 @@ const fn fault<T>(error: &'static str, description: &'static str) -> Result<T, F
 
 /// Longest `state`, `nonce` and hints, in bytes.
 const LONGEST: usize = 2_048;
+/// Most values of `acr_values` that are looked at.
+const MOST_ACR_VALUES: usize = 16;
 
 impl Request {
     /// Reads what remains once client and redirect URI are proved.
@@ -98,6 +106,7 @@ impl Request {
     /// What the client is told at its redirect URI.
     pub fn parse(client: &Client, redirect_uri: &str, params: &Params) -> Result<Self, Fault> {
         refuse_what_is_not_supported(client, params)?;
+        let asked = claims_parameter(params)?;
         let mut request = Self {
             client_id: client.client_id.clone(),
             redirect_uri: redirect_uri.to_owned(),
@@ -109,12 +118,15 @@ impl Request {
             prompt_none: false,
             prompt_login: false,
             prompt_consent: false,
-            max_age: max_age(params)?,
+            max_age: max_age(params)?.or(client.default_max_age),
             id_token_hint: params.get("id_token_hint").map(str::to_owned),
             login_hint: short(params, "login_hint")?,
             locale: params.get("ui_locales").and_then(ui_locales),
             resources: resources(client, params)?,
-            acr: acr::Asked::parse(params.get("acr_values"), params.get("claims")),
+            claims: asked.requested,
+            sub: asked.sub,
+            acr_values: asked.acr_values,
+            acr_is_essential: asked.acr_is_essential,
             asked_more: false,
         };
         request.read_prompt(params)?;
@@ -144,6 +156,11 @@ impl Request {
         self.prompt_login = false;
         self.max_age = None;
         self
+    }
+
+    /// How strongly the user is to sign in.
+    pub fn acr(&self) -> acr::Asked {
+        acr::Asked { values: self.acr_values.clone(), essential: self.acr_is_essential }
     }
 
     /// The language that it asked for.
@@ -224,6 +241,25 @@ fn code_challenge(client: &Client, params: &Params) -> Result<Option<String>, Fa
         return fault("invalid_request", "code_challenge must be 43 characters of base64url");
     }
     Ok(Some(challenge.to_owned()))
+}
+
+// What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
+fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
+    let mut asked = match params.get("claims").map(claims::Parameter::parse) {
+        None => claims::Parameter::default(),
+        Some(Ok(asked)) => asked,
+        Some(Err(claims::InvalidClaims(description))) => return fault("invalid_request", description),
+    };
+    if asked.acr_values.is_empty()
+        && let Some(values) = short(params, "acr_values")?
+    {
+        let values = values.split(' ').filter(|value| !value.is_empty());
+        asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
+    }
+    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| Level::find(acr).is_some()) {
+        return fault("unmet_authentication_requirements", "none of the essential acr values is supported");
+    }
+    Ok(asked)
 }
 
 fn max_age(params: &Params) -> Result<Option<i64>, Fault> {

@@ -115,6 +115,12 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// False only for confidential clients that cannot do PKCE.
     pub pkce_required: bool,
+    /// Of its pairwise subjects; the host of its first redirect URI where it has none (OIDC Core 8.1).
+    pub sector: Option<String>,
+    /// Where its public keys are, if they are not here.
+    pub jwks_uri: Option<String>,
+    /// Longest age of a sign-in where its request names none, in seconds.
+    pub default_max_age: Option<i64>,
 }
 
 const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
@@ -147,8 +153,11 @@ impl Client {
         self.post_logout_redirect_uris.iter().any(|own| own == uri)
     }
 
-    /// The sector of its pairwise subjects (OIDC Core 8.1): the host of its first redirect URI.
+    /// The sector of its pairwise subjects.
     pub fn sector(&self) -> String {
+        if let Some(sector) = &self.sector {
+            return sector.clone();
+        }
         let host = self.redirect_uris.first().and_then(|uri| Url::parse(uri).ok());
         host.and_then(|uri| uri.host_str().map(str::to_owned)).unwrap_or_else(|| self.client_id.clone())
     }
@@ -171,8 +180,11 @@ impl Client {
         if secret != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32) {
             return wrong("client_secret_sha256", "must be given for a secret method, and only then");
         }
-        if (self.auth_method == AuthMethod::PrivateKeyJwt) != self.jwks.is_some() {
-            return wrong("jwks", "must be given for private_key_jwt, and only then");
+        if self.jwks.is_some() && self.jwks_uri.is_some() {
+            return wrong("jwks", "must not come with jwks_uri");
+        }
+        if self.auth_method == AuthMethod::PrivateKeyJwt && self.jwks.is_none() && self.jwks_uri.is_none() {
+            return wrong("jwks", "must be given for private_key_jwt, or jwks_uri");
         }
         if self.auth_method == AuthMethod::None && self.may("client_credentials") {
             return wrong("grant_types", "must not have client_credentials without client authentication");
@@ -208,7 +220,11 @@ pub fn is_client_id(text: &str) -> bool {
 }
 
 // https everywhere; http on the loopback; a private scheme with a dot for native apps (RFC 8252 7.1).
-fn is_redirect_uri(uri: &str) -> bool {
+pub(crate) fn is_redirect_uri(uri: &str) -> bool {
+    // The parser would mend what is no URI (RFC 3986 2), and browsers mend it in their own ways.
+    if !uri.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\') {
+        return false;
+    }
     let Ok(url) = Url::parse(uri) else { return false };
     if uri.len() > 1000 || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some()
     {
@@ -268,6 +284,9 @@ pub(crate) mod tests {
             scopes: ["openid", "email", "profile", "offline_access"].map(str::to_owned).to_vec(),
             audiences: vec!["kotinos.profile".into()],
             pkce_required: true,
+            sector: None,
+            jwks_uri: None,
+            default_max_age: None,
         }
     }
 
@@ -333,9 +352,16 @@ pub(crate) mod tests {
         assert_eq!(broken(|client| client.auth_method = AuthMethod::SecretBasic), "client_secret_sha256");
         assert_eq!(broken(|client| client.auth_method = AuthMethod::PrivateKeyJwt), "jwks");
         assert_eq!(broken(|client| client.pkce_required = false), "pkce");
-        for uri in
-            ["http://portal.example/cb", "https://a/#x", "javascript:alert(1)", "https://u:p@a/", "/cb"]
-        {
+        for uri in [
+            "http://portal.example/cb",
+            "https://a/#x",
+            "javascript:alert(1)",
+            "https://u:p@a/",
+            "/cb",
+            "https://a/\\b",
+            "https://a/é",
+            "https://a/ b",
+        ] {
             let mut client = client();
             client.redirect_uris = vec![uri.into()];
             assert_eq!(client.check().unwrap_err().field, "redirect_uris", "{uri}");

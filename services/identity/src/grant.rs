@@ -5,6 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 use subtle::ConstantTimeEq;
 
+use crate::claims;
+
 /// How long a code may be redeemed.
 pub const LIFE: TimeDelta = TimeDelta::seconds(60);
 
@@ -29,6 +31,8 @@ pub struct Grant {
     pub scopes: Vec<String>,
     /// APIs named by the request; all of the client's when empty.
     pub resources: Vec<String>,
+    /// Claims asked for by name.
+    pub claims: claims::Requested,
     /// How strongly the user signed in.
     pub acr: String,
     /// By which means (RFC 8176).
@@ -115,6 +119,7 @@ mod tests {
             nonce: None,
             scopes: vec!["openid".into()],
             resources: vec![],
+            claims: claims::Requested::default(),
             acr: crate::acr::Level::One.name().into(),
             amr: vec!["pwd".into()],
             auth_time: now,

@@ -20,6 +20,10 @@ pub enum Kind {
     Browser,
     /// Link in a mail.
     MailLink,
+    /// Initial access token of a registration policy; the counter is its generation.
+    InitialAccess,
+    /// Registration access token of a client that registered itself.
+    Registration,
 }
 
 impl Kind {
@@ -30,6 +34,8 @@ impl Kind {
             Self::Session => "kbs_",
             Self::Browser => "kbr_",
             Self::MailLink => "kml_",
+            Self::InitialAccess => "kia_",
+            Self::Registration => "krg_",
         }
     }
 }

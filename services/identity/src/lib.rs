@@ -11,6 +11,7 @@ mod authorization;
 mod ceremony;
 mod challenge;
 mod change;
+mod claims;
 mod client;
 mod config;
 mod cose;
@@ -30,6 +31,7 @@ mod passkey;
 mod password;
 mod progress;
 mod recovery_code;
+mod registration;
 mod scope;
 mod sealed;
 mod session;
@@ -39,6 +41,7 @@ mod throttle;
 mod token_family;
 mod totp;
 mod user;
+mod verbs;
 mod webauthn;
 mod words;
 
@@ -57,6 +60,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, BreachedList, Egress, Settings};
 use keyring::Keyring;
@@ -95,7 +99,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?));
+        .http(http::router(app.clone(), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

@@ -9,6 +9,7 @@ pub mod passkey;
 pub mod record;
 pub mod recovery;
 pub mod second_factor;
+pub mod registration;
 pub mod session;
 pub mod signing_key;
 pub mod staff;

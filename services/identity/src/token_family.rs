@@ -2,6 +2,8 @@
 
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 
+use crate::claims;
+
 /// How long a superseded refresh token still gets the current one: two tabs that refresh at once are no theft.
 pub const GRACE: TimeDelta = TimeDelta::seconds(30);
 /// Longest time between two uses.
@@ -26,6 +28,8 @@ pub struct TokenFamily {
     pub scopes: Vec<String>,
     /// APIs named by the request.
     pub resources: Vec<String>,
+    /// Claims asked for by name.
+    pub claims: claims::Requested,
     /// How strongly the user signed in.
     pub acr: String,
     /// By which means.
@@ -95,6 +99,7 @@ mod tests {
             session_id: SessionId::new(),
             scopes: vec![],
             resources: vec![],
+            claims: claims::Requested::default(),
             acr: String::new(),
             amr: vec![],
             auth_time: now,

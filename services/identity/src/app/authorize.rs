@@ -12,7 +12,8 @@ use crate::{
     params::Params,
     scope,
     session::Session,
-    store, subject,
+    store::{self, staff::Consented},
+    subject,
 };
 
 /// Where a request goes next.
@@ -109,16 +110,20 @@ impl App {
         request: &Request,
         client: &Client,
         user_id: UserId,
-    ) -> Result<Vec<String>, Error> {
-        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+    ) -> Result<Consented, Error> {
+        let mut asked = asked(request, client);
         if request.prompt_consent {
             return Ok(asked);
         }
         if client.is_first_party() {
-            return Ok(Vec::new());
+            return Ok(Consented::default());
         }
         let allowed = store::staff::consented(&self.db, user_id, &client.client_id).await?;
-        Ok(asked.into_iter().filter(|scope| !allowed.contains(scope)).collect())
+        // A claim is allowed by its name, or with the scope that opens it.
+        let by_scope = request.claims.within(&client.scopes).beyond(&allowed.scopes);
+        asked.claims.retain(|claim| by_scope.contains(claim) && !allowed.claims.contains(claim));
+        asked.scopes.retain(|scope| !allowed.scopes.contains(scope));
+        Ok(asked)
     }
 
     /// Notes that the user allows the client what it asks for, and answers the client.
@@ -129,7 +134,7 @@ impl App {
         let Some(client) = self.client(&request.client_id).await? else {
             return Ok(Step::Refuse("error_client"));
         };
-        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+        let asked = asked(&request, &client);
         store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
@@ -141,10 +146,14 @@ impl App {
         client: &Client,
         session: Option<&Session>,
     ) -> Result<Step, Error> {
-        let hinted = match &request.id_token_hint {
+        let mut hinted = match &request.id_token_hint {
             Some(hint) => Some(self.hinted_user(client, hint, session)?),
             None => None,
         };
+        // A `sub` in claims is as good a hint, and as binding (OIDC Core 5.5.1).
+        if let (Some(sub), None | Some(Some(_))) = (&request.sub, hinted) {
+            hinted = Some(self.named_user(client, sub, session)?);
+        }
         let needs_consent = match session {
             Some(session) => !self.missing_consent(&request, client, session.user_id).await?.is_empty(),
             None => false,
@@ -192,9 +201,18 @@ impl App {
         else {
             return Ok(None);
         };
+        self.named_user(client, &claims.sub, session)
+    }
+
+    fn named_user(
+        &self,
+        client: &Client,
+        sub: &str,
+        session: Option<&Session>,
+    ) -> Result<Option<UserId>, Error> {
         let Some(session) = session else { return Ok(None) };
         let own = subject::subject(self.keys(), client, session.user_id)?;
-        Ok((own == claims.sub).then_some(session.user_id))
+        Ok((own == sub).then_some(session.user_id))
     }
 
     async fn issue(
@@ -216,6 +234,7 @@ impl App {
             nonce: request.nonce.clone(),
             scopes: scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &held),
             resources: request.resources.clone(),
+            claims: request.claims.within(&client.scopes),
             acr: reached.name().to_owned(),
             amr: session.shown().methods(),
             auth_time: session.pwd_at,
@@ -243,4 +262,11 @@ impl App {
         pairs.push(("iss", self.issuer().to_owned()));
         Response { redirect_uri: redirect_uri.to_owned(), mode, pairs }
     }
+}
+
+// What the user of this request has to allow: scopes, and claims that none of these opens.
+fn asked(request: &Request, client: &Client) -> Consented {
+    let scopes = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+    let claims = request.claims.within(&client.scopes).beyond(&scopes);
+    Consented { scopes, claims }
 }

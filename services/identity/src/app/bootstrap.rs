@@ -1,13 +1,14 @@
 use std::path::Path;
 
-use domain::EmailAddress;
+use domain::{DateTime, EmailAddress, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{Client, InvalidClient},
+    client::{AuthMethod, Client, InvalidClient},
     error::Error,
+    registration::Policy,
     store,
 };
 
@@ -19,6 +20,8 @@ pub struct Bootstrap {
     clients: Vec<FileClient>,
     #[serde(default)]
     staff: Vec<FileStaff>,
+    #[serde(default)]
+    registration_policies: Vec<FilePolicy>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,6 +46,38 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    jwks_uri: Option<String>,
+    default_max_age: Option<u32>,
+}
+
+/// What clients that register themselves may have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePolicy {
+    name: String,
+    scopes: Vec<String>,
+    #[serde(default = "code_and_refresh")]
+    grant_types: Vec<String>,
+    #[serde(default = "confidential")]
+    token_endpoint_auth_methods: Vec<String>,
+    #[serde(default = "required")]
+    pkce_required: bool,
+    #[serde(default = "hundred")]
+    most_clients: u32,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+fn code_and_refresh() -> Vec<String> {
+    ["authorization_code", "refresh_token"].map(str::to_owned).to_vec()
+}
+
+fn confidential() -> Vec<String> {
+    let methods = [AuthMethod::SecretBasic, AuthMethod::SecretPost, AuthMethod::PrivateKeyJwt];
+    methods.map(|method| method.name().to_owned()).to_vec()
+}
+
+const fn hundred() -> u32 {
+    100
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +113,14 @@ pub enum InvalidBootstrap {
     Staff {
         /// Counted from 1: addresses are personal.
         number: usize,
+    },
+    /// One registration policy breaks a rule.
+    #[error("registration policy {name}: {rule}")]
+    Policy {
+        /// Which one.
+        name: String,
+        /// What it must be.
+        rule: &'static str,
     },
     /// It could not be applied.
     #[error(transparent)]
@@ -123,9 +166,32 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            sector: None,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
         };
         client.check().map_err(wrong)?;
         Ok(client)
+    }
+}
+
+impl FilePolicy {
+    fn into_policy(self) -> Result<Policy, InvalidBootstrap> {
+        let policy = Policy {
+            policy_id: domain::new_id(),
+            name: self.name,
+            generation: 0,
+            scopes: self.scopes,
+            grant_types: self.grant_types,
+            auth_methods: self.token_endpoint_auth_methods,
+            pkce_required: self.pkce_required,
+            most_clients: self.most_clients,
+            expires_at: self.expires_at,
+        };
+        match policy.check() {
+            Ok(()) => Ok(policy),
+            Err(rule) => Err(InvalidBootstrap::Policy { name: policy.name, rule }),
+        }
     }
 }
 
@@ -148,6 +214,9 @@ impl App {
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
         for client in bootstrap.clients {
             store::client::upsert(&mut *tx, &client.into_client()?, now).await?;
+        }
+        for policy in bootstrap.registration_policies {
+            store::registration::upsert_policy(&mut *tx, &policy.into_policy()?, now).await?;
         }
         for (index, entry) in bootstrap.staff.into_iter().enumerate() {
             let wrong = InvalidBootstrap::Staff { number: index + 1 };

@@ -112,6 +112,12 @@ impl App {
         {
             return Ok(client.clone());
         }
+        let client = match (client, proof) {
+            (Some(client), ClientProof::Assertion { text, .. }) => {
+                Some(self.with_keys(client, assertion::key_id(text).as_deref()).await)
+            }
+            (client, _) => client,
+        };
         let counter = [(Counted::ClientSecret, Some(self.caller_hash(client.as_ref(), origin)))];
         if let Some(wait) = self.wait(&counter).await? {
             return Err(Refusal::Wait(wait));

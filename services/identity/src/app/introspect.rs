@@ -41,6 +41,9 @@ pub(super) struct AccessClaims {
     pub auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// Its client asked userinfo for claims by name: the family knows which.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claims_by_name: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

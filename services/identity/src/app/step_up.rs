@@ -37,7 +37,7 @@ impl App {
         session: &Session,
     ) -> Result<Met, Error> {
         let reached = session.shown().level();
-        let mut asked = request.acr.clone();
+        let mut asked = request.acr();
         // A scope of staff asks for two factors by itself, of a user who holds it.
         let staff = reached < Level::Two
             && asked.values.is_empty()

@@ -2,7 +2,7 @@
 
 use domain::{DateTime, TimeDelta, UserId, Utc, Uuid};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{App, Refusal};
 use crate::{
@@ -51,6 +51,8 @@ struct Issue<'a> {
     scopes: Vec<String>,
     resources: Vec<String>,
     nonce: Option<&'a str>,
+    // Claims of the ID token that were asked for by name.
+    asked: Map<String, Value>,
     now: DateTime<Utc>,
 }
 
@@ -96,6 +98,7 @@ impl App {
             Redemption::Refused(description) => return invalid_grant(description),
         }
         let resources = narrowed(client, &grant.resources, params)?;
+        let asked = self.asked_in_id_token(grant.user_id, &grant.claims.id_token).await?;
         let Some((session, _)) = store::session::load(&self.db, grant.session_id).await? else {
             return invalid_grant("the session has ended");
         };
@@ -110,8 +113,8 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let answer = self.issue_tokens(&Issue { client, family: &family, scopes, resources, nonce, now })?;
-        Ok(answer)
+        let issue = Issue { client, family: &family, scopes, resources, nonce, asked, now };
+        Ok(self.issue_tokens(&issue)?)
     }
 
     // Two hold the code: whoever was first loses what it got (RFC 6749 4.1.2).
@@ -146,6 +149,7 @@ impl App {
             // Everything that may be refused comes before the rotation: a refused request costs no token.
             let scopes = self.narrowed_scopes(client, &family, params).await?;
             let resources = narrowed(client, &family.resources, params)?;
+            let asked = self.asked_in_id_token(family.user_id, &family.claims.id_token).await?;
             if judged == Refresh::Rotate {
                 if !store::grant::rotate(&self.db, family.family_id, family.seq, now).await? {
                     continue;
@@ -158,6 +162,7 @@ impl App {
                 scopes,
                 resources,
                 nonce: None,
+                asked,
                 now,
             })?);
         }
@@ -251,7 +256,7 @@ impl App {
         let sid = subject::session_subject(self.keys(), client, family.session_id)?;
         let openid = issue.scopes.iter().any(|scope| scope == "openid");
         let scope = issue.scopes.join(" ");
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.issuer(),
             "sub": sub,
             "aud": self.audience(client, &issue.resources, openid),
@@ -265,6 +270,9 @@ impl App {
             "auth_time": family.auth_time.timestamp(),
             "sid": sid,
         });
+        if !family.claims.userinfo.is_empty() {
+            claims["claims_by_name"] = Value::from(true);
+        }
         let access_token = self.sign("at+jwt", &claims)?;
         let id_token = if openid { Some(self.id_token(issue, &sub, &sid, &access_token)?) } else { None };
         let refresh = Handle { kind: Kind::Refresh, id: family.family_id, counter: family.seq };
@@ -279,7 +287,7 @@ impl App {
     }
 
     fn id_token(&self, issue: &Issue<'_>, sub: &str, sid: &str, access_token: &str) -> Result<String, Error> {
-        let mut claims = json!({
+        let own = json!({
             "iss": self.issuer(),
             "sub": sub,
             "aud": issue.client.client_id,
@@ -291,10 +299,12 @@ impl App {
             "sid": sid,
             "at_hash": jws::half_hash(access_token),
         });
-        if let Some(nonce) = issue.nonce {
-            claims["nonce"] = Value::from(nonce);
+        let mut claims = issue.asked.clone();
+        if let Value::Object(own) = own {
+            claims.extend(own);
         }
-        self.sign("JWT", &claims)
+        claims.extend(issue.nonce.map(|nonce| ("nonce".to_owned(), Value::from(nonce))));
+        self.sign("JWT", &Value::Object(claims))
     }
 
     // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.
@@ -319,6 +329,7 @@ fn family_of(grant: Grant, session_end: DateTime<Utc>, now: DateTime<Utc>) -> To
         session_id: grant.session_id,
         scopes: grant.scopes,
         resources: grant.resources,
+        claims: grant.claims,
         acr: grant.acr,
         amr: grant.amr,
         auth_time: grant.auth_time,

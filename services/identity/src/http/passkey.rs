@@ -54,7 +54,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
 async fn write(visitor: &Visitor, request: Option<&Request>, ctx: &str, errors: Vec<FieldError>) -> Page {
     let locale = visitor.locale(request);
     let client = client_name(visitor, request).await?;
-    let stronger = request.is_some_and(|request| request.asked_more || request.acr.wants_more());
+    let stronger = request.is_some_and(|request| request.asked_more || request.acr().wants_more());
     let content = context! { ctx, client, stronger, passkey => to_sign_in(visitor)? };
     let view = View {
         here: Some(format!("/login/passkey?ctx={ctx}")),

@@ -19,6 +19,9 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    sector: Option<String>,
+    jwks_uri: Option<String>,
+    default_max_age: Option<i32>,
 }
 
 impl Row {
@@ -37,6 +40,9 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            sector: self.sector,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
         })
     }
 }
@@ -46,7 +52,8 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
     let row = sqlx::query_as!(
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
-                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required
+                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+                sector, jwks_uri, default_max_age
          from identity.client
          where client_id = $1",
         client_id
@@ -56,15 +63,15 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
     row.map(Row::into_client).transpose()
 }
 
-/// Writes a client of the bootstrap file; a row that is already so stays as it is.
+/// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query!(
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14)
+              version, updated_at, sector, jwks_uri, default_max_age)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -72,15 +79,16 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             sector = excluded.sector, jwks_uri = excluded.jwks_uri, default_max_age = excluded.default_max_age,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required)
+                old.pkce_required, old.sector, old.jwks_uri, old.default_max_age)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required)",
+                excluded.pkce_required, excluded.sector, excluded.jwks_uri, excluded.default_max_age)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -94,7 +102,10 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         &client.scopes,
         &client.audiences,
         client.pkce_required,
-        now
+        now,
+        client.sector,
+        client.jwks_uri,
+        client.default_max_age.and_then(|age| i32::try_from(age).ok())
     )
     .execute(db)
     .await?;

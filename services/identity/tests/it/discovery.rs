@@ -12,7 +12,6 @@ async fn both_metadata_paths_tell_the_same_and_only_what_is_there() {
     for absent in [
         "pushed_authorization_request_endpoint",
         "device_authorization_endpoint",
-        "registration_endpoint",
         "dpop_signing_alg_values_supported",
         "check_session_iframe",
     ] {
@@ -36,7 +35,7 @@ async fn every_named_endpoint_answers() {
         .filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri")
         .map(|(_, url)| url.as_str().unwrap().strip_prefix(ISSUER).unwrap())
         .collect();
-    assert_eq!(endpoints.len(), 7);
+    assert_eq!(endpoints.len(), 8);
     for path in endpoints {
         let status = world.get(path, &[]).await.status;
         assert!(status != StatusCode::NOT_FOUND && !status.is_server_error(), "{path}: {status}");

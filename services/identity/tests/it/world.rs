@@ -115,6 +115,10 @@ impl World {
         Self { app, peers, relying_parties, file }
     }
 
+    pub fn config(&self) -> Config {
+        Config { file: self.file.0.clone() }
+    }
+
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(&self.app, &self.peers)
     }
@@ -276,13 +280,13 @@ pub fn param(url: &Url, name: &str) -> String {
 
 /// What a service of the test is made of.
 #[derive(Clone)]
-struct Config {
+pub struct Config {
     file: std::path::PathBuf,
     change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
 }
 
 impl Config {
-    fn identity(&self, database_url: &str) -> identity::Config {
+    pub fn identity(&self, database_url: &str) -> identity::Config {
         const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
         let mut config = identity::Config {
             database_url: database_url.parse().unwrap(),

@@ -78,6 +78,15 @@ pub fn named(text: &str) -> Option<String> {
     Some(named.sub)
 }
 
+/// The key that an assertion names, before anything of it is proved.
+pub fn key_id(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let header = URL_SAFE_NO_PAD.decode(text.split('.').next()?).ok()?;
+    serde_json::from_slice::<Header>(&header).ok()?.kid
+}
+
 /// Verifies an assertion but for its being used a second time.
 pub fn verify(client: &Client, text: &str, issuer: &str, now: DateTime<Utc>) -> Option<Claims> {
     if text.len() > LONGEST {
