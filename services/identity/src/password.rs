@@ -181,14 +181,6 @@ mod tests {
     }
 
     #[test]
-    fn full_width_letters_are_the_same_password() {
-        let mut memory = Memory::new();
-        let wide = Password::new("Ｓｅｃｒｅｔ　１２", "alice@example.org").unwrap();
-        let phc = hash(&wide, b"", &mut memory).unwrap();
-        assert!(verify(&Password::entered("Secret 12").unwrap(), &phc, b"", &mut memory).unwrap());
-    }
-
-    #[test]
     fn one_password_has_one_form_however_it_is_typed() {
         for (typed, kept) in [
             ("Ｐａｓｓ　ｗｏｒｄ", "Pass word"),
@@ -210,7 +202,7 @@ mod tests {
             "12345678",
             "Passw0rd!",
             "qwertyuiop",
-            "tanaka.alice",
+            "alice.tanaka1",
             "kotinos1",
             "Olympics24",
             "20200724",

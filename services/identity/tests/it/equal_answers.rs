@@ -75,6 +75,8 @@ async fn every_kind_of_user_costs_the_same_statements() {
             let status = browser.send(Method::POST, &url, &pairs).await.status();
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
             for text in wire.take().into_iter().filter(|text| !idle.contains(text) && !is_of_a_worker(text)) {
+                // A transaction says how much time its request has left.
+                let text = text.split("statement_timeout").next().unwrap_or_default().to_owned();
                 *counts.entry(text).or_default() += 1;
             }
             assert!(counts.keys().any(|text| text.contains("identity.user_email")), "{flow}: {counts:?}");
