@@ -59,7 +59,8 @@ impl Secret {
         let encode = |text: &str| {
             form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
         };
-        let (site, address, secret) = (encode(site), encode(address), self.to_base32());
+        let (site, address, base32) = (encode(site), encode(address), self.to_base32());
+        let secret = base32.as_str();
         format!(
             "otpauth://totp/{site}:{address}?secret={secret}&issuer={site}&algorithm=SHA1&digits=6&period=30"
         )

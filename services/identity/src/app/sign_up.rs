@@ -193,7 +193,7 @@ impl App {
         let pepper_id = self.keys().active().name().to_owned();
         let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
-        self.register(challenge, first, current, origin).await
+        self.make_user(challenge, first, current, origin).await
     }
 
     /// Makes a user of a proved address and a passkey, and signs the user in: the authenticator has just verified who
@@ -214,13 +214,13 @@ impl App {
         }
         match self.read_made(ceremony, made) {
             Some(passkey) => {
-                self.register(challenge, FirstCredential::Passkey(passkey), current, origin).await
+                self.make_user(challenge, FirstCredential::Passkey(passkey), current, origin).await
             }
             None => Ok(Completed::Wrong),
         }
     }
 
-    async fn register(
+    async fn make_user(
         &self,
         challenge: &Challenge,
         first: FirstCredential,

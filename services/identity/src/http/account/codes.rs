@@ -81,7 +81,7 @@ pub async fn renew(visitor: Visitor, body: Bytes) -> Page {
 // The answer to a post, and never again.
 fn write_codes(visitor: &Visitor, codes: &[String]) -> Result<Response, Failure> {
     let locale = visitor.locale(None);
-    let content = context! { codes };
+    let content = context! { codes => codes.to_vec() };
     visitor.write(locale, View::new("recovery_codes.html", locale, "recovery_codes_title", content))
 }
 
