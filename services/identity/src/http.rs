@@ -68,6 +68,7 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/account/security", get(account::show).post(account::end))
         .route("/account/security/confirm", get(account::confirm))
         .route("/account/security/password", get(account::password::show).post(account::password::change))
+        .route("/account/security/consent", post(account::consents::withdraw))
         .route("/account/security/totp", get(account::codes::show).post(account::codes::change))
         .route("/account/security/recovery-codes", post(account::codes::renew))
         .route("/account/security/passkey", post(account::passkeys::change))

@@ -3,6 +3,7 @@
 
 pub mod challenge;
 pub mod client;
+pub mod consent;
 pub mod delivery;
 pub mod grant;
 pub mod passkey;

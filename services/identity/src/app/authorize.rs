@@ -135,7 +135,7 @@ impl App {
             return Ok(Step::Refuse("error_client"));
         };
         let asked = asked(&request, &client);
-        store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
+        self.grant_consent(session.user_id, &client.client_id, &asked).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
     }

@@ -1,6 +1,7 @@
 //! The user's own page: ways to sign in, and where the user is signed in.
 
 pub mod codes;
+pub mod consents;
 pub mod passkeys;
 pub mod password;
 
@@ -23,7 +24,8 @@ use crate::{
 };
 
 /// What the page may say after a change.
-const DONE: [&str; 5] = ["passkey_added", "passkey_renamed", "passkey_removed", "codes_off", "password_set"];
+const DONE: [&str; 6] =
+    ["passkey_added", "passkey_renamed", "passkey_removed", "codes_off", "password_set", "consent_withdrawn"];
 
 /// Whose page it is.
 pub struct Account<'a> {
@@ -46,6 +48,7 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
     let account = Account { session, user, fresh: session.is_fresh(visitor.app().now()), locale };
     let (passkeys, new_passkey) = passkeys::content(visitor, &account).await?;
     let second_factor = codes::content(visitor, &account).await?;
+    let consents = consents::content(visitor, &account).await?;
     let own = visitor.app().own_sessions(session.user_id).await?;
     let sessions: Vec<Value> = own.iter().map(|own| row(own, session)).collect();
     let done = visitor.query.get("done");
@@ -53,7 +56,7 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
     let content = context! {
         ctx => visitor.seal(Step::Account, Progress::default())?,
         welcome => visitor.query.get("welcome").is_some(),
-        done, fresh => account.fresh, sessions, passkeys, new_passkey, second_factor,
+        done, fresh => account.fresh, sessions, passkeys, new_passkey, second_factor, consents,
         has_password => visitor.app().has_password(session.user_id).await?,
     };
     let view = View {

@@ -23,6 +23,12 @@ pub const WORDS: super::Words = &[
     ("consent_deny", "Do not allow"),
     ("consent_lead", "{client} asks for this:"),
     ("consent_title", "Allow {client}?"),
+    ("consent_withdrawn", "The site may do this no more. It asks you again when you sign in there."),
+    ("consents_lead", "You allowed these sites to do the following."),
+    ("consents_none", "You have allowed no site anything yet."),
+    ("consents_since", "Allowed"),
+    ("consents_title", "Sites you allowed"),
+    ("consents_withdraw", "Take it back"),
     ("error_busy", "Many people are here at the moment. Please try again shortly."),
     ("error_client", "The site that sent you here is not known to us."),
     (

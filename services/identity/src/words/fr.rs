@@ -23,6 +23,15 @@ pub const WORDS: super::Words = &[
     ("consent_deny", "Refuser"),
     ("consent_lead", "{client} demande à pouvoir :"),
     ("consent_title", "Autoriser {client} ?"),
+    (
+        "consent_withdrawn",
+        "Ce site n’y est plus autorisé. Il vous le demandera de nouveau à la prochaine connexion.",
+    ),
+    ("consents_lead", "Vous avez autorisé ces sites à faire ceci."),
+    ("consents_none", "Vous n’avez encore rien autorisé à aucun site."),
+    ("consents_since", "Autorisé"),
+    ("consents_title", "Sites autorisés"),
+    ("consents_withdraw", "Retirer l’autorisation"),
     ("error_busy", "L’affluence est forte en ce moment. Réessayez dans un instant."),
     ("error_client", "Le site qui vous a envoyé ici ne nous est pas connu."),
     (

@@ -23,6 +23,12 @@ pub const WORDS: super::Words = &[
     ("consent_deny", "許可しない"),
     ("consent_lead", "{client}が次のことを求めています。"),
     ("consent_title", "{client}に許可しますか"),
+    ("consent_withdrawn", "許可を取り消しました。次にそのサイトでサインインするときに、もう一度確認します。"),
+    ("consents_lead", "次のサイトに、以下のことを許可しています。"),
+    ("consents_none", "許可したサイトはまだありません。"),
+    ("consents_since", "許可した日時"),
+    ("consents_title", "許可したサイト"),
+    ("consents_withdraw", "許可を取り消す"),
     ("error_busy", "ただいま混み合っています。しばらくしてからもう一度お試しください。"),
     ("error_client", "お越しになる前のサイトは、ここに登録されていません。"),
     (

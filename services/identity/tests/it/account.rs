@@ -140,3 +140,30 @@ async fn nothing_changes_for_a_user_who_signed_in_long_ago() {
     let page = browser.open(SECURITY).await.page();
     assert!(page.forms().iter().all(|form| form.action == SECURITY), "{}", page.html);
 }
+
+#[tokio::test]
+async fn a_consent_that_is_taken_back_ends_the_clients_tokens_and_is_asked_for_again() {
+    let world = World::start().await;
+    let (mut browser, portal) = world.sign_up(ALICE).await;
+    let portal = world.redeem("portal", &portal).await;
+    let code = world.code(&mut browser, "shop", "openid email").await;
+    let shop = world.redeem("shop", &code).await;
+    let page = browser.open(SECURITY).await.page();
+    assert!(
+        page.text().contains("Shop") && page.text().contains("see your e-mail address"),
+        "{}",
+        page.text()
+    );
+    let form = form_with_button(&page, "shop");
+    let page = browser.submit(&form, Some("shop")).await.page();
+    assert!(page.text().contains("The site may do this no more"), "{}", page.text());
+    assert!(page.text().contains("allowed no site anything"), "{}", page.text());
+
+    assert_eq!(facts(&world).await, ["UserRegistered", "UserConsentGranted", "UserConsentWithdrawn"]);
+    assert_eq!(done(&world, "withdraw_consent").await, 1);
+    world.refresh("shop", shop.text("refresh_token")).await.refused_with(400, "invalid_grant");
+    assert_eq!(world.refresh("portal", portal.text("refresh_token")).await.status, 200);
+    let page = browser.open(&authorize_url("shop", "openid email", &[])).await.page();
+    assert_eq!(page.url.path(), "/consent");
+    assert_eq!(browser.submit(&form, Some("shop")).await.page().status, 404, "it is gone");
+}
