@@ -102,7 +102,7 @@ impl App {
             return Ok(SignIn::Wait(wait));
         }
         let mut tx = chassis::begin(&self.db).await?;
-        if let Some((user, passkey)) = self.believed(&mut tx, ceremony, signed).await? {
+        if let Some((user, passkey)) = self.whose_passkey(&mut tx, ceremony, signed).await? {
             store::passkey::save_use(&mut *tx, &passkey).await?;
             let session = self.let_in(&mut tx, &user, current, Shown::Passkey, origin).await?;
             tx.commit().await?;
@@ -114,7 +114,7 @@ impl App {
         Ok(SignIn::Wrong)
     }
 
-    async fn believed(
+    async fn whose_passkey(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         ceremony: &Ceremony,

@@ -193,7 +193,7 @@ impl App {
         let pepper_id = self.keys().active().name().to_owned();
         let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
-        self.make_user(challenge, first, current, origin).await
+        self.enrol(challenge, first, current, origin).await
     }
 
     /// Makes a user of a proved address and a passkey, and signs the user in: the authenticator has just verified who
@@ -213,14 +213,12 @@ impl App {
             return Ok(Completed::Over);
         }
         match self.read_made(ceremony, made) {
-            Some(passkey) => {
-                self.make_user(challenge, FirstCredential::Passkey(passkey), current, origin).await
-            }
+            Some(passkey) => self.enrol(challenge, FirstCredential::Passkey(passkey), current, origin).await,
             None => Ok(Completed::Wrong),
         }
     }
 
-    async fn make_user(
+    async fn enrol(
         &self,
         challenge: &Challenge,
         first: FirstCredential,
