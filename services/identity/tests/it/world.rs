@@ -116,7 +116,7 @@ impl World {
     }
 
     pub fn config(&self) -> Config {
-        Config { file: self.file.0.clone() }
+        Config { file: self.file.0.clone(), change: Arc::new(|_| {}) }
     }
 
     pub fn browser(&self) -> Browser<'_> {
