@@ -89,10 +89,15 @@ async fn one_code_at_many_browsers_at_once_lets_one_in() {
     let (_, app, _) = with_codes(&world).await;
     world.advance(TimeDelta::seconds(30));
     let code = app.code(world.app.clock.now());
-    let tries = (0..8).map(|_| async {
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
         let mut browser = world.browser();
         let page = code_page(&mut browser).await;
-        matches!(enter(&mut browser, &page, &code).await, Arrived::Away(_))
+        waiting.push((browser, page));
+    }
+    let tries = waiting.iter_mut().map(|(browser, page)| {
+        let code = &code;
+        async move { matches!(enter(browser, page, code).await, Arrived::Away(_)) }
     });
     let entered = futures::future::join_all(tries).await;
     assert_eq!(entered.iter().filter(|entered| **entered).count(), 1);
