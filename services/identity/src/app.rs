@@ -1,19 +1,23 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
 mod admin;
+mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
 mod client_auth;
 mod client_keys;
 mod deliver;
+mod dpop;
 mod egress;
 mod introspect;
+mod key_rotation;
 mod keys;
 mod mail;
 mod new_password;
 mod own_consents;
 mod own_password;
+mod par;
 mod passkeys;
 mod recover;
 mod register;
@@ -34,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use chassis::{Metrics, Secret};
 use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -44,6 +49,7 @@ use crate::{
     handle::{Handle, Kind, keyed_hash},
     hash_lane::HashLane,
     keyring::Keyring,
+    replays::Replays,
     session::Session,
     store,
     throttle::{Counted, Throttle, Verdict},
@@ -52,12 +58,16 @@ use crate::{
 
 pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
+#[cfg(fuzzing)]
+pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
+pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
-use keys::SigningKeys;
+use keys::{Held, SigningKeys};
 pub use own_consents::OwnConsent;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
@@ -78,11 +88,14 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
-    assertions: client_auth::Replays,
+    held: Arc<tokio::sync::Mutex<Held>>,
+    assertions: Replays,
+    proofs: Replays,
     client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
+    metrics: Metrics,
     nudges: Arc<Nudges>,
     guesses: Turns,
 }
@@ -93,12 +106,14 @@ pub struct Settings {
     pub issuer: String,
     /// Every key's origin.
     pub keys: Keyring,
+    /// The KEK file, read again each second.
+    pub kek: Secret,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// Threads of the hash lane.
-    pub hash_threads: usize,
     /// Passwords that are known from breaches.
     pub breached: Option<Arc<BreachedList>>,
+    /// Where passwords are hashed.
+    pub hash_lane: HashLane,
 }
 
 /// Wakes the workers before their next look.
@@ -139,17 +154,27 @@ impl App {
         Self {
             db,
             clock,
-            lane: HashLane::new(settings.hash_threads),
+            lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
-            assertions: client_auth::Replays::default(),
+            held: Arc::default(),
+            assertions: Replays::default(),
+            proofs: Replays::default(),
             client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,
+            metrics: Metrics::new(),
             nudges: Arc::default(),
             guesses: Turns::default(),
         }
+    }
+
+    /// The same, with its figures among those of the process.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The present time.

@@ -1,6 +1,6 @@
 //! The authorization request (RFC 6749 4.1.1, OIDC Core 3.1.2.1), and what is to be done with it.
 
-use domain::{DateTime, Locale, UserId, Utc};
+use domain::{DateTime, Locale, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
@@ -8,6 +8,7 @@ use crate::{
     acr::{self, Level},
     claims,
     client::Client,
+    dpop,
     params::{Params, words},
     session::Session,
 };
@@ -66,6 +67,10 @@ pub struct Request {
     /// The user was asked to show more: a mere wish is given up.
     #[serde(default)]
     pub asked_more: bool,
+    /// Thumbprint of the key to which the code is bound (RFC 9449 10).
+    pub dpop_jkt: Option<String>,
+    /// It was pushed (RFC 9126), and one code is issued for it.
+    pub pushed_request_id: Option<Uuid>,
 }
 
 /// A locale by its tag, as it travels inside a seal.
@@ -128,6 +133,8 @@ impl Request {
             acr_values: asked.acr_values,
             acr_is_essential: asked.acr_is_essential,
             asked_more: false,
+            dpop_jkt: dpop_jkt(params)?,
+            pushed_request_id: None,
         };
         request.read_prompt(params)?;
         Ok(request)
@@ -243,6 +250,20 @@ fn code_challenge(client: &Client, params: &Params) -> Result<Option<String>, Fa
     Ok(Some(challenge.to_owned()))
 }
 
+fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
+    match params.get("dpop_jkt") {
+        Some(jkt) if !dpop::is_thumbprint(jkt) => {
+            fault("invalid_request", "dpop_jkt must be the base64url of a SHA-256 thumbprint")
+        }
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
+}
+
+// Whether this level is one of these values, or includes one.
+fn reaches(level: Level, acr_values: &[String]) -> bool {
+    Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
+}
+
 // What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
 fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
     let mut asked = match params.get("claims").map(claims::Parameter::parse) {
@@ -256,8 +277,8 @@ fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
         let values = values.split(' ').filter(|value| !value.is_empty());
         asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
     }
-    if asked.acr_is_essential && !asked.acr_values.iter().any(|acr| Level::find(acr).is_some()) {
-        return fault("unmet_authentication_requirements", "none of the essential acr values is supported");
+    if asked.acr_is_essential && !reaches(Level::Two, &asked.acr_values) {
+        return Err(UNMET);
     }
     Ok(asked)
 }

@@ -1,12 +1,13 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService.
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
 mod acr;
 mod app;
+mod audit;
 mod authorization;
 mod ceremony;
 mod challenge;
@@ -15,23 +16,31 @@ mod claims;
 mod client;
 mod config;
 mod cose;
+mod dpop;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grant;
 mod grpc;
 mod handle;
 mod hash_lane;
+mod hash_queue;
 mod http;
 mod jws;
 mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod partitions;
 mod passkey;
 mod password;
 mod progress;
+mod pushed_request;
 mod recovery_code;
 mod registration;
+mod rotation;
+mod replays;
 mod scope;
 mod sealed;
 mod session;
@@ -53,8 +62,8 @@ use std::{
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    session_service_server::SessionServiceServer, staff_service_server::StaffServiceServer,
-    user_service_server::UserServiceServer,
+    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
 use url::Url;
 
@@ -63,6 +72,7 @@ pub use error::Error;
 pub use verbs::VERBS;
 
 use app::{App, Bootstrap, BreachedList, Egress, Settings};
+use hash_lane::HashLane;
 use keyring::Keyring;
 
 /// A setting that cannot be used. Its value is never repeated.
@@ -84,20 +94,24 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let app = App::new(
         pool.clone(),
         process.clock(),
-        settings(&config)?,
+        settings(&config, &process)?,
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
-    );
+    )
+    .measured_by(process.metrics());
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
-        .prepare("signing keys", load_keys(app.clone()))
+        .prepare("keys", load_keys(app.clone()))
+        .prepare("partitions", partitions(app.clone()))
+        .prepare("audit seals", audit_chain(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
         .grpc(
             Grpc::new()
                 .add(UserServiceServer::new(grpc::Users::new(app.clone())))
                 .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
-                .add(StaffServiceServer::new(grpc::Staff::new(app.clone()))),
+                .add(StaffServiceServer::new(grpc::Staff::new(app.clone())))
+                .add(AuditServiceServer::new(grpc::Audit::new(app.clone()))),
         )
         .http(http::router(app.clone(), pages::Pages::load()?))
         .attach(app.clone());
@@ -113,6 +127,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let seals = app.clone();
     component
         .task("mail", move |shutdown: Shutdown| async move {
             mails.run_mail(shutdown).await;
@@ -122,8 +137,12 @@ fn with_tasks(component: Component, app: &App) -> Component {
             deliveries.run_deliveries(shutdown).await;
             Ok(())
         })
-        .task("signing keys", move |shutdown: Shutdown| async move {
-            keys.run_key_refresh(shutdown).await;
+        .task("keys", move |shutdown: Shutdown| async move {
+            keys.run_keys(shutdown).await;
+            Ok(())
+        })
+        .task("audit seals", move |shutdown: Shutdown| async move {
+            seals.run_seals(shutdown).await;
             Ok(())
         })
         .task("sweep", move |shutdown: Shutdown| async move {
@@ -133,7 +152,16 @@ fn with_tasks(component: Component, app: &App) -> Component {
 }
 
 async fn load_keys(app: App) -> Result<(), StartError> {
-    Ok(app.load_signing_keys().await?)
+    Ok(app.refresh_keys().await?)
+}
+
+async fn partitions(app: App) -> Result<(), StartError> {
+    app.prepare_partitions().await;
+    Ok(())
+}
+
+async fn audit_chain(app: App) -> Result<(), StartError> {
+    Ok(app.prepare_audit_chain().await?)
 }
 
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
@@ -141,7 +169,7 @@ async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
     Ok(app.apply(Bootstrap::read(&file).await?).await?)
 }
 
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> {
     let kek = config.kek.as_ref().ok_or_else(|| {
         setting("IDENTITY_KEK", "must be given, usually as a file by IDENTITY_KEK_FILE".to_owned())
     })?;
@@ -153,9 +181,10 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
     Ok(Settings {
         issuer: issuer(&config.issuer)?,
         keys,
+        kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
-        hash_threads,
         breached: config.breached_file.as_deref().map(breached).transpose()?,
+        hash_lane: HashLane::start(hash_threads, process.metrics())?,
     })
 }
 

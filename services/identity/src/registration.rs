@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::{
-    client::{AuthMethod, Client, Kind, is_redirect_uri},
+    client::{AuthMethod, Client, Kind, Profile, is_redirect_uri},
     scope,
 };
 use fields::Fields;
@@ -123,7 +123,7 @@ impl Registration {
             fields.absent(field, "is not supported")?;
         }
         fields.one_of("subject_type", &["pairwise"])?;
-        fields.id_token_alg()?;
+        let id_token_alg = fields.id_token_alg()?;
         let mut kept = Map::new();
         let auth_method = auth_method(&fields, policy)?;
         let grant_types = grant_types(&fields, policy)?;
@@ -141,8 +141,9 @@ impl Registration {
             (None, None) => client_id.clone(),
         };
         let (jwks, jwks_uri) = keys(&fields, auth_method)?;
+        let post_logout_redirect_uris =
+            fields.redirects("post_logout_redirect_uris", MOST_URIS)?.unwrap_or_default();
         let name = fields.text("client_name", LONGEST_NAME)?.unwrap_or(&sector).to_owned();
-        let scopes = scopes(&fields, policy)?;
         keep_the_rest(&fields, &mut kept)?;
         let client = Client {
             client_id,
@@ -152,17 +153,20 @@ impl Registration {
             secret_sha256: None,
             jwks,
             redirect_uris,
-            post_logout_redirect_uris: fields
-                .redirects("post_logout_redirect_uris", MOST_URIS)?
-                .unwrap_or_default(),
+            post_logout_redirect_uris,
             backchannel_logout_uri: fields.called("backchannel_logout_uri")?,
             grant_types,
-            scopes,
+            scopes: scopes(&fields, policy)?,
             audiences: Vec::new(),
             pkce_required: policy.pkce_required || auth_method == AuthMethod::None,
+            profile: Profile::Oauth,
+            par_required: fields.flag("require_pushed_authorization_requests")?.unwrap_or(false),
+            dpop_required: fields.flag("dpop_bound_access_tokens")?.unwrap_or(false),
+            token_url_audience: false,
             sector: Some(sector),
             jwks_uri,
             default_max_age: fields.seconds("default_max_age")?,
+            id_token_alg,
         };
         Ok(Self { client, sector_identifier_uri, kept })
     }
@@ -225,6 +229,9 @@ pub fn described(client: &Client, kept: &Map<String, Value>) -> Map<String, Valu
         "token_endpoint_auth_method": client.auth_method.name(),
         "scope": client.scopes.join(" "),
         "subject_type": "pairwise",
+        "id_token_signed_response_alg": client.id_token_alg.name(),
+        "require_pushed_authorization_requests": client.par_required,
+        "dpop_bound_access_tokens": client.dpop_required,
     });
     if let Value::Object(own) = own {
         all.extend(own);

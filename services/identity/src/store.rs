@@ -1,16 +1,20 @@
 //! All SQL of identity, a file for each group of tables. Domain types in and out. Each
 //! operation is a span, but for those that a loop repeats without work.
 
+pub mod audit;
 pub mod challenge;
 pub mod client;
 pub mod consent;
 pub mod delivery;
 pub mod grant;
+pub mod partition;
 pub mod passkey;
+pub mod pushed_request;
 pub mod record;
 pub mod recovery;
-pub mod second_factor;
 pub mod registration;
+pub mod second_factor;
+pub mod secret_key;
 pub mod session;
 pub mod signing_key;
 pub mod staff;

@@ -34,6 +34,8 @@ pub struct TokenFamily {
     pub acr: String,
     /// By which means.
     pub amr: Vec<String>,
+    /// Thumbprint of the key to which the refresh tokens of a public client are bound (RFC 9449 5).
+    pub jkt: Option<String>,
     /// When.
     pub auth_time: DateTime<Utc>,
     /// Outlives the session.
@@ -69,6 +71,12 @@ impl TokenFamily {
         !self.revoked && now < self.expires_at
     }
 
+    /// Judges refresh token `n` of a client whose tokens are not replaced: nothing is written at a refresh, so that only
+    /// the whole life of the family bounds it.
+    pub fn refresh_unrotated(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+        if self.is_live(now) && n == self.seq { Refresh::Repeat } else { Refresh::Refused }
+    }
+
     /// Judges refresh token `n`.
     pub fn refresh(&self, n: u32, now: DateTime<Utc>) -> Refresh {
         if !self.is_live(now) || now >= self.used_at + IDLE || n > self.seq {
@@ -102,6 +110,7 @@ mod tests {
             claims: claims::Requested::default(),
             acr: String::new(),
             amr: vec![],
+            jkt: None,
             auth_time: now,
             offline: true,
             seq: 0,
@@ -144,6 +153,16 @@ mod tests {
         assert_eq!(family.refresh(0, now() + TimeDelta::seconds(5)), Refresh::Repeat);
         rotate(&mut family, now() + TimeDelta::seconds(5));
         assert_eq!(family.refresh(0, now() + TimeDelta::seconds(6)), Refresh::Stolen);
+    }
+
+    #[test]
+    fn a_token_that_is_not_replaced_lives_as_long_as_its_family() {
+        let mut family = family(now());
+        assert_eq!(family.refresh_unrotated(0, now() + IDLE), Refresh::Repeat);
+        assert_eq!(family.refresh_unrotated(0, now() + LIFE), Refresh::Refused);
+        assert_eq!(family.refresh_unrotated(1, now()), Refresh::Refused);
+        family.revoked = true;
+        assert_eq!(family.refresh_unrotated(0, now()), Refresh::Refused);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use domain::UserId;
 use serde::Deserialize;
 
-use super::{App, StepUp};
+use super::{App, StepUp, par};
 use crate::{
     acr::{Level, Met},
     authorization::{self, Fault, Next, Request, ResponseMode},
@@ -10,7 +10,7 @@ use crate::{
     grant::{self, Grant},
     handle::{Handle, Kind},
     params::Params,
-    scope,
+    pushed_request, scope,
     session::Session,
     store::{self, staff::Consented},
     subject,
@@ -42,6 +42,9 @@ pub struct Response {
     pub pairs: Vec<(&'static str, String)>,
 }
 
+const NOT_PUSHED: Fault =
+    Fault { error: "invalid_request", description: "the client must push its requests (RFC 9126)" };
+
 #[derive(Deserialize)]
 pub(super) struct HintClaims {
     pub iss: String,
@@ -62,9 +65,17 @@ impl App {
         let Some(client) = self.client(params.get("client_id").unwrap_or_default()).await? else {
             return Ok(Step::Refuse("error_client"));
         };
+        if let Some(request_uri) = params.get("request_uri").filter(|uri| pushed_request::is_urn(uri)) {
+            return self.authorize_pushed(&client, request_uri, session).await;
+        }
         let redirect_uri = params.get("redirect_uri").filter(|uri| client.has_redirect_uri(uri));
         let Some(redirect_uri) = redirect_uri else { return Ok(Step::Refuse("error_redirect_uri")) };
-        match Request::parse(&client, redirect_uri, params) {
+        let parsed = if client.requires_par() {
+            Err(NOT_PUSHED)
+        } else {
+            Request::parse(&client, redirect_uri, params)
+        };
+        match parsed {
             Ok(request) => self.go_on(request, &client, session).await,
             Err(fault) => {
                 let mode = authorization::response_mode(params).unwrap_or(ResponseMode::Query);
@@ -140,7 +151,7 @@ impl App {
         self.resume(request, Some(session)).await
     }
 
-    async fn go_on(
+    pub(super) async fn go_on(
         &self,
         request: Request,
         client: &Client,
@@ -237,12 +248,16 @@ impl App {
             claims: request.claims.within(&client.scopes),
             acr: reached.name().to_owned(),
             amr: session.shown().methods(),
+            jkt: request.dpop_jkt.clone(),
             auth_time: session.pwd_at,
             issued_at: now,
             expires_at: now + grant::LIFE,
             consumed_at: None,
         };
-        store::grant::issue(&self.db, &grant).await?;
+        if !store::grant::issue(&self.db, &grant, request.pushed_request_id).await? {
+            let state = request.state.as_deref();
+            return Ok(self.fail(&request.redirect_uri, request.response_mode, state, par::OVER));
+        }
         if session.is_due_to_be_seen(now) {
             store::session::note_seen(&self.db, session.session_id, now).await?;
         }
@@ -254,7 +269,13 @@ impl App {
         Ok(Response { redirect_uri: request.redirect_uri.clone(), mode: request.response_mode, pairs })
     }
 
-    fn fail(&self, redirect_uri: &str, mode: ResponseMode, state: Option<&str>, fault: Fault) -> Response {
+    pub(super) fn fail(
+        &self,
+        redirect_uri: &str,
+        mode: ResponseMode,
+        state: Option<&str>,
+        fault: Fault,
+    ) -> Response {
         tracing::info!(error = fault.error, description = fault.description, "authorization refused");
         let mut pairs =
             vec![("error", fault.error.to_owned()), ("error_description", fault.description.to_owned())];

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{AuthMethod, Client, InvalidClient},
+    client::{AuthMethod, Client, InvalidClient, Profile},
     error::Error,
+    jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
     store,
 };
@@ -46,8 +47,16 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    profile: Option<String>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
+    #[serde(default)]
+    token_url_audience: bool,
     jwks_uri: Option<String>,
     default_max_age: Option<u32>,
+    id_token_signed_response_alg: Option<String>,
 }
 
 /// What clients that register themselves may have.
@@ -142,6 +151,12 @@ impl Bootstrap {
         }
         Ok(serde_json::from_slice(&text)?)
     }
+
+    /// One client as the file would have it; none when it breaks a rule.
+    #[cfg(fuzzing)]
+    pub fn client(client: Value) -> Option<Client> {
+        serde_json::from_value::<FileClient>(client).ok()?.into_client().ok()
+    }
 }
 
 impl FileClient {
@@ -166,9 +181,17 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: self.profile.as_deref().unwrap_or(Profile::Oauth.name()).parse().map_err(wrong)?,
+            par_required: self.require_pushed_authorization_requests,
+            dpop_required: self.dpop_bound_access_tokens,
+            token_url_audience: self.token_url_audience,
             sector: None,
             jwks_uri: self.jwks_uri,
             default_max_age: self.default_max_age.map(i64::from),
+            id_token_alg: match self.id_token_signed_response_alg {
+                Some(name) => name.parse().map_err(|error: UnknownAlgorithm| wrong(error.into()))?,
+                None => Algorithm::Es256,
+            },
         };
         client.check().map_err(wrong)?;
         Ok(client)

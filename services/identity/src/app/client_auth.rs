@@ -12,11 +12,13 @@ use crate::{
     client::{AuthMethod, Client},
     error::Error,
     handle::keyed_hash,
+    replays::Taken,
     store,
     throttle::Counted,
 };
 
-pub use assertion::Replays;
+#[cfg(fuzzing)]
+pub use assertion::verify as verify_assertion;
 pub use proof::ClientProof;
 
 /// A refusal of the token endpoint and its sisters (RFC 6749 5.2).
@@ -153,10 +155,11 @@ impl App {
                 let Some(claims) = assertion::verify(client, text, self.issuer(), self.now()) else {
                     return Ok(false);
                 };
-                match self.assertions.take(&client.client_id, &claims, self.now()) {
-                    assertion::Taken::First => Ok(true),
-                    assertion::Taken::Again => Ok(false),
-                    assertion::Taken::NoRoom => Err(Refusal::Wait(Duration::from_secs(1))),
+                let (jti, until) = claims.once();
+                match self.assertions.take(&client.client_id, jti, until, self.now()) {
+                    Taken::First => Ok(true),
+                    Taken::Again => Ok(false),
+                    Taken::NoRoom => Err(Refusal::Wait(Duration::from_secs(1))),
                 }
             }
             _ => Ok(false),

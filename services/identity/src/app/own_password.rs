@@ -5,6 +5,7 @@ use domain::UserId;
 use super::{App, Origin};
 use crate::{
     error::Error,
+    hash_queue::Class,
     password::Password,
     session::{Cause, Session},
     store::{self, user::StoredPassword},
@@ -31,8 +32,8 @@ impl App {
         origin: Origin,
     ) -> Result<Option<Session>, Error> {
         let (user_id, now) = (session.user_id, self.now());
-        let pepper_id = self.keys().active().name().to_owned();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let pepper_id = self.keys().pepper_id();
+        let phc = self.lane.hash(Class::StepUp, password, self.pepper(&pepper_id)?).await?;
         let mut tx = chassis::begin(&self.db).await?;
         let mut user = self.locked(&mut tx, user_id).await?;
         let kept = session.clone().under_new_cookie(now);

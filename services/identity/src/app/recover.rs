@@ -10,6 +10,7 @@ use crate::{
     challenge::{Challenge, Purpose},
     error::Error,
     events,
+    hash_queue::Class,
     password::Password,
     session::Cause,
     store::{self, record::AuditRecord, user::StoredPassword},
@@ -45,8 +46,8 @@ impl App {
         let Some(user_id) = challenge.user_id.filter(|_| challenge.is_open(Purpose::Recover, now)) else {
             return Ok(Recovered::Over);
         };
-        let pepper_id = self.keys().active().name().to_owned();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let pepper_id = self.keys().pepper_id();
+        let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let mut tx = chassis::begin(&self.db).await?;
         let Some(mut user) = store::user::load_for_update(&mut tx, user_id).await? else {
             return Ok(Recovered::Over);

@@ -189,7 +189,8 @@ impl App {
     ) -> Result<Option<TurnedOn>, Error> {
         let (user_id, now) = (session.user_id, self.now());
         let Some(last_step) = secret.check(digits, 0, now) else { return Ok(None) };
-        let sealed_secret = sealed::seal(self.keys(), AT_REST, &user_id.to_string(), secret.as_bytes())?;
+        let sealed_secret =
+            sealed::seal_to_stay(self.keys(), AT_REST, &user_id.to_string(), secret.as_bytes())?;
         let totp = Totp { sealed_secret, last_step, created_at: now };
         let mut tx = chassis::begin(&self.db).await?;
         let mut user = self.locked(&mut tx, user_id).await?;
@@ -255,7 +256,7 @@ impl App {
     }
 
     fn open_secret(&self, user_id: UserId, totp: &Totp) -> Result<Secret, Error> {
-        let bytes = sealed::open(self.keys(), AT_REST, &user_id.to_string(), &totp.sealed_secret);
+        let bytes = sealed::open_to_stay(self.keys(), AT_REST, &user_id.to_string(), &totp.sealed_secret);
         bytes.and_then(|bytes| Secret::from_bytes(&bytes)).ok_or(Error::Seal(SealError))
     }
 

@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     events,
     handle::{Handle, Kind, mail_code},
+    hash_queue::Class,
     passkey::Passkey,
     password::Password,
     progress::{Progress, Step},
@@ -190,8 +191,8 @@ impl App {
         if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
         }
-        let pepper_id = self.keys().active().name().to_owned();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let pepper_id = self.keys().pepper_id();
+        let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
         self.enrol(challenge, first, current, origin).await
     }

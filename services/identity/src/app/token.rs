@@ -4,11 +4,11 @@ use domain::{DateTime, TimeDelta, UserId, Utc, Uuid};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{App, Refusal};
+use super::{App, Refusal, dpop::Shown};
 use crate::{
     acr::Level,
     authorization,
-    client::Client,
+    client::{AuthMethod, Client},
     error::Error,
     grant::{Grant, Redemption},
     handle::{Handle, Kind},
@@ -51,8 +51,12 @@ struct Issue<'a> {
     scopes: Vec<String>,
     resources: Vec<String>,
     nonce: Option<&'a str>,
+    /// Of the key to which the access token is bound.
+    jkt: Option<&'a str>,
     // Claims of the ID token that were asked for by name.
     asked: Map<String, Value>,
+    // The refresh token that was shown: its successors keep its key.
+    shown: Option<&'a str>,
     now: DateTime<Utc>,
 }
 
@@ -65,7 +69,12 @@ impl App {
     ///
     /// # Errors
     /// A code of RFC 6749 5.2; the database.
-    pub async fn token(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    pub async fn token(
+        &self,
+        client: &Client,
+        params: &Params,
+        shown: &Shown<'_>,
+    ) -> Result<TokenAnswer, Refusal> {
         let grant_type = match params.get("grant_type") {
             Some(known @ ("authorization_code" | "refresh_token" | "client_credentials")) => known,
             Some(_) => return Err(Refusal::new("unsupported_grant_type", "grant_type is not supported")),
@@ -74,14 +83,22 @@ impl App {
         if !client.may(grant_type) {
             return Err(Refusal::new("unauthorized_client", "the client may not use this grant_type"));
         }
+        self.need_key(client.id_token_alg).await?;
+        let jkt = self.key_for_tokens(client, shown)?;
+        let jkt = jkt.as_deref();
         match grant_type {
-            "authorization_code" => self.redeem(client, params).await,
-            "refresh_token" => self.refresh(client, params).await,
-            _ => self.client_credentials(client, params),
+            "authorization_code" => self.redeem(client, params, jkt).await,
+            "refresh_token" => self.refresh(client, params, jkt).await,
+            _ => self.client_credentials(client, params, jkt),
         }
     }
 
-    async fn redeem(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    async fn redeem(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let Some(code) = params.get("code") else {
             return Err(Refusal::new("invalid_request", "code is missing"));
         };
@@ -92,7 +109,8 @@ impl App {
         let Some(grant) = store::grant::load(&self.db, handle.id).await? else {
             return invalid_grant("the code is unknown");
         };
-        match grant.redeem(&client.client_id, params.get("redirect_uri"), params.get("code_verifier"), now) {
+        let (redirect_uri, verifier) = (params.get("redirect_uri"), params.get("code_verifier"));
+        match grant.redeem(&client.client_id, redirect_uri, verifier, jkt, now) {
             Redemption::Accepted => {}
             Redemption::Reused => return self.refuse_reuse(&grant).await,
             Redemption::Refused(description) => return invalid_grant(description),
@@ -102,8 +120,11 @@ impl App {
         let Some((session, _)) = store::session::load(&self.db, grant.session_id).await? else {
             return invalid_grant("the session has ended");
         };
-        let family = family_of(grant.clone(), session.expires_at, now);
-        if !store::grant::redeem(&self.db, grant.code_id, family.offline, family.expires_at, now).await? {
+        // A confidential client's refresh tokens are bound to it already (RFC 9449 5).
+        let bound_to = jkt.filter(|_| client.auth_method == AuthMethod::None);
+        let family = family_of(grant.clone(), bound_to, session.expires_at, now);
+        let (offline, end) = (family.offline, family.expires_at);
+        if !store::grant::redeem(&self.db, grant.code_id, offline, bound_to, end, now).await? {
             // Another request was faster, or the session ended in between.
             return match store::grant::load(&self.db, grant.code_id).await? {
                 Some(grant) if grant.consumed_at.is_some() => self.refuse_reuse(&grant).await,
@@ -113,7 +134,7 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let issue = Issue { client, family: &family, scopes, resources, nonce, asked, now };
+        let issue = Issue { client, family: &family, scopes, resources, nonce, jkt, asked, shown: None, now };
         Ok(self.issue_tokens(&issue)?)
     }
 
@@ -123,7 +144,12 @@ impl App {
         invalid_grant("the code was used before")
     }
 
-    async fn refresh(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    async fn refresh(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let Some(text) = params.get("refresh_token") else {
             return Err(Refusal::new("invalid_request", "refresh_token is missing"));
         };
@@ -136,7 +162,14 @@ impl App {
             let Some(mut family) = family.filter(|family| family.client_id == client.client_id) else {
                 return invalid_grant("the refresh token is unknown");
             };
-            let judged = family.refresh(handle.counter, now);
+            if family.jkt.is_some() && family.jkt.as_deref() != jkt {
+                return invalid_grant("the refresh token is bound to a key that the request does not prove");
+            }
+            let judged = if client.rotates_refresh_tokens() {
+                family.refresh(handle.counter, now)
+            } else {
+                family.refresh_unrotated(handle.counter, now)
+            };
             match judged {
                 Refresh::Refused => return invalid_grant("the refresh token is not valid any more"),
                 Refresh::Stolen => {
@@ -162,7 +195,9 @@ impl App {
                 scopes,
                 resources,
                 nonce: None,
+                jkt,
                 asked,
+                shown: Some(text),
                 now,
             })?);
         }
@@ -217,7 +252,12 @@ impl App {
         }
     }
 
-    fn client_credentials(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    fn client_credentials(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let asked = match params.get("scope").map(words) {
             None => None,
             Some(Some(asked)) => Some(asked),
@@ -230,7 +270,7 @@ impl App {
         let resources = narrowed(client, &[], params)?;
         let now = self.now();
         let scope = scopes.join(" ");
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.issuer(),
             "sub": client.client_id,
             "aud": self.audience(client, &resources, false),
@@ -240,9 +280,10 @@ impl App {
             "exp": now.timestamp() + i64::from(self.settings.access_token_seconds),
             "jti": domain::new_id(),
         });
+        let token_type = bind(&mut claims, jkt);
         Ok(TokenAnswer {
             access_token: self.sign("at+jwt", &claims)?,
-            token_type: "Bearer",
+            token_type,
             expires_in: self.settings.access_token_seconds,
             scope,
             refresh_token: None,
@@ -273,15 +314,19 @@ impl App {
         if !family.claims.userinfo.is_empty() {
             claims["claims_by_name"] = Value::from(true);
         }
+        let token_type = bind(&mut claims, issue.jkt);
         let access_token = self.sign("at+jwt", &claims)?;
         let id_token = if openid { Some(self.id_token(issue, &sub, &sid, &access_token)?) } else { None };
         let refresh = Handle { kind: Kind::Refresh, id: family.family_id, counter: family.seq };
         Ok(TokenAnswer {
             access_token,
-            token_type: "Bearer",
+            token_type,
             expires_in: self.settings.access_token_seconds,
             scope,
-            refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
+            refresh_token: client.may("refresh_token").then(|| match issue.shown {
+                Some(shown) => refresh.mint_as(self.keys(), shown),
+                None => refresh.mint(self.keys()),
+            }),
             id_token,
         })
     }
@@ -304,7 +349,7 @@ impl App {
             claims.extend(own);
         }
         claims.extend(issue.nonce.map(|nonce| ("nonce".to_owned(), Value::from(nonce))));
-        self.sign("JWT", &Value::Object(claims))
+        self.sign_as(issue.client.id_token_alg, "JWT", &Value::Object(claims))
     }
 
     // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.
@@ -320,7 +365,14 @@ impl App {
     }
 }
 
-fn family_of(grant: Grant, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {
+// Binds an access token to a key (RFC 9449 6.1); its type.
+fn bind(claims: &mut Value, jkt: Option<&str>) -> &'static str {
+    let Some(jkt) = jkt else { return "Bearer" };
+    claims["cnf"] = json!({"jkt": jkt});
+    "DPoP"
+}
+
+fn family_of(grant: Grant, jkt: Option<&str>, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {
     let offline = grant.scopes.iter().any(|scope| scope == "offline_access");
     TokenFamily {
         family_id: grant.code_id,
@@ -332,6 +384,7 @@ fn family_of(grant: Grant, session_end: DateTime<Utc>, now: DateTime<Utc>) -> To
         claims: grant.claims,
         acr: grant.acr,
         amr: grant.amr,
+        jkt: jkt.map(str::to_owned),
         auth_time: grant.auth_time,
         offline,
         seq: 0,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     App, Refusal,
+    dpop::ProofError,
     introspect::{AccessClaims, Live},
     keys,
 };
@@ -23,6 +24,9 @@ pub enum UserinfoError {
     /// The token is none of ours for userinfo, or does not count any more.
     #[error("the access token is not valid here")]
     InvalidToken,
+    /// The proof of its key does not count.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// It was given for something else than signing in.
     #[error("the access token lacks the scope openid")]
     InsufficientScope,
@@ -35,15 +39,19 @@ pub enum UserinfoError {
 }
 
 impl App {
-    /// The claims that the token's scopes open, and those asked for by name.
+    /// The claims that the token's scopes open, and those asked for by name; `jkt` is the key that the caller proved. A
+    /// token that is bound to a key counts with that key only, and another one only without.
     ///
     /// # Errors
     /// A token that does not count here; profile or the database did not answer.
-    pub async fn userinfo(&self, access_token: &str) -> Result<Value, UserinfoError> {
+    pub async fn userinfo(&self, access_token: &str, jkt: Option<&str>) -> Result<Value, UserinfoError> {
         let live = self.live_access_token(access_token).await?;
         let Some(Live { claims: token, family: Some(family) }) = live else {
             return Err(UserinfoError::InvalidToken);
         };
+        if token.jkt() != jkt {
+            return Err(UserinfoError::InvalidToken);
+        }
         if !token.has_scope("openid") {
             return Err(UserinfoError::InsufficientScope);
         }
@@ -83,7 +91,9 @@ impl App {
                 Err(Refusal::Failed(Error::Peer { service: "profile", source }))
             }
             Err(UserinfoError::Failed(error)) => Err(Refusal::Failed(error)),
-            Err(UserinfoError::InvalidToken | UserinfoError::InsufficientScope) => Ok(Map::new()),
+            Err(UserinfoError::InvalidToken | UserinfoError::InsufficientScope | UserinfoError::Proof(_)) => {
+                Ok(Map::new())
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 
 mod answer;
 mod cors;
+mod dpop;
 mod introspect;
+mod par;
 mod registration;
 mod revoke;
 mod token;
@@ -43,6 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/userinfo", get(userinfo::by_header).post(userinfo::by_body))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .route("/oauth2/registration", post(registration::register))
@@ -51,6 +54,7 @@ pub fn router(app: App) -> Router {
             get(registration::read).put(registration::replace).delete(registration::delete),
         )
         .merge(of_browsers)
+        .layer(middleware::from_fn_with_state(app.clone(), dpop::hand_out_nonce))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }

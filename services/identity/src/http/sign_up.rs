@@ -213,7 +213,8 @@ fn write_password(
 ) -> Page {
     let locale = visitor.locale(request);
     let address = challenge.address.as_str().unwrap_or_default();
-    let passkey = passkey::to_make(visitor, locale, ceremony::Purpose::SignUp, UserId::new(), address, &[])?;
+    let purpose = ceremony::Purpose::SignUp;
+    let passkey = passkey::to_make(visitor, locale, purpose, UserId::new(), address, &[])?;
     let content = context! { ctx, address, passkey };
     let view = View {
         here: Some(format!("/signup/complete?ctx={ctx}")),

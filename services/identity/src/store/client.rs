@@ -5,6 +5,7 @@ use sqlx::PgExecutor;
 use super::stored;
 use crate::{client::Client, error::Error};
 
+#[derive(sqlx::FromRow)]
 struct Row {
     client_id: String,
     name: String,
@@ -19,9 +20,14 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    profile: String,
+    par_required: bool,
+    dpop_required: bool,
+    token_url_audience: bool,
     sector: Option<String>,
     jwks_uri: Option<String>,
     default_max_age: Option<i32>,
+    id_token_signed_response_alg: String,
 }
 
 impl Row {
@@ -40,24 +46,29 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: stored("client profile", self.profile.parse())?,
+            par_required: self.par_required,
+            dpop_required: self.dpop_required,
+            token_url_audience: self.token_url_audience,
             sector: self.sector,
             jwks_uri: self.jwks_uri,
             default_max_age: self.default_max_age.map(i64::from),
+            id_token_alg: stored("algorithm", self.id_token_signed_response_alg.parse())?,
         })
     }
 }
 
 #[tracing::instrument(name = "db.client.find", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Client>, Error> {
-    let row = sqlx::query_as!(
-        Row,
+    let row: Option<Row> = sqlx::query_as(
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
                 post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-                sector, jwks_uri, default_max_age
+                profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age,
+                id_token_signed_response_alg
          from identity.client
          where client_id = $1",
-        client_id
     )
+    .bind(client_id)
     .fetch_optional(db)
     .await?;
     row.map(Row::into_client).transpose()
@@ -66,12 +77,13 @@ pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Cli
 /// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
+    sqlx::query(
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              version, updated_at, sector, jwks_uri, default_max_age)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17)
+              version, updated_at, sector, jwks_uri, default_max_age, id_token_signed_response_alg, profile,
+              par_required, dpop_required, token_url_audience)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17, $18, $19, $20, $21, $22)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -79,34 +91,45 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             profile = excluded.profile, par_required = excluded.par_required,
+             dpop_required = excluded.dpop_required, token_url_audience = excluded.token_url_audience,
              sector = excluded.sector, jwks_uri = excluded.jwks_uri, default_max_age = excluded.default_max_age,
+             id_token_signed_response_alg = excluded.id_token_signed_response_alg,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required, old.sector, old.jwks_uri, old.default_max_age)
+                old.pkce_required, old.profile, old.par_required, old.dpop_required, old.token_url_audience,
+                old.sector, old.jwks_uri, old.default_max_age, old.id_token_signed_response_alg)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required, excluded.sector, excluded.jwks_uri, excluded.default_max_age)",
-        client.client_id,
-        client.name,
-        client.kind.name(),
-        client.auth_method.name(),
-        client.secret_sha256,
-        client.jwks,
-        &client.redirect_uris,
-        &client.post_logout_redirect_uris,
-        client.backchannel_logout_uri,
-        &client.grant_types,
-        &client.scopes,
-        &client.audiences,
-        client.pkce_required,
-        now,
-        client.sector,
-        client.jwks_uri,
-        client.default_max_age.and_then(|age| i32::try_from(age).ok())
+                excluded.pkce_required, excluded.profile, excluded.par_required, excluded.dpop_required,
+                excluded.token_url_audience, excluded.sector, excluded.jwks_uri, excluded.default_max_age,
+                excluded.id_token_signed_response_alg)",
     )
+    .bind(&client.client_id)
+    .bind(&client.name)
+    .bind(client.kind.name())
+    .bind(client.auth_method.name())
+    .bind(&client.secret_sha256)
+    .bind(&client.jwks)
+    .bind(&client.redirect_uris)
+    .bind(&client.post_logout_redirect_uris)
+    .bind(&client.backchannel_logout_uri)
+    .bind(&client.grant_types)
+    .bind(&client.scopes)
+    .bind(&client.audiences)
+    .bind(client.pkce_required)
+    .bind(now)
+    .bind(&client.sector)
+    .bind(&client.jwks_uri)
+    .bind(client.default_max_age.and_then(|age| i32::try_from(age).ok()))
+    .bind(client.id_token_alg.name())
+    .bind(client.profile.name())
+    .bind(client.par_required)
+    .bind(client.dpop_required)
+    .bind(client.token_url_audience)
     .execute(db)
     .await?;
     Ok(())

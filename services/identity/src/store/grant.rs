@@ -23,6 +23,7 @@ struct CodeRow {
     claims: Option<Value>,
     acr: String,
     amr: Vec<String>,
+    jkt: Option<String>,
     auth_time: DateTime<Utc>,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
@@ -44,6 +45,7 @@ impl CodeRow {
             claims: requested(self.claims)?,
             acr: self.acr,
             amr: self.amr,
+            jkt: self.jkt,
             auth_time: self.auth_time,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
@@ -60,19 +62,30 @@ fn claims_column(claims: &Requested) -> Result<Option<Value>, Error> {
     if claims.is_empty() { Ok(None) } else { Ok(Some(stored("claims", serde_json::to_value(claims))?)) }
 }
 
-/// Writes an issued code and notes its client at the session, in one statement and one commit.
+/// Writes an issued code, notes its client at the session and spends the pushed request, in one statement and one
+/// commit; false when another code was issued for that request.
 #[tracing::instrument(name = "db.grant.issue", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant) -> Result<(), Error> {
-    sqlx::query!(
-        "with visited as (
+pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant, pushed: Option<Uuid>) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "with spent as (
+             update identity.pushed_request
+             set used_at = $13
+             where request_id = $16 and used_at is null
+             returning request_id
+         ),
+         allowed as (
+             select where $16::uuid is null or exists (select from spent)
+         ),
+         visited as (
              insert into identity.session_client (session_id, client_id)
-             values ($4, $2)
+             select $4, $2 from allowed
              on conflict do nothing
          )
          insert into identity.authorization_code
              (code_id, client_id, user_id, session_id, redirect_uri, code_challenge, nonce, scopes, resources, acr, amr,
-              auth_time, issued_at, expires_at, claims)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+              auth_time, issued_at, expires_at, jkt, claims)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17
+         from allowed",
         grant.code_id,
         grant.client_id,
         grant.user_id.0,
@@ -87,11 +100,13 @@ pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant) -> Result<(), Error> 
         grant.auth_time,
         grant.issued_at,
         grant.expires_at,
+        grant.jkt,
+        pushed,
         claims_column(&grant.claims)?
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 #[tracing::instrument(name = "db.grant.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
@@ -99,7 +114,7 @@ pub async fn load(db: impl PgExecutor<'_>, code_id: Uuid) -> Result<Option<Grant
     let row = sqlx::query_as!(
         CodeRow,
         "select code_id, client_id, user_id, session_id, redirect_uri, code_challenge, nonce, scopes, resources,
-                claims, acr, amr, auth_time, issued_at, expires_at, consumed_at
+                claims, acr, amr, jkt, auth_time, issued_at, expires_at, consumed_at
          from identity.authorization_code
          where code_id = $1",
         code_id
@@ -116,6 +131,7 @@ pub async fn redeem(
     db: impl PgExecutor<'_>,
     code_id: Uuid,
     offline: bool,
+    jkt: Option<&str>,
     expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
@@ -133,14 +149,15 @@ pub async fn redeem(
          )
          insert into identity.token_family
              (family_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, offline,
-              seq, superseded_at, used_at, expires_at)
+              seq, superseded_at, used_at, expires_at, jkt)
          select code_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, $3, 0, '{}', $2,
-                $4
+                $4, $5
          from consumed",
         code_id,
         now,
         offline,
-        expires_at
+        expires_at,
+        jkt
     )
     .execute(db)
     .await?;
@@ -157,6 +174,7 @@ struct FamilyRow {
     claims: Option<Value>,
     acr: String,
     amr: Vec<String>,
+    jkt: Option<String>,
     auth_time: DateTime<Utc>,
     offline: bool,
     seq: i32,
@@ -178,6 +196,7 @@ impl FamilyRow {
             claims: requested(self.claims)?,
             acr: self.acr,
             amr: self.amr,
+            jkt: self.jkt,
             auth_time: self.auth_time,
             offline: self.offline,
             seq: uncount(self.seq),
@@ -195,7 +214,7 @@ pub async fn load_family(db: impl PgExecutor<'_>, family_id: Uuid) -> Result<Opt
     let row = sqlx::query_as!(
         FamilyRow,
         r#"select f.family_id, f.client_id, f.user_id, f.session_id, f.scopes, f.resources, f.claims, f.acr, f.amr,
-                f.auth_time, f.offline, f.seq, f.superseded_at, f.used_at, f.expires_at,
+                f.jkt, f.auth_time, f.offline, f.seq, f.superseded_at, f.used_at, f.expires_at,
                 case when u.status = 'active' then f.revoked_at else f.used_at end as "revoked_at"
          from identity.token_family f
          join identity.user u using (user_id)

@@ -93,7 +93,7 @@ fn of_suite(client_id: &str, method: &str, rp: &str) -> Value {
 
 /// The bootstrap file; `rp` is where sessions' ends are told.
 pub fn bootstrap(rp: &str) -> Value {
-    json!({
+    let mut file = json!({
         "clients": [
             {
                 "client_id": "portal", "name": "My Page", "kind": "first_party",
@@ -147,7 +147,9 @@ pub fn bootstrap(rp: &str) -> Value {
             {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
         ],
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
-    })
+    });
+    file["clients"].as_array_mut().unwrap().extend(crate::oidf::fapi2::registrations());
+    file
 }
 
 /// A file that goes with its owner.

@@ -4,6 +4,7 @@
 mod backchannel;
 mod basic;
 mod config;
+pub mod fapi2;
 mod logout;
 pub mod suite;
 

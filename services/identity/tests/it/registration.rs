@@ -252,8 +252,8 @@ impl Documents {
         url
     }
 
-    fn set(&self, path: &str, status: u16, text: impl ToString) {
-        self.0.lock().unwrap().insert(path.to_owned(), (status, text.to_string()));
+    fn set(&self, path: &str, status: u16, text: impl Into<String>) {
+        self.0.lock().unwrap().insert(path.to_owned(), (status, text.into()));
     }
 }
 
@@ -264,9 +264,9 @@ async fn a_sector_is_read_by_the_rules_of_the_way_out() {
     let url = documents.start().await;
     let token = initial_access_token(&world, "partners").await;
     let uris = json!(["https://a.example/cb", "https://b.example/cb"]);
-    documents.set("/uris", 200, &uris);
-    documents.set("/less", 200, json!(["https://a.example/cb"]));
-    documents.set("/moved", 302, &uris);
+    documents.set("/uris", 200, uris.to_string());
+    documents.set("/less", 200, json!(["https://a.example/cb"]).to_string());
+    documents.set("/moved", 302, uris.to_string());
     documents.set("/garbage", 200, "[");
     documents.set("/huge", 200, format!("[\"{}\"]", "x".repeat(70_000)));
     let ask = async |sector: String| {
@@ -293,7 +293,7 @@ async fn keys_behind_a_uri_are_fetched_and_follow_a_rotation() {
     let documents = Documents::default();
     let url = documents.start().await;
     let (first, second) = (ClientKey::generate(), ClientKey::generate());
-    documents.set("/keys", 200, json!({"keys": [first.public()]}));
+    documents.set("/keys", 200, json!({"keys": [first.public()]}).to_string());
     let client = registered(
         &world,
         &json!({
@@ -319,7 +319,7 @@ async fn keys_behind_a_uri_are_fetched_and_follow_a_rotation() {
     // A wrong code is what remains to be said to a client that is right.
     assert_eq!(attempt(&first).await, "invalid_grant");
     assert_eq!(attempt(&second).await, "invalid_client");
-    documents.set("/keys", 200, json!({"keys": [second.public()]}));
+    documents.set("/keys", 200, json!({"keys": [second.public()]}).to_string());
     assert_eq!(attempt(&second).await, "invalid_client");
     world.advance(TimeDelta::minutes(10));
     assert_eq!(attempt(&second).await, "invalid_grant");

@@ -59,6 +59,7 @@ pub struct World {
     pub peers: Peers,
     pub relying_parties: RelyingParties,
     file: BootstrapFile,
+    kek: String,
 }
 
 /// An answer of an endpoint.
@@ -87,36 +88,68 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_with(|_| {}).await
+        Self::start_changed(KEK, |_| {}).await
     }
 
     /// With other settings than usual.
     pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
+        Self::start_changed(KEK, change).await
+    }
+
+    /// Under these key encryption keys: lines, or `file:` and the path of a file.
+    pub async fn start_under(kek: &str) -> Self {
+        Self::start_changed(kek, |_| {}).await
+    }
+
+    async fn start_changed(
+        kek: &str,
+        change: impl Fn(&mut identity::Config) + Send + Sync + 'static,
+    ) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
-        let file = BootstrapFile::write(&relying_parties.url);
-        let (config, fakes) = (Config { file: file.0.clone(), change: Arc::new(change) }, peers.clone());
+        let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
+        let fakes = peers.clone();
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
         .await;
-        Self { app, peers, relying_parties, file }
+        Self { app, peers, relying_parties, file, kek }
+    }
+
+    /// A second process beside the first, on its database and by its clock.
+    pub async fn beside(&self) -> TestApp {
+        let config = Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) };
+        let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
+        TestApp::start_at(
+            Service::Identity,
+            url,
+            self.app.clock.clone(),
+            move |process, database_url| async move { config.components(&database_url, fakes, process).await },
+        )
+        .await
     }
 
     /// Another process on the same database, after the first one was killed between two instructions.
     pub async fn killed_and_restarted(self) -> Self {
-        let Self { app, peers, relying_parties, file } = self;
-        let (url, clock) = app.kill();
-        let config = Config { file: file.0.clone(), change: Arc::new(|_| {}) };
+        let kek = self.kek.clone();
+        self.killed_and_restarted_under(&kek).await
+    }
+
+    /// The same under other key encryption keys.
+    pub async fn killed_and_restarted_under(self, kek: &str) -> Self {
+        let Self { app, peers, relying_parties, file, .. } = self;
+        let ((url, clock), kek) = (app.kill(), kek.to_owned());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(|_| {}) };
         let fakes = peers.clone();
         let app = TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
         .await;
-        Self { app, peers, relying_parties, file }
+        Self { app, peers, relying_parties, file, kek }
     }
 
     pub fn config(&self) -> Config {
-        Config { file: self.file.0.clone(), change: Arc::new(|_| {}) }
+        Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
     }
 
     pub fn browser(&self) -> Browser<'_> {
@@ -278,19 +311,21 @@ pub fn param(url: &Url, name: &str) -> String {
     found.map(|(_, value)| value.into_owned()).unwrap_or_else(|| panic!("no {name} in {url}"))
 }
 
+const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// What a service of the test is made of.
 #[derive(Clone)]
 pub struct Config {
     file: std::path::PathBuf,
     change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
+    kek: String,
 }
 
 impl Config {
     pub fn identity(&self, database_url: &str) -> identity::Config {
-        const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
         let mut config = identity::Config {
             database_url: database_url.parse().unwrap(),
-            kek: Some(KEK.parse().unwrap()),
+            kek: Some(self.kek.parse().unwrap()),
             issuer: ISSUER.to_owned(),
             bootstrap_file: Some(self.file.clone()),
             breached_file: None,

@@ -7,6 +7,8 @@ use crate::{
     app::{App, Refusal},
     claims,
     client::AuthMethod,
+    dpop,
+    jws::Algorithm,
     scope,
 };
 
@@ -35,6 +37,7 @@ fn document(issuer: &str) -> Value {
         .map(|method| method.name())
         .collect();
     let claims: Vec<_> = OF_TOKENS.into_iter().chain(claims::OF_USER.map(|(name, _)| name)).collect();
+    let id_token = Algorithm::ALL.map(Algorithm::name);
     let signing = ["ES256", "PS256", "RS256"];
     json!({
         "issuer": issuer,
@@ -45,6 +48,9 @@ fn document(issuer: &str) -> Value {
         "end_session_endpoint": url("/logout"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
+        "pushed_authorization_request_endpoint": url("/oauth2/par"),
+        "require_pushed_authorization_requests": false,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "registration_endpoint": url("/oauth2/registration"),
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
@@ -52,7 +58,7 @@ fn document(issuer: &str) -> Value {
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "acr_values_supported": Level::ALL.map(Level::name),
         "subject_types_supported": ["public", "pairwise"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": id_token,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": signing,
         "introspection_endpoint_auth_methods_supported": secret_methods,
