@@ -91,10 +91,19 @@ impl World {
         Self::start_under(KEK).await
     }
 
+    /// With policies under which clients register themselves.
+    pub async fn start_registering() -> Self {
+        Self::start_as(KEK, true).await
+    }
+
     /// Under these key encryption keys: lines, or `file:` and the path of a file.
     pub async fn start_under(kek: &str) -> Self {
+        Self::start_as(kek, false).await
+    }
+
+    async fn start_as(kek: &str, registers: bool) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
-        let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
+        let (file, kek) = (BootstrapFile::write(&relying_parties.url, registers), kek.to_owned());
         let (config, fakes) = (Config { file: file.0.clone(), kek: kek.clone() }, peers.clone());
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
