@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod challenge;
 pub mod client;
+pub mod consent;
 pub mod delivery;
 pub mod grant;
 pub mod partition;
@@ -12,6 +13,7 @@ pub mod pushed_request;
 pub mod record;
 pub mod recovery;
 pub mod registration;
+pub mod second_factor;
 pub mod secret_key;
 pub mod session;
 pub mod signing_key;

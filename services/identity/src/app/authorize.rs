@@ -1,8 +1,9 @@
 use domain::UserId;
 use serde::Deserialize;
 
-use super::{App, par};
+use super::{App, StepUp, par};
 use crate::{
+    acr::{Level, Met},
     authorization::{self, Fault, Next, Request, ResponseMode},
     client::{Client, is_client_id},
     error::Error,
@@ -22,6 +23,8 @@ pub enum Step {
     Refuse(&'static str),
     /// The user signs in.
     SignIn(Request),
+    /// The user, who is signed in, shows more.
+    StepUp(Request, StepUp),
     /// The user is asked to allow these scopes.
     AskConsent(Request),
     /// The client gets its answer.
@@ -143,7 +146,7 @@ impl App {
             return Ok(Step::Refuse("error_client"));
         };
         let asked = asked(&request, &client);
-        store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
+        self.grant_consent(session.user_id, &client.client_id, &asked).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
     }
@@ -166,15 +169,34 @@ impl App {
             Some(session) => !self.missing_consent(&request, client, session.user_id).await?.is_empty(),
             None => false,
         };
-        match (authorization::next(&request, session, hinted, needs_consent, self.now()), session) {
-            (Next::Issue, Some(session)) => Ok(Step::Respond(self.issue(&request, client, session).await?)),
+        let next = authorization::next(&request, session, hinted, needs_consent, self.now());
+        let mut reached = Level::One;
+        if let (Next::Issue | Next::AskConsent, Some(session)) = (&next, session) {
+            reached = match self.judge_level(&request, client, session).await? {
+                Met::With(level) => level,
+                Met::StepUp if !request.prompt_none => return self.ask_more(request, session).await,
+                Met::StepUp => return Ok(self.refuse(&request, authorization::LOGIN_REQUIRED)),
+                Met::Unmet => return Ok(self.refuse(&request, authorization::UNMET)),
+            };
+        }
+        match (next, session) {
+            (Next::Issue, Some(session)) => {
+                Ok(Step::Respond(self.issue(&request, client, session, reached).await?))
+            }
             (Next::Issue | Next::SignIn, _) => Ok(Step::SignIn(request)),
             (Next::AskConsent, _) => Ok(Step::AskConsent(request)),
-            (Next::Fail(fault), _) => {
-                let state = request.state.as_deref();
-                Ok(Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault)))
-            }
+            (Next::Fail(fault), _) => Ok(self.refuse(&request, fault)),
         }
+    }
+
+    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+        request.asked_more = true;
+        Ok(Step::StepUp(request, self.step_up(session).await?))
+    }
+
+    fn refuse(&self, request: &Request, fault: Fault) -> Step {
+        let state = request.state.as_deref();
+        Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault))
     }
 
     // The hint names the session's user or nobody: whom else it names makes no difference.
@@ -204,9 +226,15 @@ impl App {
         Ok((own == sub).then_some(session.user_id))
     }
 
-    async fn issue(&self, request: &Request, client: &Client, session: &Session) -> Result<Response, Error> {
+    async fn issue(
+        &self,
+        request: &Request,
+        client: &Client,
+        session: &Session,
+        reached: Level,
+    ) -> Result<Response, Error> {
         let now = self.now();
-        let held = store::staff::scopes(&self.db, session.user_id).await?;
+        let held = self.staff_scopes(request, client, session.user_id, reached).await?;
         let grant = Grant {
             code_id: domain::new_id(),
             client_id: client.client_id.clone(),
@@ -218,7 +246,7 @@ impl App {
             scopes: scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &held),
             resources: request.resources.clone(),
             claims: request.claims.within(&client.scopes),
-            acr: session.shown().level().name().to_owned(),
+            acr: reached.name().to_owned(),
             amr: session.shown().methods(),
             jkt: request.dpop_jkt.clone(),
             auth_time: session.pwd_at,

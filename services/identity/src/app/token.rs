@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{App, Refusal, dpop::Shown};
 use crate::{
+    acr::Level,
     authorization,
     client::{AuthMethod, Client},
     error::Error,
@@ -235,7 +236,8 @@ impl App {
         params: &Params,
     ) -> Result<Vec<String>, Refusal> {
         let first_party = client.is_first_party();
-        let held = if family.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
+        let strong = family.acr == Level::Two.name();
+        let held = if strong && family.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
             store::staff::scopes(&self.db, family.user_id).await?
         } else {
             Vec::new()

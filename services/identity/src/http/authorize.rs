@@ -6,7 +6,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Response, Step as Next},
+    app::{Response, Step as Next, StepUp},
     authorization::{self, Request, ResponseMode},
     params::Params,
     progress::{Progress, Step},
@@ -40,6 +40,16 @@ pub fn follow(visitor: &Visitor, next: Next) -> Page {
     match next {
         Next::Refuse(words) => Err(Failure::Refused(words)),
         Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
+        Next::StepUp(request, StepUp::Code(proved)) => {
+            let progress = Progress { proved: Some(proved), ..Progress::of(Some(request)) };
+            visitor.go_on("/login/totp", Step::SecondFactor, progress)
+        }
+        Next::StepUp(request, StepUp::Passkey) => {
+            visitor.go_on("/login/passkey", Step::SignIn, Progress::of(Some(request)))
+        }
+        Next::StepUp(request, StepUp::SignIn) => {
+            visitor.go_on("/login", Step::SignIn, Progress::of(Some(request)))
+        }
         Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
         Next::Respond(response) => respond(visitor, &response),
     }

@@ -65,6 +65,10 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         SignIn::Done(session) => {
             authorize::enter(&visitor, progress.request, &session, "/account/security").await
         }
+        SignIn::AskCode(proved) => {
+            let progress = Progress { proved: Some(proved), ..Progress::of(progress.request) };
+            visitor.go_on("/login/totp", Step::SecondFactor, progress)
+        }
         SignIn::Wrong => {
             write(&visitor, &progress, ctx, email, vec![wrong(locale, "email", "wrong_password")]).await
         }
