@@ -41,6 +41,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let current = visitor.session().await?;
     match visitor.app().sign_in_by_passkey(&ceremony, &signed, current, visitor.origin).await? {
         SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
+        // A passkey is a proof by itself: neither a code nor one by mail is asked for.
         SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof => {
             write(&visitor, request.as_ref(), ctx, refused).await
         }
