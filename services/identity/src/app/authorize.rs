@@ -24,7 +24,7 @@ pub enum Step {
     /// The user signs in.
     SignIn(Request),
     /// The user, who is signed in, shows more.
-    StepUp(Request, StepUp),
+    ShowMore(Request, StepUp),
     /// The user is asked to allow these scopes.
     AskConsent(Request),
     /// The client gets its answer.
@@ -191,7 +191,7 @@ impl App {
 
     async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
         request.asked_more = true;
-        Ok(Step::StepUp(request, self.step_up(session).await?))
+        Ok(Step::ShowMore(request, self.step_up(session).await?))
     }
 
     fn refuse(&self, request: &Request, fault: Fault) -> Step {

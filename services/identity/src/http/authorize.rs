@@ -40,14 +40,14 @@ pub fn follow(visitor: &Visitor, next: Next) -> Page {
     match next {
         Next::Refuse(words) => Err(Failure::Refused(words)),
         Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
-        Next::StepUp(request, StepUp::Code(proved)) => {
+        Next::ShowMore(request, StepUp::Code(proved)) => {
             let progress = Progress { proved: Some(proved), ..Progress::of(Some(request)) };
             visitor.go_on("/login/totp", Step::SecondFactor, progress)
         }
-        Next::StepUp(request, StepUp::Passkey) => {
+        Next::ShowMore(request, StepUp::Passkey) => {
             visitor.go_on("/login/passkey", Step::SignIn, Progress::of(Some(request)))
         }
-        Next::StepUp(request, StepUp::SignIn) => {
+        Next::ShowMore(request, StepUp::SignIn) => {
             visitor.go_on("/login", Step::SignIn, Progress::of(Some(request)))
         }
         Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
