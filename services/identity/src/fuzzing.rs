@@ -7,13 +7,14 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::StartError;
-use domain::DateTime;
+use domain::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::{
     app::{Bootstrap, ClientProof, verify_assertion},
     authorization,
     client::Client,
+    dpop::{self, Expected},
     params::Params,
 };
 
@@ -121,9 +122,28 @@ impl Registered {
 
     /// Whether an assertion proves this client.
     pub fn is_proved_by(&self, assertion: &str) -> bool {
-        DateTime::from_timestamp(Self::NOW, 0)
-            .is_some_and(|now| verify_assertion(&self.client, assertion, Self::ISSUER, now).is_some())
+        now().is_some_and(|now| verify_assertion(&self.client, assertion, Self::ISSUER, now).is_some())
     }
+
+    /// Its public key.
+    pub fn jwk(&self) -> Value {
+        self.client.jwks.as_ref().map(|set| set["keys"][0].clone()).unwrap_or_default()
+    }
+}
+
+fn now() -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(Registered::NOW, 0)
+}
+
+/// Thumbprint of the key of a right DPoP proof, and its id.
+pub fn proven_key(
+    proof: &str,
+    method: &str,
+    url: &str,
+    access_token: Option<&str>,
+) -> Option<(String, String)> {
+    let proof = dpop::verify(proof, &Expected { method, url, access_token, now: now()? }).ok()?;
+    Some((proof.jkt, proof.jti))
 }
 
 /// The redirect URI with a response in its query.
