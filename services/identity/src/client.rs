@@ -198,7 +198,7 @@ impl Client {
         if self.grant_types.iter().any(|grant| !GRANTS.contains(&grant.as_str())) {
             return wrong("grant_types", "must be of authorization_code, refresh_token, client_credentials");
         }
-        if !self.profile.may_sign_with(self.id_token_alg.name()) {
+        if !self.may_sign_with(self.id_token_alg.name()) {
             return wrong("id_token_signed_response_alg", "must be ES256 or PS256 with profile fapi2");
         }
         let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);

@@ -41,7 +41,8 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let current = visitor.session().await?;
     match visitor.app().sign_in_by_passkey(&ceremony, &signed, current, visitor.origin).await? {
         SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
-        SignIn::Wrong => write(&visitor, request.as_ref(), ctx, refused).await,
+        // A passkey is a proof by itself: none by mail is asked for.
+        SignIn::Wrong | SignIn::MailProof => write(&visitor, request.as_ref(), ctx, refused).await,
         SignIn::Wait(wait) => {
             let page = write(&visitor, request.as_ref(), ctx, vec![too_many(locale, wait)]).await?;
             Ok(with_wait(page, wait))

@@ -118,7 +118,7 @@ impl World {
 
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
-        let config = Config { file: self.file.0.clone(), kek: self.kek.clone() };
+        let config = Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) };
         let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
         TestApp::start_at(
             Service::Identity,
@@ -149,7 +149,7 @@ impl World {
     }
 
     pub fn config(&self) -> Config {
-        Config { file: self.file.0.clone(), kek: self.kek.clone() }
+        Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
     }
 
     pub fn browser(&self) -> Browser<'_> {
