@@ -1,15 +1,19 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
+mod access_token;
 mod admin;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod clients;
 mod deliver;
 mod egress;
 mod introspect;
 mod keys;
 mod mail;
 mod republish;
+mod revocations;
+mod seen;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -45,7 +49,7 @@ pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
 pub use egress::Egress;
 use keys::SigningKeys;
-pub use sign_in::SignIn;
+pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
 pub use userinfo::UserinfoError;
@@ -63,6 +67,10 @@ pub struct App {
     mailer: Mailer,
     egress: Egress,
     nudges: Arc<Nudges>,
+    revocations: revocations::Feed,
+    clients: clients::Clients,
+    quiet: client_auth::Quiet,
+    seen: seen::Seen,
 }
 
 /// What does not change while identity runs.
@@ -112,6 +120,10 @@ impl App {
             mailer,
             egress,
             nudges: Arc::default(),
+            revocations: revocations::Feed::default(),
+            clients: clients::Clients::default(),
+            quiet: client_auth::Quiet::default(),
+            seen: seen::Seen::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! A relying party: what it may ask for, where it may be sent, how it proves itself.
 
+mod tokens;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use aws_lc_rs::digest;
@@ -7,6 +9,8 @@ use domain::Uuid;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
+
+pub use tokens::{AccessTokenFormat, TokenRules};
 
 /// Whose client it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +111,7 @@ pub struct Client {
     pub post_logout_redirect_uris: Vec<String>,
     /// Told of a session's end.
     pub backchannel_logout_uri: Option<String>,
-    /// Of authorization_code, refresh_token, client_credentials.
+    /// Of authorization_code, refresh_token, client_credentials, device_code and token-exchange.
     pub grant_types: Vec<String>,
     /// What it may ask for.
     pub scopes: Vec<String>,
@@ -115,9 +119,17 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// False only for confidential clients that cannot do PKCE.
     pub pkce_required: bool,
+    /// What its tokens are like.
+    pub tokens: TokenRules,
 }
 
-const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
+/// Device authorization grant (RFC 8628 3.4).
+pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Token exchange (RFC 8693 2.1).
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+const GRANTS: [&str; 5] =
+    ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE];
 
 impl Client {
     /// Whether it is ours.
@@ -165,7 +177,13 @@ impl Client {
             return wrong("name", "must be 1 to 100 characters");
         }
         if self.grant_types.iter().any(|grant| !GRANTS.contains(&grant.as_str())) {
-            return wrong("grant_types", "must be of authorization_code, refresh_token, client_credentials");
+            return wrong(
+                "grant_types",
+                "must be of authorization_code, refresh_token, client_credentials, device_code, token-exchange",
+            );
+        }
+        if self.may(TOKEN_EXCHANGE) && (!self.is_first_party() || self.auth_method == AuthMethod::None) {
+            return wrong("grant_types", "must have token-exchange at confidential first-party clients only");
         }
         let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);
         if secret != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32) {
@@ -180,6 +198,7 @@ impl Client {
         if self.auth_method == AuthMethod::None && !self.pkce_required {
             return wrong("pkce", "must be required of a public client");
         }
+        self.tokens.check()?;
         if self.may("authorization_code") && self.redirect_uris.is_empty() {
             return wrong("redirect_uris", "must not be empty with authorization_code");
         }
@@ -268,6 +287,7 @@ pub(crate) mod tests {
             scopes: ["openid", "email", "profile", "offline_access"].map(str::to_owned).to_vec(),
             audiences: vec!["kotinos.profile".into()],
             pkce_required: true,
+            tokens: TokenRules::default(),
         }
     }
 

@@ -24,6 +24,7 @@ mod pages;
 mod params;
 mod password;
 mod progress;
+mod revocation;
 mod scope;
 mod sealed;
 mod session;
@@ -78,6 +79,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         .database(pool.clone(), sqlx::migrate!())
         .prepare("signing keys", load_keys(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
+        .prepare("clients and revocations", remember(app.clone()))
         .grpc(
             Grpc::new()
                 .add(UserServiceServer::new(grpc::Users::new(app.clone())))
@@ -97,7 +99,20 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let (revocations, clients, seen) = (app.clone(), app.clone(), app.clone());
     component
+        .task("revocations", move |shutdown: Shutdown| async move {
+            revocations.run_revocations(shutdown).await;
+            Ok(())
+        })
+        .task("clients", move |shutdown: Shutdown| async move {
+            clients.run_client_refresh(shutdown).await;
+            Ok(())
+        })
+        .task("seen sessions", move |shutdown: Shutdown| async move {
+            seen.run_seen(shutdown).await;
+            Ok(())
+        })
         .task("mail", move |shutdown: Shutdown| async move {
             mails.run_mail(shutdown).await;
             Ok(())
@@ -123,6 +138,11 @@ async fn load_keys(app: App) -> Result<(), StartError> {
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
     let Some(file) = file else { return Ok(()) };
     Ok(app.apply(Bootstrap::read(&file).await?).await?)
+}
+
+async fn remember(app: App) -> Result<(), StartError> {
+    app.load_clients().await?;
+    Ok(app.read_revocations().await?)
 }
 
 fn settings(config: &Config) -> Result<Settings, StartError> {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod delivery;
 pub mod grant;
 pub mod record;
+pub mod revocation;
 pub mod session;
 pub mod signing_key;
 pub mod staff;

@@ -2,8 +2,6 @@
 
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 
-/// How long a superseded refresh token still gets the current one: two tabs that refresh at once are no theft.
-pub const GRACE: TimeDelta = TimeDelta::seconds(30);
 /// Longest time between two uses.
 pub const IDLE: TimeDelta = TimeDelta::days(30);
 /// Longest life with `offline_access`.
@@ -65,8 +63,9 @@ impl TokenFamily {
         !self.revoked && now < self.expires_at
     }
 
-    /// Judges refresh token `n`.
-    pub fn refresh(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+    /// Judges refresh token `n`. For `grace` after its end a superseded one still gets the current one: two tabs that
+    /// refresh at once are no theft, nor is an answer that got lost.
+    pub fn refresh(&self, n: u32, grace: TimeDelta, now: DateTime<Utc>) -> Refresh {
         if !self.is_live(now) || now >= self.used_at + IDLE || n > self.seq {
             return Refresh::Refused;
         }
@@ -75,7 +74,7 @@ impl TokenFamily {
         }
         let age = (self.seq - n - 1) as usize;
         match self.superseded_at.get(age) {
-            Some(at) if now < *at + GRACE => Refresh::Repeat,
+            Some(at) if now < *at + grace => Refresh::Repeat,
             _ => Refresh::Stolen,
         }
     }
@@ -86,6 +85,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const GRACE: TimeDelta = TimeDelta::seconds(30);
 
     fn family(now: DateTime<Utc>) -> TokenFamily {
         TokenFamily {
@@ -122,12 +123,12 @@ mod tests {
     #[test]
     fn a_superseded_token_repeats_within_the_grace_and_is_theft_after_it() {
         let mut family = family(now());
-        assert_eq!(family.refresh(0, now()), Refresh::Rotate);
+        assert_eq!(family.refresh(0, GRACE, now()), Refresh::Rotate);
         rotate(&mut family, now());
-        assert_eq!(family.refresh(1, now()), Refresh::Rotate);
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(29)), Refresh::Repeat);
-        assert_eq!(family.refresh(0, now() + GRACE), Refresh::Stolen);
-        assert_eq!(family.refresh(2, now()), Refresh::Refused);
+        assert_eq!(family.refresh(1, GRACE, now()), Refresh::Rotate);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(29)), Refresh::Repeat);
+        assert_eq!(family.refresh(0, GRACE, now() + GRACE), Refresh::Stolen);
+        assert_eq!(family.refresh(2, GRACE, now()), Refresh::Refused);
     }
 
     #[test]
@@ -136,19 +137,19 @@ mod tests {
         for step in 0..4 {
             rotate(&mut family, now() + TimeDelta::seconds(step));
         }
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(5)), Refresh::Repeat);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(5)), Refresh::Repeat);
         rotate(&mut family, now() + TimeDelta::seconds(5));
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(6)), Refresh::Stolen);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(6)), Refresh::Stolen);
     }
 
     #[test]
     fn an_idle_expired_or_revoked_family_is_over() {
         let mut family = family(now());
-        assert_eq!(family.refresh(0, now() + IDLE), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now() + IDLE), Refresh::Refused);
         family.used_at = now() + TimeDelta::days(89);
-        assert_eq!(family.refresh(0, now() + LIFE), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now() + LIFE), Refresh::Refused);
         family.revoked = true;
-        assert_eq!(family.refresh(0, now()), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now()), Refresh::Refused);
     }
 
     proptest! {
@@ -158,7 +159,7 @@ mod tests {
             let mut at = now();
             for (n, wait) in steps {
                 at += TimeDelta::seconds(wait);
-                match family.refresh(n, at) {
+                match family.refresh(n, GRACE, at) {
                     Refresh::Rotate => {
                         prop_assert_eq!(n, family.seq);
                         rotate(&mut family, at);

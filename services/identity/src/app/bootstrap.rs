@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{Client, InvalidClient},
+    client::{Client, InvalidClient, TokenRules},
     error::Error,
     store,
 };
@@ -43,6 +43,9 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    access_token_format: Option<String>,
+    access_token_seconds: Option<u32>,
+    refresh_grace_seconds: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,6 +112,12 @@ impl FileClient {
             bytes
                 .ok_or(InvalidClient { field: "client_secret_sha256", rule: "must be 64 hexadecimal digits" })
         });
+        let rules = TokenRules::default();
+        let tokens = TokenRules {
+            format: self.access_token_format.as_deref().map_or(Ok(rules.format), str::parse).map_err(wrong)?,
+            access_seconds: self.access_token_seconds,
+            refresh_grace_seconds: self.refresh_grace_seconds.unwrap_or(rules.refresh_grace_seconds),
+        };
         let client = Client {
             client_id: self.client_id,
             name: self.name,
@@ -123,6 +132,7 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            tokens,
         };
         client.check().map_err(wrong)?;
         Ok(client)

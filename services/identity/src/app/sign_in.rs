@@ -3,8 +3,12 @@ use std::time::Duration;
 use domain::{EmailAddress, SessionId};
 use sqlx::PgConnection;
 
-use super::{App, Origin};
+use super::{
+    App, Origin,
+    authorize::{Planned, Step},
+};
 use crate::{
+    authorization::Request,
     error::Error,
     events,
     password::{self, Password},
@@ -14,11 +18,31 @@ use crate::{
     user::{Status, User},
 };
 
+/// With what somebody comes to sign in.
+#[derive(Debug, Default)]
+pub struct Entering {
+    /// The browser's live session.
+    pub current: Option<Session>,
+    /// The authorization request that waits.
+    pub request: Option<Request>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A user who has just signed in.
+#[derive(Debug)]
+pub struct Entered {
+    /// The user's session.
+    pub session: Session,
+    /// Where the request goes that waited. The user is in, even where it fails.
+    pub onward: Option<Result<Step, Error>>,
+}
+
 /// What an attempt to sign in leads to.
 #[derive(Debug)]
 pub enum SignIn {
     /// The user is in.
-    Done(Session),
+    Done(Entered),
     /// Address or password are wrong; which one is not said.
     Wrong,
     /// Not now.
@@ -34,9 +58,9 @@ impl App {
         &self,
         address: &str,
         entered: &str,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<SignIn, Error> {
+        let origin = entering.origin;
         let email = EmailAddress::classify(address.trim().as_bytes()).ok();
         let key = email.as_ref().map_or_else(|| address.as_bytes().to_vec(), EmailAddress::key);
         let counters = [
@@ -61,7 +85,7 @@ impl App {
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
         match user.filter(|user| right && user.status == Status::Active) {
-            Some(user) => self.let_in(&user, current, &counters, origin).await.map(SignIn::Done),
+            Some(user) => self.let_in(&user, entering, &counters).await.map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),
         }
     }
@@ -69,12 +93,14 @@ impl App {
     async fn let_in(
         &self,
         user: &User,
-        current: Option<Session>,
+        entering: Entering,
         counters: &[(Counted, Option<Vec<u8>>)],
-        origin: Origin,
-    ) -> Result<Session, Error> {
+    ) -> Result<Entered, Error> {
+        let Entering { current, request, origin } = entering;
+        let planned = self.plan_onward(user, current.as_ref(), request).await;
         let mut tx = chassis::begin(&self.db).await?;
         let session = self.renew_or_start(&mut tx, user, current).await?;
+        let onward = self.take_up(&mut tx, planned, &session).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
             if let (Counted::Account, Some(key_hash)) = (counted, key_hash) {
@@ -97,7 +123,43 @@ impl App {
         tx.commit().await?;
         self.nudges.logout.notify_one();
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user signed in");
-        Ok(session)
+        Ok(Entered { session, onward })
+    }
+
+    /// Where a waiting request goes once this user is in. It is asked before the transaction of the sign-in, which
+    /// [`App::take_up`] then uses for the code too: session and code are one commit.
+    pub(super) async fn plan_onward(
+        &self,
+        user: &User,
+        current: Option<&Session>,
+        request: Option<Request>,
+    ) -> Option<Result<Planned, Error>> {
+        let now = self.now();
+        let session = match current {
+            Some(current) if current.user_id == user.user_id => current.clone().renewed(now),
+            _ => Session::start(SessionId::new(), user.user_id, now),
+        };
+        Some(self.plan_to_resume(request?.signed_in(), Some(&session)).await)
+    }
+
+    /// Writes the planned code of a user whose session this transaction has just written.
+    pub(super) async fn take_up(
+        &self,
+        tx: &mut PgConnection,
+        planned: Option<Result<Planned, Error>>,
+        session: &Session,
+    ) -> Result<Option<Result<Step, Error>>, Error> {
+        match planned {
+            Some(Ok(Planned::Code { mut grant, request, first_party })) => {
+                // The plan did not know yet which session it would be.
+                grant.session_id = session.session_id;
+                let step = self.carry_out(tx, Planned::Code { grant, request, first_party }).await?;
+                Ok(Some(Ok(step)))
+            }
+            Some(Ok(Planned::Step(step))) => Ok(Some(Ok(step))),
+            Some(Err(error)) => Ok(Some(Err(error))),
+            None => Ok(None),
+        }
     }
 
     // The user's own session is renewed, so that its clients keep their `sid`; somebody else's ends.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{EmailAddress, Locale, Service, UserId, Uuid};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Origin};
+use super::{App, Entered, Entering, Origin};
 use crate::{
     authorization::Request,
     challenge::{Challenge, CodeCheck, Purpose},
@@ -15,7 +15,6 @@ use crate::{
     handle::{Handle, Kind, mail_code},
     password::Password,
     progress::{Progress, Step},
-    session::Session,
     store::{self, record::AuditRecord, user::StoredPassword},
     throttle::Counted,
     user::User,
@@ -70,7 +69,7 @@ pub struct OpenLink {
 #[derive(Debug)]
 pub enum Completed {
     /// There is a user, who is in.
-    Done(Session),
+    Done(Entered),
     /// The proof is too old, or a user came of it or of the same address.
     Over,
 }
@@ -164,8 +163,7 @@ impl App {
         &self,
         challenge: &Challenge,
         password: Password,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<Completed, Error> {
         let now = self.now();
         if !challenge.is_open(now) {
@@ -180,6 +178,8 @@ impl App {
             challenge.client_id.clone(),
             now,
         );
+        let Entering { current, request, origin } = entering;
+        let planned = self.plan_onward(&user, current.as_ref(), request).await;
         let mut tx = chassis::begin(&self.db).await?;
         let consumed = store::challenge::consume(&mut tx, challenge.challenge_id, now).await?;
         if !consumed || !store::user::insert(&mut tx, &user, &StoredPassword { phc, pepper_id }).await? {
@@ -189,6 +189,7 @@ impl App {
             store::staff::apply_nominations(&mut tx, &key, now).await?;
         }
         let session = self.renew_or_start(&mut tx, &user, current).await?;
+        let onward = self.take_up(&mut tx, planned, &session).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_seen(user.user_id, now)).await?;
         let record = AuditRecord {
@@ -204,6 +205,6 @@ impl App {
         tx.commit().await?;
         self.nudges.logout.notify_one();
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user registered");
-        Ok(Completed::Done(session))
+        Ok(Completed::Done(Entered { session, onward }))
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     handle::{Handle, Kind},
     jws,
     params::{Params, words},
+    revocation::Revoked,
     scope,
     store::{self, record::AuditRecord},
     subject,
@@ -29,7 +30,7 @@ const LOOKS: usize = 2;
 pub struct TokenAnswer {
     access_token: String,
     token_type: &'static str,
-    expires_in: u32,
+    expires_in: i64,
     scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
@@ -132,7 +133,7 @@ impl App {
             let Some(mut family) = family.filter(|family| family.client_id == client.client_id) else {
                 return invalid_grant("the refresh token is unknown");
             };
-            let judged = family.refresh(handle.counter, now);
+            let judged = family.refresh(handle.counter, client.tokens.grace(), now);
             match judged {
                 Refresh::Refused => return invalid_grant("the refresh token is not valid any more"),
                 Refresh::Stolen => {
@@ -183,6 +184,7 @@ impl App {
             store::record::insert(&mut *tx, &record, self.now()).await?;
         }
         tx.commit().await?;
+        self.revocations.note([Revoked::Family(family_id)]);
         tracing::warn!(client_id, %user_id, outcome, "tokens revoked");
         Ok(())
     }
@@ -223,6 +225,7 @@ impl App {
         let resources = narrowed(client, &[], params)?;
         let now = self.now();
         let scope = scopes.join(" ");
+        let seconds = self.access_seconds(client);
         let claims = json!({
             "iss": self.issuer(),
             "sub": client.client_id,
@@ -230,13 +233,13 @@ impl App {
             "client_id": client.client_id,
             "scope": scope,
             "iat": now.timestamp(),
-            "exp": now.timestamp() + i64::from(self.settings.access_token_seconds),
+            "exp": now.timestamp() + seconds,
             "jti": domain::new_id(),
         });
         Ok(TokenAnswer {
-            access_token: self.sign("at+jwt", &claims)?,
+            access_token: self.access_token(client, &claims)?,
             token_type: "Bearer",
-            expires_in: self.settings.access_token_seconds,
+            expires_in: seconds,
             scope,
             refresh_token: None,
             id_token: None,
@@ -249,27 +252,33 @@ impl App {
         let sid = subject::session_subject(self.keys(), client, family.session_id)?;
         let openid = issue.scopes.iter().any(|scope| scope == "openid");
         let scope = issue.scopes.join(" ");
-        let claims = json!({
+        // No access token outlives its grant: whoever judges it knows only what it says.
+        let left = (family.expires_at - issue.now).num_seconds();
+        let seconds = self.access_seconds(client).min(left);
+        let mut claims = json!({
             "iss": self.issuer(),
             "sub": sub,
             "aud": self.audience(client, &issue.resources, openid),
             "client_id": client.client_id,
             "scope": scope,
             "iat": issue.now.timestamp(),
-            "exp": issue.now.timestamp() + i64::from(self.settings.access_token_seconds),
+            "exp": issue.now.timestamp() + seconds,
             // Leads userinfo and introspection to the family; the second half tells two tokens apart.
             "jti": format!("{}.{}", family.family_id, domain::new_id().simple()),
             "acr": family.acr,
             "auth_time": family.auth_time.timestamp(),
-            "sid": sid,
         });
-        let access_token = self.sign("at+jwt", &claims)?;
+        if !family.offline {
+            // It ends with its session, by this name.
+            claims["sid"] = Value::from(sid.as_str());
+        }
+        let access_token = self.access_token(client, &claims)?;
         let id_token = if openid { Some(self.id_token(issue, &sub, &sid, &access_token)?) } else { None };
         let refresh = Handle { kind: Kind::Refresh, id: family.family_id, counter: family.seq };
         Ok(TokenAnswer {
             access_token,
             token_type: "Bearer",
-            expires_in: self.settings.access_token_seconds,
+            expires_in: seconds,
             scope,
             refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
             id_token,

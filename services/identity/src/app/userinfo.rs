@@ -4,7 +4,7 @@ use chassis::PeerError;
 use serde_json::{Map, Value};
 
 use super::{App, introspect::Live};
-use crate::{error::Error, store, subject, user::User};
+use crate::{error::Error, store, subject, user::{Status, User}};
 
 /// Why no claims are given (RFC 6750 3.1).
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ impl App {
     /// A token that does not count here; profile or the database did not answer.
     pub async fn userinfo(&self, access_token: &str) -> Result<Value, UserinfoError> {
         let live = self.live_access_token(access_token).await?;
-        let Some(Live { claims: token, family: Some(family) }) = live else {
+        let Some(Live { claims: token, client, user_id: Some(user_id) }) = live else {
             return Err(UserinfoError::InvalidToken);
         };
         if !token.has_scope("openid") {
@@ -39,8 +39,8 @@ impl App {
         if !token.aud.has(self.issuer()) {
             return Err(UserinfoError::InvalidToken);
         }
-        let client = self.client(&family.client_id).await?.ok_or(UserinfoError::InvalidToken)?;
-        let user = store::user::load(&self.db, family.user_id).await?.ok_or(UserinfoError::InvalidToken)?;
+        let user = store::user::load(&self.db, user_id).await?;
+        let user = user.filter(|user| user.status == Status::Active).ok_or(UserinfoError::InvalidToken)?;
         let mut claims = Map::new();
         let sub = subject::subject(self.keys(), &client, user.user_id).map_err(Error::from)?;
         claims.insert("sub".to_owned(), sub.into());

@@ -13,7 +13,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::SignIn,
+    app::{Entering, SignIn},
     authorization::Request,
     error::Error,
     pages::FieldError,
@@ -53,8 +53,9 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         return write(&visitor, request.as_ref(), ctx, email, errors).await;
     }
     let current = visitor.session().await?;
-    match visitor.app().sign_in(email, password, current, visitor.origin).await? {
-        SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
+    let entering = Entering { current, request: request.clone(), origin: visitor.origin };
+    match visitor.app().sign_in(email, password, entering).await? {
+        SignIn::Done(entered) => authorize::enter(&visitor, entered, "/account/security"),
         SignIn::Wrong => {
             write(&visitor, request.as_ref(), ctx, email, vec![wrong(locale, "email", "wrong_password")])
                 .await

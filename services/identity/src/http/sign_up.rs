@@ -9,7 +9,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Asked, CodeAnswer, Completed, NewChallenge},
+    app::{Asked, CodeAnswer, Completed, Entering, NewChallenge},
     authorization::Request,
     challenge::Challenge,
     pages::FieldError,
@@ -156,10 +156,9 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
         }
     };
     let current = visitor.session().await?;
-    match visitor.app().complete_sign_up(&challenge, password, current, visitor.origin).await? {
-        Completed::Done(session) => {
-            authorize::enter(&visitor, progress.request, &session, "/account/security?welcome=1").await
-        }
+    let entering = Entering { current, request: progress.request, origin: visitor.origin };
+    match visitor.app().complete_sign_up(&challenge, password, entering).await? {
+        Completed::Done(entered) => authorize::enter(&visitor, entered, "/account/security?welcome=1"),
         Completed::Over => Err(Failure::Refused("error_link")),
     }
 }

@@ -2,8 +2,11 @@ use domain::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
 
-use super::stored;
-use crate::{client::Client, error::Error};
+use super::{count, stored, uncount};
+use crate::{
+    client::{Client, TokenRules},
+    error::Error,
+};
 
 struct Row {
     client_id: String,
@@ -19,6 +22,9 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    access_token_format: String,
+    access_token_seconds: Option<i32>,
+    refresh_grace_seconds: i32,
 }
 
 impl Row {
@@ -37,23 +43,54 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            tokens: TokenRules {
+                format: stored("access token format", self.access_token_format.parse())?,
+                access_seconds: self.access_token_seconds.map(uncount),
+                refresh_grace_seconds: uncount(self.refresh_grace_seconds),
+            },
         })
     }
 }
 
 #[tracing::instrument(name = "db.client.find", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<Client>, Error> {
-    let row = sqlx::query_as!(
+    Ok(load(db, Some(client_id), 1).await?.pop())
+}
+
+/// The clients that changed last, at most `most`.
+pub async fn list(db: impl PgExecutor<'_>, most: i64) -> Result<Vec<Client>, Error> {
+    load(db, None, most).await
+}
+
+async fn load(
+    db: impl PgExecutor<'_>,
+    client_id: Option<&str>,
+    most: i64,
+) -> Result<Vec<Client>, Error> {
+    let rows = sqlx::query_as!(
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
-                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required
+                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+                access_token_format, access_token_seconds, refresh_grace_seconds
          from identity.client
-         where client_id = $1",
-        client_id
+         where $1::text is null or client_id = $1
+         order by updated_at desc
+         limit $2",
+        client_id,
+        most
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    row.map(Row::into_client).transpose()
+    rows.into_iter().map(Row::into_client).collect()
+}
+
+/// What differs after any change to any client.
+pub async fn fingerprint(db: impl PgExecutor<'_>) -> Result<String, Error> {
+    let fingerprint = sqlx::query_scalar(
+        "select coalesce(sum(hashtextextended(client_id || ' ' || version || ' ' || xmin, 0)), 0)::text
+         from identity.client",
+    );
+    Ok(fingerprint.fetch_one(db).await?)
 }
 
 /// Writes a client of the bootstrap file; a row that is already so stays as it is.
@@ -63,8 +100,8 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-              version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14)
+              access_token_format, access_token_seconds, refresh_grace_seconds, version, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, $16, $17, 1, $14)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -72,15 +109,19 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             access_token_format = excluded.access_token_format,
+             access_token_seconds = excluded.access_token_seconds,
+             refresh_grace_seconds = excluded.refresh_grace_seconds,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required)
+                old.pkce_required, old.access_token_format, old.access_token_seconds, old.refresh_grace_seconds)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required)",
+                excluded.pkce_required, excluded.access_token_format, excluded.access_token_seconds,
+                excluded.refresh_grace_seconds)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -94,7 +135,10 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         &client.scopes,
         &client.audiences,
         client.pkce_required,
-        now
+        now,
+        client.tokens.format.name(),
+        client.tokens.access_seconds.map(count),
+        count(client.tokens.refresh_grace_seconds)
     )
     .execute(db)
     .await?;

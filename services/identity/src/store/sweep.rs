@@ -21,11 +21,23 @@ pub enum Kept {
     SessionClients,
     /// A delivery is tried for a day.
     Deliveries,
+    /// No access token lives longer than minutes; a day is left for whoever looks for a cause.
+    Revocations,
+    /// A device waits for ten minutes.
+    DeviceGrants,
 }
 
 /// Every such table.
-pub const KEPT: [Kept; 6] =
-    [Kept::Challenges, Kept::Codes, Kept::Families, Kept::Sessions, Kept::SessionClients, Kept::Deliveries];
+pub const KEPT: [Kept; 8] = [
+    Kept::Challenges,
+    Kept::Codes,
+    Kept::Families,
+    Kept::Sessions,
+    Kept::SessionClients,
+    Kept::Deliveries,
+    Kept::Revocations,
+    Kept::DeviceGrants,
+];
 
 /// IP hashes of the audit live 90 days; this is the first and last day on which they are looked for.
 const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(90));
@@ -33,7 +45,8 @@ const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(9
 impl Kept {
     const fn life(self) -> TimeDelta {
         match self {
-            Self::Challenges | Self::Codes => TimeDelta::days(1),
+            Self::Challenges | Self::Codes | Self::Revocations => TimeDelta::days(1),
+            Self::DeviceGrants => TimeDelta::hours(1),
             Self::Families => TimeDelta::days(91),
             Self::Sessions | Self::SessionClients => TimeDelta::days(60),
             Self::Deliveries => TimeDelta::days(30),
@@ -95,6 +108,24 @@ impl Kept {
                      from identity.logout_delivery
                      where delivery_id < $1
                      order by delivery_id
+                     limit 5000)"
+            }
+            Self::Revocations => {
+                "delete from identity.revocation
+                 where revocation_id in (
+                     select revocation_id
+                     from identity.revocation
+                     where revocation_id < $1
+                     order by revocation_id
+                     limit 5000)"
+            }
+            Self::DeviceGrants => {
+                "delete from identity.device_grant
+                 where device_id in (
+                     select device_id
+                     from identity.device_grant
+                     where device_id < $1
+                     order by device_id
                      limit 5000)"
             }
         }
