@@ -20,6 +20,8 @@ pub enum Kind {
     Browser,
     /// Link in a mail.
     MailLink,
+    /// Device code (RFC 8628).
+    Device,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Self::Session => "kbs_",
             Self::Browser => "kbr_",
             Self::MailLink => "kml_",
+            Self::Device => "kdc_",
         }
     }
 }

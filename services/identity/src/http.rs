@@ -3,6 +3,7 @@
 mod account;
 mod authorize;
 mod consent;
+mod device;
 mod page;
 mod protocol;
 mod sign_in;
@@ -52,6 +53,8 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
         .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
         .route("/consent", get(consent::show).post(consent::decide))
+        .route("/device", get(device::show).post(device::submit))
+        .route("/device/confirm", get(device::ask).post(device::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
         .route("/identity/assets/style.css", get(async || asset("text/css; charset=utf-8", pages::STYLE)))

@@ -10,6 +10,7 @@ mod authorization;
 mod challenge;
 mod client;
 mod config;
+mod device_grant;
 mod error;
 mod events;
 mod grant;

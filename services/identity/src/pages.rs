@@ -22,6 +22,9 @@ const TEMPLATES: [(&str, &str); 13] = [
     ("link.html", include_str!("../templates/link.html")),
     ("complete.html", include_str!("../templates/complete.html")),
     ("consent.html", include_str!("../templates/consent.html")),
+    ("device.html", include_str!("../templates/device.html")),
+    ("device_confirm.html", include_str!("../templates/device_confirm.html")),
+    ("device_done.html", include_str!("../templates/device_done.html")),
     ("logout.html", include_str!("../templates/logout.html")),
     ("signed_out.html", include_str!("../templates/signed_out.html")),
     ("security.html", include_str!("../templates/security.html")),
@@ -140,7 +143,7 @@ mod tests {
         let all = context! {
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true,
-            redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
+            user_code => EVIL, allowed => true, redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
         };
         let frame = Frame { locale, title: EVIL.to_owned(), here: Some("/login?ctx=sealed"), errors };
         // Solidi are escaped too.

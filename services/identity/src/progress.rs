@@ -29,6 +29,10 @@ pub enum Step {
     SignOut,
     /// The user looks at the own sessions.
     Account,
+    /// The user types the code of a device.
+    Device,
+    /// The user decides what the device gets.
+    DeviceConfirm,
 }
 
 impl Step {
@@ -42,6 +46,8 @@ impl Step {
             Self::Consent => "ctx consent",
             Self::SignOut => "ctx sign-out",
             Self::Account => "ctx account",
+            Self::Device => "ctx device",
+            Self::DeviceConfirm => "ctx device confirm",
         }
     }
 
@@ -49,7 +55,10 @@ impl Step {
         match self {
             Self::Authorize | Self::Logout => TimeDelta::minutes(1),
             Self::Verify | Self::Complete => TimeDelta::hours(1),
-            Self::SignIn | Self::Consent | Self::SignOut | Self::Account => TimeDelta::hours(2),
+            Self::SignIn | Self::Consent | Self::SignOut | Self::Account | Self::Device => {
+                TimeDelta::hours(2)
+            }
+            Self::DeviceConfirm => TimeDelta::minutes(10),
         }
     }
 }

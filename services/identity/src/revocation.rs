@@ -98,7 +98,9 @@ impl Revocations {
         if has(&Revoked::Family(bonds.family)) || bonds.session.is_some_and(|id| has(&Revoked::Session(id))) {
             return Verdict::Revoked;
         }
-        if !self.is_believed(now) || has(&Revoked::User(bonds.user)) || has(&Revoked::Client(bonds.client.into()))
+        if !self.is_believed(now)
+            || has(&Revoked::User(bonds.user))
+            || has(&Revoked::Client(bonds.client.into()))
         {
             return Verdict::Ask;
         }
@@ -112,7 +114,8 @@ impl Revocations {
 
     // Once a minute: the walk is longer than a read.
     fn prune(&mut self, now: Instant) {
-        let due = self.pruned_at.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(60));
+        let due =
+            self.pruned_at.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(60));
         if due {
             self.entries.retain(|_, until| *until > now);
             self.pruned_at = Some(now);
@@ -156,7 +159,8 @@ mod tests {
     #[test]
     fn a_family_or_a_session_is_over_even_when_the_feed_is_old() {
         let start = Instant::now();
-        for of in [|token: &Token| Revoked::Family(token.family), |token: &Token| Revoked::Session(token.session)]
+        for of in
+            [|token: &Token| Revoked::Family(token.family), |token: &Token| Revoked::Session(token.session)]
         {
             let (token, other) = (Token::new(), Token::new());
             let mut feed = Revocations::default();

@@ -4,6 +4,7 @@
 pub mod challenge;
 pub mod client;
 pub mod delivery;
+pub mod device_grant;
 pub mod grant;
 pub mod record;
 pub mod revocation;

@@ -82,10 +82,8 @@ mod tests {
         let mut tickets = shop.clone();
         tickets.redirect_uris = vec!["https://tickets.example/cb".into()];
         for client in [&client(), &shop] {
-            let (sub, sid) = (
-                subject(&keys, client, user).unwrap(),
-                session_subject(&keys, client, session).unwrap(),
-            );
+            let (sub, sid) =
+                (subject(&keys, client, user).unwrap(), session_subject(&keys, client, session).unwrap());
             assert_eq!(user_of(&keys, client, &sub), Some(user));
             assert_eq!(session_of(&keys, client, &sid), Some(session));
             assert_ne!(user_of(&keys, &tickets, &sub), Some(user));

@@ -152,21 +152,67 @@ mod tests {
         assert_eq!(family.refresh(0, GRACE, now()), Refresh::Refused);
     }
 
+    // What the store holds, and what two processes that read it do one after the other.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Load { who: usize, n: u32 },
+        Act { who: usize },
+        Revoke,
+        Wait(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0_usize..3, 0_u32..8).prop_map(|(who, n)| Step::Load { who, n }),
+            6 => (0_usize..3).prop_map(|who| Step::Act { who }),
+            1 => Just(Step::Revoke),
+            4 => (0_i64..20).prop_map(Step::Wait),
+        ]
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn no_interleaving_lets_an_old_token_rotate(steps in proptest::collection::vec((0_u32..8, 0_i64..90), 1..40)) {
-            let mut family = family(now());
+        fn no_interleaving_of_processes_gives_two_successors_or_life_after_theft(
+            steps in prop::collection::vec(step(), 1..60)
+        ) {
+            let mut row = family(now());
             let mut at = now();
-            for (n, wait) in steps {
-                at += TimeDelta::seconds(wait);
-                match family.refresh(n, GRACE, at) {
-                    Refresh::Rotate => {
-                        prop_assert_eq!(n, family.seq);
-                        rotate(&mut family, at);
+            // What each process has read and not acted upon yet.
+            let mut read: [Option<(u32, TokenFamily)>; 3] = Default::default();
+            let mut superseded = std::collections::BTreeMap::new();
+            let mut stolen = false;
+            for step in steps {
+                match step {
+                    Step::Wait(seconds) => at += TimeDelta::seconds(seconds),
+                    Step::Revoke => row.revoked = true,
+                    Step::Load { who, n } => read[who] = Some((n, row.clone())),
+                    Step::Act { who } => {
+                        let Some((n, seen)) = read[who].take() else { continue };
+                        match seen.refresh(n, GRACE, at) {
+                            Refresh::Rotate => {
+                                // The store's update: only if nobody was faster and nobody revoked.
+                                if row.seq == seen.seq && !row.revoked {
+                                    prop_assert!(!stolen, "life after theft");
+                                    prop_assert_eq!(n, row.seq);
+                                    let before = superseded.insert(n, at);
+                                    prop_assert!(before.is_none(), "two successors of {}", n);
+                                    rotate(&mut row, at);
+                                }
+                            }
+                            Refresh::Repeat => {
+                                prop_assert!(seen.seq > n && seen.seq - n <= 4);
+                                prop_assert!(at < superseded[&n] + GRACE, "after the grace");
+                            }
+                            Refresh::Stolen => {
+                                let gone = superseded.get(&n).is_some_and(|since| at >= *since + GRACE);
+                                prop_assert!(gone || seen.seq - n > 4, "an honest use was taken for theft");
+                                row.revoked = true;
+                                stolen = true;
+                            }
+                            Refresh::Refused => prop_assert!(seen.revoked || n > seen.seq),
+                        }
                     }
-                    Refresh::Repeat => prop_assert!(n < family.seq && family.seq - n <= 4),
-                    Refresh::Stolen => { prop_assert!(n < family.seq); family.revoked = true; }
-                    Refresh::Refused => prop_assert!(family.revoked || n > family.seq),
                 }
             }
         }

@@ -114,7 +114,11 @@ impl FileClient {
         });
         let rules = TokenRules::default();
         let tokens = TokenRules {
-            format: self.access_token_format.as_deref().map_or(Ok(rules.format), str::parse).map_err(wrong)?,
+            format: self
+                .access_token_format
+                .as_deref()
+                .map_or(Ok(rules.format), str::parse)
+                .map_err(wrong)?,
             access_seconds: self.access_token_seconds,
             refresh_grace_seconds: self.refresh_grace_seconds.unwrap_or(rules.refresh_grace_seconds),
         };

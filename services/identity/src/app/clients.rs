@@ -63,7 +63,8 @@ impl Clients {
 
     fn replace(&self, clients: Vec<Client>, fingerprint: String) {
         let uris = clients.iter().flat_map(|client| &client.redirect_uris);
-        let origins = uris.filter_map(|uri| Url::parse(uri).ok()).map(|uri| uri.origin().ascii_serialization());
+        let origins =
+            uris.filter_map(|uri| Url::parse(uri).ok()).map(|uri| uri.origin().ascii_serialization());
         let known = Known {
             origins: origins.collect(),
             is_whole: clients.len() < MOST,

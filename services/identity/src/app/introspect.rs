@@ -44,6 +44,9 @@ pub(super) struct AccessClaims {
     /// The session that it ends with; nothing where it outlives the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// Who acts for the user, and for whom that one did (RFC 8693 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

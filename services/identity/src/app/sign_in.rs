@@ -54,12 +54,7 @@ impl App {
     ///
     /// # Errors
     /// A full hash lane; the database.
-    pub async fn sign_in(
-        &self,
-        address: &str,
-        entered: &str,
-        entering: Entering,
-    ) -> Result<SignIn, Error> {
+    pub async fn sign_in(&self, address: &str, entered: &str, entering: Entering) -> Result<SignIn, Error> {
         let origin = entering.origin;
         let email = EmailAddress::classify(address.trim().as_bytes()).ok();
         let key = email.as_ref().map_or_else(|| address.as_bytes().to_vec(), EmailAddress::key);

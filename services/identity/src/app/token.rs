@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{App, Refusal};
 use crate::{
     authorization,
-    client::Client,
+    client::{Client, DEVICE_CODE, TOKEN_EXCHANGE},
     error::Error,
     grant::{Grant, Redemption},
     handle::{Handle, Kind},
@@ -36,6 +36,24 @@ pub struct TokenAnswer {
     refresh_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
+    // Of an exchange (RFC 8693 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+}
+
+impl TokenAnswer {
+    /// The answer to an exchange: an access token and nothing to go on with.
+    pub(super) const fn exchanged(access_token: String, expires_in: i64, scope: String) -> Self {
+        Self {
+            access_token,
+            token_type: "Bearer",
+            expires_in,
+            scope,
+            refresh_token: None,
+            id_token: None,
+            issued_token_type: Some(super::exchange::ACCESS_TOKEN),
+        }
+    }
 }
 
 impl std::fmt::Debug for TokenAnswer {
@@ -66,6 +84,7 @@ impl App {
     pub async fn token(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
         let grant_type = match params.get("grant_type") {
             Some(known @ ("authorization_code" | "refresh_token" | "client_credentials")) => known,
+            Some(known @ (DEVICE_CODE | TOKEN_EXCHANGE)) => known,
             Some(_) => return Err(Refusal::new("unsupported_grant_type", "grant_type is not supported")),
             None => return Err(Refusal::new("invalid_request", "grant_type is missing")),
         };
@@ -75,6 +94,8 @@ impl App {
         match grant_type {
             "authorization_code" => self.redeem(client, params).await,
             "refresh_token" => self.refresh(client, params).await,
+            DEVICE_CODE => self.redeem_device(client, params).await,
+            TOKEN_EXCHANGE => self.exchange(client, params).await,
             _ => self.client_credentials(client, params),
         }
     }
@@ -243,7 +264,19 @@ impl App {
             scope,
             refresh_token: None,
             id_token: None,
+            issued_token_type: None,
         })
+    }
+
+    // The tokens of a family that began without an authorization response.
+    pub(super) fn first_tokens(
+        &self,
+        client: &Client,
+        family: &TokenFamily,
+        now: DateTime<Utc>,
+    ) -> Result<TokenAnswer, Error> {
+        let (scopes, resources) = (family.scopes.clone(), family.resources.clone());
+        self.issue_tokens(&Issue { client, family, scopes, resources, nonce: None, now })
     }
 
     fn issue_tokens(&self, issue: &Issue<'_>) -> Result<TokenAnswer, Error> {
@@ -282,6 +315,7 @@ impl App {
             scope,
             refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
             id_token,
+            issued_token_type: None,
         })
     }
 

@@ -4,7 +4,11 @@ use chassis::PeerError;
 use serde_json::{Map, Value};
 
 use super::{App, introspect::Live};
-use crate::{error::Error, store, subject, user::{Status, User}};
+use crate::{
+    error::Error,
+    store, subject,
+    user::{Status, User},
+};
 
 /// Why no claims are given (RFC 6750 3.1).
 #[derive(Debug, thiserror::Error)]

@@ -48,11 +48,7 @@ pub struct TokenRules {
 
 impl Default for TokenRules {
     fn default() -> Self {
-        Self {
-            format: AccessTokenFormat::default(),
-            access_seconds: None,
-            refresh_grace_seconds: 30,
-        }
+        Self { format: AccessTokenFormat::default(), access_seconds: None, refresh_grace_seconds: 30 }
     }
 }
 

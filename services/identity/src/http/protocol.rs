@@ -2,6 +2,7 @@
 
 mod answer;
 mod cors;
+mod device;
 mod introspect;
 mod revoke;
 mod token;
@@ -42,6 +43,7 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/userinfo", get(userinfo::by_header).post(userinfo::by_body))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/device", post(device::start))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .merge(of_browsers)

@@ -8,7 +8,7 @@ use domain::Locale;
 use minijinja::context;
 
 use super::{
-    Page, authorize,
+    Page, authorize, device,
     page::{self, View},
     visitor::Visitor,
 };
@@ -28,7 +28,8 @@ const LONGEST_KEPT: usize = 320;
 pub async fn show(visitor: Visitor) -> Page {
     let (progress, ctx) = carried_or_new(&visitor)?;
     if progress.request.is_none() && visitor.session().await?.is_some() {
-        return page::see_other("/account/security");
+        let way_back = device::way_back(&visitor, &progress)?;
+        return page::see_other(way_back.as_deref().unwrap_or("/account/security"));
     }
     let hint = progress.request.as_ref().and_then(|request| request.login_hint.clone()).unwrap_or_default();
     write(&visitor, progress.request.as_ref(), &ctx, &hint, Vec::new()).await
@@ -38,7 +39,9 @@ pub async fn show(visitor: Visitor) -> Page {
 pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let fields = visitor.form(&body)?;
     let ctx = fields.get("ctx").unwrap_or_default();
-    let request = visitor.open(Step::SignIn, Some(ctx))?.request;
+    let progress = visitor.open(Step::SignIn, Some(ctx))?;
+    let way_back = device::way_back(&visitor, &progress)?;
+    let request = progress.request;
     let locale = visitor.locale(request.as_ref());
     let (email, password) =
         (fields.get("email").unwrap_or_default(), fields.get("password").unwrap_or_default());
@@ -55,7 +58,9 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let current = visitor.session().await?;
     let entering = Entering { current, request: request.clone(), origin: visitor.origin };
     match visitor.app().sign_in(email, password, entering).await? {
-        SignIn::Done(entered) => authorize::enter(&visitor, entered, "/account/security"),
+        SignIn::Done(entered) => {
+            authorize::enter(&visitor, entered, way_back.as_deref().unwrap_or("/account/security"))
+        }
         SignIn::Wrong => {
             write(&visitor, request.as_ref(), ctx, email, vec![wrong(locale, "email", "wrong_password")])
                 .await

@@ -62,11 +62,7 @@ pub async fn list(db: impl PgExecutor<'_>, most: i64) -> Result<Vec<Client>, Err
     load(db, None, most).await
 }
 
-async fn load(
-    db: impl PgExecutor<'_>,
-    client_id: Option<&str>,
-    most: i64,
-) -> Result<Vec<Client>, Error> {
+async fn load(db: impl PgExecutor<'_>, client_id: Option<&str>, most: i64) -> Result<Vec<Client>, Error> {
     let rows = sqlx::query_as!(
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,

@@ -97,10 +97,7 @@ pub async fn renew(db: impl PgExecutor<'_>, session: &Session) -> Result<bool, E
 
 /// Notes when sessions were used last, in one statement.
 #[tracing::instrument(name = "db.session.note_seen", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn note_seen(
-    db: impl PgExecutor<'_>,
-    seen: &[(SessionId, DateTime<Utc>)],
-) -> Result<(), Error> {
+pub async fn note_seen(db: impl PgExecutor<'_>, seen: &[(SessionId, DateTime<Utc>)]) -> Result<(), Error> {
     let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = seen.iter().map(|(id, at)| (id.0, *at)).unzip();
     sqlx::query(
         "update identity.browser_session s

@@ -3,16 +3,22 @@
 
 mod admin;
 mod browser;
+mod budget;
 mod client_auth;
 mod clients;
+mod device;
 mod discovery;
+mod exchange;
 mod hostile_protocol;
 mod introspect;
 mod logout;
 mod oidf;
 mod pages;
+mod races;
 mod refusals;
+mod revocation;
 mod sign_up;
 mod token;
 mod userinfo;
+mod wire;
 mod world;

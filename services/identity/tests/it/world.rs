@@ -38,7 +38,10 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     browser::{Browser, Person},
-    clients::{BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK},
+    clients::{
+        BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK, VAULT_CALLBACK,
+    },
+    wire::Wire,
 };
 
 /// How long anything may take.
@@ -87,14 +90,30 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_through(None).await
+    }
+
+    /// With a wire to the database that the test looks at, or cuts.
+    pub async fn start_through(wire: Option<Wire>) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
         let file = BootstrapFile::write(&relying_parties.url);
         let (config, fakes) = (Config { file: file.0.clone() }, peers.clone());
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
-            config.components(&database_url, fakes, process).await
+            let url = wire.map_or_else(|| database_url.clone(), |wire| wire.lead(&database_url));
+            config.components(&url, fakes, process).await
         })
         .await;
         Self { app, peers, relying_parties, file }
+    }
+
+    /// Another process on the same database, beside the first one.
+    pub async fn second_instance(&self) -> TestApp {
+        let (config, fakes) = (Config { file: self.file.0.clone() }, self.peers.clone());
+        let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
+        TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
+            config.components(&database_url, fakes, process).await
+        })
+        .await
     }
 
     /// Another process on the same database, after the first one was killed between two instructions.
@@ -224,6 +243,7 @@ fn callback(client_id: &str) -> &'static str {
     match client_id {
         "shop" => SHOP_CALLBACK,
         "forum" => FORUM_CALLBACK,
+        "vault" => VAULT_CALLBACK,
         _ => PORTAL_CALLBACK,
     }
 }
@@ -231,7 +251,7 @@ fn callback(client_id: &str) -> &'static str {
 /// The Authorization header of a client that has one.
 pub fn basic(client_id: &str) -> Option<String> {
     use base64::engine::general_purpose::STANDARD;
-    matches!(client_id, "shop" | "profile")
+    matches!(client_id, "shop" | "profile" | "vault")
         .then(|| format!("Basic {}", STANDARD.encode(format!("{client_id}:{SECRET}"))))
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::{Answer, answer};
 use crate::{
     app::{App, Refusal},
-    client::AuthMethod,
+    client::{AuthMethod, DEVICE_CODE, TOKEN_EXCHANGE},
     grant::ACR_ONE_FACTOR,
     scope,
 };
@@ -37,12 +37,15 @@ fn document(issuer: &str) -> Value {
         "userinfo_endpoint": url("/oauth2/userinfo"),
         "jwks_uri": url("/oauth2/keys.json"),
         "end_session_endpoint": url("/logout"),
+        "device_authorization_endpoint": url("/oauth2/device"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": [
+            "authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE,
+        ],
         "acr_values_supported": [ACR_ONE_FACTOR],
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": ["ES256"],
