@@ -130,6 +130,12 @@ impl App {
         }
     }
 
+    /// The same with other connections to the same database.
+    #[must_use]
+    pub fn on(&self, db: PgPool) -> Self {
+        Self { db, ..self.clone() }
+    }
+
     /// The present time.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()

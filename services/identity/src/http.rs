@@ -43,8 +43,8 @@ struct Site {
 /// A page, or the reason why there is none.
 type Page = Result<Response, Failure>;
 
-/// Every route of identity.
-pub fn router(app: App, pages: Pages) -> Router {
+/// Every route of identity: the pages, and the protocol with connections of its own.
+pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
     let site = Site { origin: app.issuer().into(), app: app.clone(), pages };
     Router::new()
         .route("/authorize", get(authorize::take).post(authorize::take_form))
@@ -62,7 +62,7 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route_layer(from_fn_with_state(site.clone(), dress))
         .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
         .with_state(site)
-        .merge(protocol::router(app))
+        .merge(protocol::router(for_protocol))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

@@ -93,7 +93,7 @@ impl App {
     /// The database.
     pub async fn resume(&self, request: Request, session: Option<&Session>) -> Result<Step, Error> {
         let planned = self.plan_to_resume(request, session).await?;
-        self.carry_out(&mut *self.db.acquire().await?, planned).await
+        self.settle(planned).await
     }
 
     /// What going on leads to; it reads only, so that it can be known before a sign-in's transaction.
@@ -107,6 +107,13 @@ impl App {
             return Ok(Planned::Step(Step::Refuse("error_client")));
         };
         self.plan(request, &client, session).await
+    }
+
+    async fn settle(&self, planned: Planned) -> Result<Step, Error> {
+        match planned {
+            Planned::Step(step) => Ok(step),
+            code @ Planned::Code { .. } => self.carry_out(&mut *self.db.acquire().await?, code).await,
+        }
     }
 
     /// Writes a planned code, perhaps as part of a transaction.
@@ -177,7 +184,7 @@ impl App {
         session: Option<&Session>,
     ) -> Result<Step, Error> {
         let planned = self.plan(request, client, session).await?;
-        self.carry_out(&mut *self.db.acquire().await?, planned).await
+        self.settle(planned).await
     }
 
     async fn plan(

@@ -11,6 +11,7 @@ mod discovery;
 mod exchange;
 mod hostile_protocol;
 mod introspect;
+mod kills;
 mod logout;
 mod oidf;
 mod pages;

@@ -23,7 +23,7 @@ const BACKGROUND: [&str; 15] = [
     "from identity.signing_key",
     "from identity.revocation\n",
     "set seen_at = n.at",
-    "mail_state",
+    "mail_state = ",
     "update identity.logout_delivery",
     "limit 200",
     "limit 5000",
@@ -47,6 +47,22 @@ struct Shared {
     seen: Mutex<Vec<Statement>>,
     connections: AtomicU64,
     open: watch::Sender<bool>,
+    trap: Mutex<Option<Trap>>,
+}
+
+/// When a process dies of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// The database never sees it.
+    Before,
+    /// The database has done it; nobody hears of it.
+    After,
+}
+
+struct Trap {
+    left: usize,
+    when: When,
+    pid: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +90,7 @@ impl Wire {
             seen: Mutex::default(),
             connections: AtomicU64::default(),
             open: watch::channel(true).0,
+            trap: Mutex::default(),
         });
         let this = Self { address: listener.local_addr().unwrap(), shared: Arc::clone(&shared) };
         tokio::spawn(async move {
@@ -105,6 +122,16 @@ impl Wire {
         self.shared.open.send_replace(true);
     }
 
+    /// Kills the process at the nth statement from now on; begin and commit count, what tasks do does not.
+    pub fn arm(&self, nth: usize, when: When, pid: u32) {
+        *self.shared.trap.lock().unwrap() = Some(Trap { left: nth, when, pid });
+    }
+
+    /// Takes the trap away; whether it was sprung.
+    pub fn disarm(&self) -> bool {
+        self.shared.trap.lock().unwrap().take().is_none_or(|trap| trap.left == 0)
+    }
+
     /// What went over since the last time that somebody asked.
     pub fn take(&self) -> Traffic {
         let seen = std::mem::take(&mut *self.shared.seen.lock().unwrap());
@@ -126,8 +153,17 @@ impl Shared {
                 read = client.read(&mut from_client) => match read {
                     Ok(length @ 1..) => {
                         let statements = reader.read(&from_client[..length]);
+                        let sprung = self.step(&statements);
                         self.seen.lock().unwrap().extend(statements);
+                        if let Some((When::Before, pid)) = sprung {
+                            return kill(pid);
+                        }
                         if server.write_all(&from_client[..length]).await.is_err() { return }
+                        if let Some((When::After, pid)) = sprung {
+                            // The answer comes when the statement, and its commit, are done.
+                            let _ = server.read(&mut from_server).await;
+                            return kill(pid);
+                        }
                     }
                     _ => return,
                 },
@@ -141,6 +177,25 @@ impl Shared {
             }
         }
     }
+}
+
+impl Shared {
+    fn step(&self, statements: &[Statement]) -> Option<(When, u32)> {
+        let mut trap = self.trap.lock().unwrap();
+        let trap = trap.as_mut().filter(|trap| trap.left > 0)?;
+        for statement in statements.iter().filter(|statement| is_of_a_flow(&statement.sql)) {
+            trap.left -= 1;
+            if trap.left == 0 {
+                return Some((trap.when, trap.pid));
+            }
+        }
+        None
+    }
+}
+
+fn kill(pid: u32) {
+    let killed = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+    assert!(killed.success(), "no process {pid}");
 }
 
 /// Reads what one client sends: the start-up, then messages of a type, a length and a body.
@@ -223,10 +278,10 @@ fn traffic(seen: &[Statement]) -> Traffic {
 
 impl Traffic {
     fn add(&mut self, statements: &[&str], committed: bool) {
-        if statements.iter().any(|sql| BACKGROUND.iter().any(|text| sql.contains(text))) {
+        if statements.iter().any(|sql| is_of_a_task(sql)) {
             return;
         }
-        let statements = statements.iter().filter(|sql| !sql.trim().is_empty() && !sql.starts_with("/*"));
+        let statements = statements.iter().filter(|sql| is_of_a_flow(sql));
         let texts: Vec<String> = statements.map(|sql| (*sql).to_owned()).collect();
         self.commits += usize::from(committed && texts.iter().any(|sql| writes(sql)));
         self.statements += texts.len();
@@ -236,6 +291,15 @@ impl Traffic {
 
 fn is(sql: &str, word: &str) -> bool {
     sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+fn is_of_a_task(sql: &str) -> bool {
+    BACKGROUND.iter().any(|text| sql.contains(text))
+}
+
+// A ping is a comment.
+fn is_of_a_flow(sql: &str) -> bool {
+    !sql.trim().is_empty() && !sql.starts_with("/*") && !is_of_a_task(sql)
 }
 
 // A lock on a row is written too.

@@ -47,6 +47,7 @@ use crate::{
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const ISSUER: &str = "https://id.example";
+pub const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const NONCE: &str = "n-0S6_WzA2Mj";
 pub const STATE: &str = "af0ifjsldkj &=?";
@@ -126,6 +127,10 @@ impl World {
         })
         .await;
         Self { app, peers, relying_parties, file }
+    }
+
+    pub fn bootstrap_file(&self) -> &std::path::Path {
+        &self.file.0
     }
 
     pub fn browser(&self) -> Browser<'_> {
@@ -296,7 +301,6 @@ struct Config {
 
 impl Config {
     fn identity(&self, database_url: &str) -> identity::Config {
-        const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
         identity::Config {
             database_url: database_url.parse().unwrap(),
             kek: Some(KEK.parse().unwrap()),
