@@ -57,7 +57,7 @@ create table identity.device_grant (
     expires_at timestamptz not null,
     -- The client's last question and the least time between two, raised by five seconds each time it is in a hurry.
     polled_at  timestamptz,
-    interval   integer not null
+    every      integer not null                     -- seconds
 ) with (fillfactor = 70);
 -- Not partitioned: a user code leads to one row, and a unique index over partitions cannot promise that. Rows are few and
 -- live for minutes.

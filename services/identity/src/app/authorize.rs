@@ -93,7 +93,7 @@ impl App {
     /// The database.
     pub async fn resume(&self, request: Request, session: Option<&Session>) -> Result<Step, Error> {
         let planned = self.plan_to_resume(request, session).await?;
-        self.settle(planned).await
+        self.respond(planned).await
     }
 
     /// What going on leads to; it reads only, so that it can be known before a sign-in's transaction.
@@ -109,7 +109,7 @@ impl App {
         self.plan(request, &client, session).await
     }
 
-    async fn settle(&self, planned: Planned) -> Result<Step, Error> {
+    async fn respond(&self, planned: Planned) -> Result<Step, Error> {
         match planned {
             Planned::Step(step) => Ok(step),
             code @ Planned::Code { .. } => self.carry_out(&mut *self.db.acquire().await?, code).await,
@@ -184,7 +184,7 @@ impl App {
         session: Option<&Session>,
     ) -> Result<Step, Error> {
         let planned = self.plan(request, client, session).await?;
-        self.settle(planned).await
+        self.respond(planned).await
     }
 
     async fn plan(

@@ -51,16 +51,20 @@ impl App {
         let mut failing = false;
         while !shutdown.is_soft() {
             let read = tokio::time::timeout(LONGEST_READ, self.read_revocations()).await;
-            let failed = match &read {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error as &dyn std::error::Error),
-                Err(elapsed) => Some(elapsed as &dyn std::error::Error),
-            };
+            let works = matches!(read, Ok(Ok(())));
             // Said once: until it works again every token is asked of the same database.
-            if let Some(error) = failed.filter(|_| !failing) {
-                tracing::warn!(error, "revocations are not read now");
+            if !works && !failing {
+                match &read {
+                    Ok(Err(error)) => {
+                        tracing::warn!(
+                            error = error as &dyn std::error::Error,
+                            "revocations are not read now"
+                        );
+                    }
+                    _ => tracing::warn!("revocations are not read in time"),
+                }
             }
-            failing = failed.is_some();
+            failing = !works;
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = shutdown.soft() => {}

@@ -4,7 +4,7 @@ use minijinja::context;
 
 use super::{
     Page,
-    page::{self, Failure, View},
+    page::{Failure, View},
     sign_in::{kept, too_many, with_wait, wrong},
     visitor::Visitor,
 };

@@ -39,7 +39,7 @@ impl Row {
 pub async fn insert(db: impl PgExecutor<'_>, grant: &DeviceGrant) -> Result<bool, Error> {
     let done = sqlx::query(
         "insert into identity.device_grant
-             (device_id, user_code, client_id, scopes, resources, state, created_at, expires_at, interval)
+             (device_id, user_code, client_id, scopes, resources, state, created_at, expires_at, every)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (user_code) do nothing",
     )
@@ -102,13 +102,13 @@ pub async fn note_poll(
     }
     let polled: Option<Polled> = sqlx::query_as(
         "with before as (
-             select device_id, coalesce($3 < polled_at + make_interval(secs => interval), false) as in_a_hurry
+             select device_id, coalesce($3 < polled_at + make_interval(secs => every), false) as in_a_hurry
              from identity.device_grant
              where device_id = $1 and client_id = $2
              for update
          )
          update identity.device_grant d
-         set polled_at = $3, interval = d.interval + case when b.in_a_hurry then $4 else 0 end
+         set polled_at = $3, every = d.every + case when b.in_a_hurry then $4 else 0 end
          from before b
          where d.device_id = b.device_id
          returning d.device_id, d.user_code, d.client_id, d.scopes, d.resources, d.state, d.created_at, d.expires_at,
