@@ -29,9 +29,6 @@ create table identity.revocation (
 ) partition by range (revocation_id);
 create table identity.revocation_default partition of identity.revocation default;
 
--- Who recovers an account or is locked out loses offline grants too, which no session leads to. Rotation touches none of
--- these columns, so it stays a HOT update.
-create index token_family_user on identity.token_family (user_id) where offline and revoked_at is null;
 
 alter table identity.client add column access_token_format text not null default 'jwt'
     check (access_token_format in ('jwt', 'reference'));

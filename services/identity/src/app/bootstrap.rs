@@ -160,8 +160,11 @@ impl App {
         let (clients, staff) = (bootstrap.clients.len(), bootstrap.staff.len());
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
+        let mut changed = Vec::with_capacity(clients);
         for client in bootstrap.clients {
-            store::client::upsert(&mut *tx, &client.into_client()?, now).await?;
+            let client = client.into_client()?;
+            store::client::upsert(&mut *tx, &client, now).await?;
+            changed.push(client.client_id);
         }
         for (index, entry) in bootstrap.staff.into_iter().enumerate() {
             let wrong = InvalidBootstrap::Staff { number: index + 1 };
@@ -174,6 +177,9 @@ impl App {
             store::staff::nominate(&mut tx, &key, &entry.scopes, now).await?;
         }
         tx.commit().await.map_err(Error::from)?;
+        for client_id in changed {
+            self.clients.forget(&client_id);
+        }
         tracing::info!(clients, staff, "bootstrap file applied");
         Ok(())
     }

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::client::tests::client;
 
-    fn claims(act: Option<Value>) -> AccessClaims {
+    fn claims(act: &Value) -> AccessClaims {
         serde_json::from_value(json!({
             "iss": "https://id.example", "sub": "x", "aud": "kotinos.portal", "client_id": "portal",
             "scope": "openid profile.read profile.write", "iat": 0, "exp": 0, "jti": "x", "act": act,
@@ -158,7 +158,7 @@ mod tests {
     fn the_scope_is_what_token_and_client_have_in_common() {
         let mut service = client();
         service.scopes = ["openid", "profile.read", "results.read"].map(str::to_owned).to_vec();
-        let scopes = |asked: &str| narrower(&service, &claims(None), &params(asked)).ok();
+        let scopes = |asked: &str| narrower(&service, &claims(&Value::Null), &params(asked)).ok();
         assert_eq!(scopes("").unwrap(), ["profile.read"]);
         assert_eq!(scopes("scope=profile.read").unwrap(), ["profile.read"]);
         for beyond in ["profile.write", "results.read", "openid", "profile.read+results.read", "%22"] {
@@ -183,11 +183,11 @@ mod tests {
     #[test]
     fn who_acted_before_stays_known_and_a_chain_has_an_end() {
         let service = client();
-        let mut chain = act(&service, &claims(None)).unwrap();
+        let mut chain = act(&service, &claims(&Value::Null)).unwrap();
         assert_eq!(chain, json!({"sub": "portal"}));
         for _ in 1..LONGEST_CHAIN {
-            chain = act(&service, &claims(Some(chain))).unwrap();
+            chain = act(&service, &claims(&chain)).unwrap();
         }
-        assert_eq!(act(&service, &claims(Some(chain))), None);
+        assert_eq!(act(&service, &claims(&chain)), None);
     }
 }

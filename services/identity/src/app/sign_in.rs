@@ -42,7 +42,7 @@ pub struct Entered {
 #[derive(Debug)]
 pub enum SignIn {
     /// The user is in.
-    Done(Entered),
+    Done(Box<Entered>),
     /// Address or password are wrong; which one is not said.
     Wrong,
     /// Not now.
@@ -80,7 +80,7 @@ impl App {
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
         match user.filter(|user| right && user.status == Status::Active) {
-            Some(user) => self.let_in(&user, entering, &counters).await.map(SignIn::Done),
+            Some(user) => self.let_in(&user, entering, &counters).await.map(Box::new).map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),
         }
     }

@@ -69,7 +69,7 @@ pub struct OpenLink {
 #[derive(Debug)]
 pub enum Completed {
     /// There is a user, who is in.
-    Done(Entered),
+    Done(Box<Entered>),
     /// The proof is too old, or a user came of it or of the same address.
     Over,
 }
@@ -205,6 +205,6 @@ impl App {
         tx.commit().await?;
         self.nudges.logout.notify_one();
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user registered");
-        Ok(Completed::Done(Entered { session, onward }))
+        Ok(Completed::Done(Box::new(Entered { session, onward })))
     }
 }

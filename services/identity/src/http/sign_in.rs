@@ -59,7 +59,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let entering = Entering { current, request: request.clone(), origin: visitor.origin };
     match visitor.app().sign_in(email, password, entering).await? {
         SignIn::Done(entered) => {
-            authorize::enter(&visitor, entered, way_back.as_deref().unwrap_or("/account/security"))
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
         SignIn::Wrong => {
             write(&visitor, request.as_ref(), ctx, email, vec![wrong(locale, "email", "wrong_password")])

@@ -158,7 +158,7 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
     let current = visitor.session().await?;
     let entering = Entering { current, request: progress.request, origin: visitor.origin };
     match visitor.app().complete_sign_up(&challenge, password, entering).await? {
-        Completed::Done(entered) => authorize::enter(&visitor, entered, "/account/security?welcome=1"),
+        Completed::Done(entered) => authorize::enter(&visitor, *entered, "/account/security?welcome=1"),
         Completed::Over => Err(Failure::Refused("error_link")),
     }
 }

@@ -1,4 +1,4 @@
-use domain::{DateTime, UserId, Utc, Uuid};
+use domain::{DateTime, Utc, Uuid};
 use sqlx::PgExecutor;
 
 use super::{count, uncount};
@@ -221,29 +221,4 @@ pub async fn revoke(db: impl PgExecutor<'_>, family_id: Uuid, now: DateTime<Utc>
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Revokes the families of a user that outlive their sessions, and tells every instance; those that are bound to a
-/// session end with it.
-#[tracing::instrument(name = "db.token_family.revoke_offline", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn revoke_offline(
-    db: impl PgExecutor<'_>,
-    user_id: UserId,
-    now: DateTime<Utc>,
-) -> Result<u64, Error> {
-    let done = sqlx::query(
-        "with revoked as (
-             update identity.token_family
-             set revoked_at = $2
-             where user_id = $1 and offline and revoked_at is null
-             returning family_id
-         )
-         insert into identity.revocation (family_id, at)
-         select family_id, $2 from revoked",
-    )
-    .bind(user_id.0)
-    .bind(now)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -48,18 +48,3 @@ pub async fn insert_user(db: impl PgExecutor<'_>, user_id: UserId, now: DateTime
         .await?;
     Ok(())
 }
-
-/// The same for the tokens of a client: in the transaction that changes or deletes it.
-#[tracing::instrument(name = "db.revocation.insert_client", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn insert_client(
-    db: impl PgExecutor<'_>,
-    client_id: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query("insert into identity.revocation (client_id, at) values ($1, $2)")
-        .bind(client_id)
-        .bind(now)
-        .execute(db)
-        .await?;
-    Ok(())
-}

@@ -45,7 +45,7 @@ async fn a_service_passes_on_less_than_it_got_and_says_so() {
     );
     assert!(after["exp"].as_i64() <= before["exp"].as_i64());
     // It is for that API alone, and ends with Alice's grant.
-    assert_eq!(world.userinfo(answer.text("access_token")).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.userinfo(answer.text("access_token")).await.status, StatusCode::FORBIDDEN);
     let active = async || -> Value {
         let form = [("token", answer.text("access_token"))];
         world.post("/oauth2/introspect", basic("profile").as_deref(), &form).await.body
