@@ -11,7 +11,6 @@ async fn both_metadata_paths_tell_the_same_and_only_what_is_there() {
     assert_eq!((metadata.header("cache-control"), metadata.text("issuer")), ("public, max-age=300", ISSUER));
     for absent in [
         "pushed_authorization_request_endpoint",
-        "device_authorization_endpoint",
         "registration_endpoint",
         "dpop_signing_alg_values_supported",
         "check_session_iframe",
@@ -20,7 +19,13 @@ async fn both_metadata_paths_tell_the_same_and_only_what_is_there() {
     }
     assert_eq!(
         metadata.body["grant_types_supported"],
-        json!(["authorization_code", "refresh_token", "client_credentials"])
+        json!([
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ])
     );
     assert_eq!(metadata.body["code_challenge_methods_supported"], json!(["S256"]));
 }
@@ -36,7 +41,7 @@ async fn every_named_endpoint_answers() {
         .filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri")
         .map(|(_, url)| url.as_str().unwrap().strip_prefix(ISSUER).unwrap())
         .collect();
-    assert_eq!(endpoints.len(), 7);
+    assert_eq!(endpoints.len(), 8);
     for path in endpoints {
         let status = world.get(path, &[]).await.status;
         assert!(status != StatusCode::NOT_FOUND && !status.is_server_error(), "{path}: {status}");
