@@ -18,6 +18,8 @@ fn session(at: DateTime<Utc>) -> Session {
         user_id: UserId::new(),
         epoch: 0,
         pwd_at: at,
+        passkey_at: None,
+        otp_at: None,
         seen_at: at,
         expires_at: at + TimeDelta::days(1),
         ended: false,

@@ -39,6 +39,8 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
             Event::Registered => "UserRegistered",
             Event::Disabled => "UserDisabled",
             Event::Enabled => "UserEnabled",
+            Event::CredentialAdded => "UserCredentialAdded",
+            Event::CredentialRemoved => "UserCredentialRemoved",
         },
         payload: Some(state.encode_to_vec()),
         version: user.version,

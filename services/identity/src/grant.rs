@@ -7,8 +7,6 @@ use subtle::ConstantTimeEq;
 
 /// How long a code may be redeemed.
 pub const LIFE: TimeDelta = TimeDelta::seconds(60);
-/// One factor: password, mail code or upstream.
-pub const ACR_ONE_FACTOR: &str = "urn:kotinos:acr:1";
 
 /// What a user allowed a client, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +115,7 @@ mod tests {
             nonce: None,
             scopes: vec!["openid".into()],
             resources: vec![],
-            acr: ACR_ONE_FACTOR.into(),
+            acr: crate::acr::Level::One.name().into(),
             amr: vec!["pwd".into()],
             auth_time: now,
             issued_at: now,

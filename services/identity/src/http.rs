@@ -5,6 +5,7 @@ mod authorize;
 mod consent;
 mod device;
 mod page;
+mod passkey;
 mod protocol;
 mod sign_in;
 mod sign_out;
@@ -19,7 +20,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 
 use crate::{
@@ -49,6 +50,7 @@ pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
     Router::new()
         .route("/authorize", get(authorize::take).post(authorize::take_form))
         .route("/login", get(sign_in::show).post(sign_in::submit))
+        .route("/login/passkey", get(passkey::show).post(passkey::submit))
         .route("/signup", get(sign_up::show).post(sign_up::submit))
         .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
         .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
@@ -57,6 +59,12 @@ pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
         .route("/device/confirm", get(device::ask).post(device::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
+        .route("/account/security/confirm", get(account::confirm))
+        .route("/account/security/passkey", post(account::passkeys::change))
+        .route(
+            "/identity/assets/passkey.js",
+            get(async || asset("text/javascript; charset=utf-8", pages::SCRIPT)),
+        )
         .route("/identity/assets/style.css", get(async || asset("text/css; charset=utf-8", pages::STYLE)))
         .route("/identity/assets/icon.svg", get(async || asset("image/svg+xml", pages::ICON)))
         .route_layer(from_fn_with_state(site.clone(), dress))

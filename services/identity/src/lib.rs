@@ -5,11 +5,14 @@
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
+mod acr;
 mod app;
 mod authorization;
+mod ceremony;
 mod challenge;
 mod client;
 mod config;
+mod cose;
 mod device_grant;
 mod error;
 mod events;
@@ -23,6 +26,7 @@ mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod passkey;
 mod password;
 mod progress;
 mod revocation;
@@ -34,6 +38,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod webauthn;
 mod words;
 
 use std::path::PathBuf;

@@ -10,6 +10,8 @@ use crate::words;
 
 /// The one style sheet.
 pub const STYLE: &str = include_str!("../templates/style.css");
+/// The script of the pages that offer passkeys.
+pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
@@ -17,6 +19,8 @@ const TEMPLATES: [(&str, &str); 16] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),
+    ("passkey.html", include_str!("../templates/passkey.html")),
+    ("passkey_form.html", include_str!("../templates/passkey_form.html")),
     ("signup.html", include_str!("../templates/signup.html")),
     ("verify.html", include_str!("../templates/verify.html")),
     ("link.html", include_str!("../templates/link.html")),
@@ -28,6 +32,7 @@ const TEMPLATES: [(&str, &str); 16] = [
     ("logout.html", include_str!("../templates/logout.html")),
     ("signed_out.html", include_str!("../templates/signed_out.html")),
     ("security.html", include_str!("../templates/security.html")),
+    ("security_passkeys.html", include_str!("../templates/security_passkeys.html")),
     ("error.html", include_str!("../templates/error.html")),
     ("form_post.html", include_str!("../templates/form_post.html")),
 ];
@@ -140,7 +145,12 @@ mod tests {
 
     fn page(name: &str, errors: &[FieldError], locale: Locale) -> String {
         let session = context! { session_id => EVIL, since => 1_784_887_200, seen => 0, sites => vec![EVIL], current => true };
+        let passkey = context! {
+            challenge => EVIL, rp => EVIL, rp_name => EVIL, user => EVIL, user_name => EVIL, algorithms => "-7",
+            exclude => EVIL, ceremony => EVIL, id => EVIL, name => EVIL, created => 0, used => (),
+        };
         let all = context! {
+            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true,
             user_code => EVIL, allowed => true, redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
@@ -150,11 +160,11 @@ mod tests {
         Pages::load().unwrap().render(name, &frame, all).unwrap().replace("&#x2f;", "/")
     }
 
+    // Included by pages, or read by them.
+    const PARTS: [&str; 4] = ["layout.html", "field.html", "passkey_form.html", "security_passkeys.html"];
+
     fn names() -> impl Iterator<Item = &'static str> {
-        TEMPLATES
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| !["layout.html", "field.html"].contains(name))
+        TEMPLATES.into_iter().map(|(name, _)| name).filter(|name| !PARTS.contains(name))
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub struct Progress {
     pub challenge_id: Option<Uuid>,
     /// Parameters that wait for a GET or for a confirmation.
     pub params: Vec<(String, String)>,
+    /// The user is signed in and does so once more, to change something of the own account.
+    #[serde(default)]
+    pub again: bool,
     /// When it was sealed, in seconds since 1970.
     pub at: i64,
 }

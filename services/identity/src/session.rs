@@ -2,6 +2,8 @@
 
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc};
 
+use crate::acr::Shown;
+
 /// A session row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -11,8 +13,12 @@ pub struct Session {
     pub user_id: UserId,
     /// In the cookie too; raised when its user signs in again, so that an older cookie dies.
     pub epoch: u32,
-    /// When the password was last shown.
+    /// When its user last signed in, by password or passkey: `auth_time`.
     pub pwd_at: DateTime<Utc>,
+    /// When a passkey was last used; it counts when it is not before `pwd_at`.
+    pub passkey_at: Option<DateTime<Utc>>,
+    /// When a one-time code or a recovery code was last shown; it counts when it is not before `pwd_at`.
+    pub otp_at: Option<DateTime<Utc>>,
     /// Written at most every 15 minutes.
     pub seen_at: DateTime<Utc>,
     /// The latest end.
@@ -25,6 +31,8 @@ pub struct Session {
 pub const LIFE: TimeDelta = TimeDelta::days(30);
 /// Longest time between two uses.
 pub const IDLE: TimeDelta = TimeDelta::days(7);
+/// How long after signing in a user may change the ways to sign in.
+pub const FRESH: TimeDelta = TimeDelta::minutes(10);
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(15);
 
 /// Why a session ended: in the audit, in the fact and in the ledger.
@@ -56,13 +64,15 @@ impl Cause {
 }
 
 impl Session {
-    /// A new session of a user who has just shown the password.
-    pub fn start(session_id: SessionId, user_id: UserId, now: DateTime<Utc>) -> Self {
+    /// A new session of a user who has just signed in.
+    pub fn start(session_id: SessionId, user_id: UserId, shown: Shown, now: DateTime<Utc>) -> Self {
         Self {
             session_id,
             user_id,
             epoch: 0,
             pwd_at: now,
+            passkey_at: (shown == Shown::Passkey).then_some(now),
+            otp_at: (shown == Shown::PasswordAndCode).then_some(now),
             seen_at: now,
             expires_at: now + LIFE,
             ended: false,
@@ -74,13 +84,29 @@ impl Session {
         !self.ended && self.epoch == epoch && now < self.expires_at && now < self.seen_at + IDLE
     }
 
-    /// The same session after its user showed the password again.
+    /// The same session after its user signed in again. What was shown before counts no more, so that level and
+    /// `auth_time` are of one moment.
     #[must_use]
-    pub fn renewed(mut self, now: DateTime<Utc>) -> Self {
-        self.epoch += 1;
-        self.pwd_at = now;
-        self.seen_at = now;
-        self
+    pub fn renewed(self, shown: Shown, now: DateTime<Utc>) -> Self {
+        let next = Self::start(self.session_id, self.user_id, shown, now);
+        Self { epoch: self.epoch + 1, expires_at: self.expires_at, ..next }
+    }
+
+    /// By what its user signed in.
+    pub fn shown(&self) -> Shown {
+        let counts = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= self.pwd_at);
+        if counts(self.passkey_at) {
+            Shown::Passkey
+        } else if counts(self.otp_at) {
+            Shown::PasswordAndCode
+        } else {
+            Shown::Password
+        }
+    }
+
+    /// Whether its user signed in a moment ago.
+    pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        now < self.pwd_at + FRESH
     }
 
     /// Whether its use is due to be noted.
@@ -96,11 +122,11 @@ mod tests {
     #[test]
     fn a_session_ends_by_idleness_age_end_or_a_newer_cookie() {
         let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
-        let session = Session::start(SessionId::new(), UserId::new(), now);
+        let session = Session::start(SessionId::new(), UserId::new(), Shown::Password, now);
         assert!(session.is_live(0, now + TimeDelta::days(6)));
         assert!(!session.is_live(0, now + TimeDelta::days(7)));
         assert!(!session.is_live(1, now));
-        let renewed = session.clone().renewed(now + TimeDelta::days(6));
+        let renewed = session.clone().renewed(Shown::Password, now + TimeDelta::days(6));
         assert!(renewed.is_live(1, now + TimeDelta::days(12)));
         assert!(!renewed.is_live(0, now + TimeDelta::days(6)));
         let mut used = renewed;
@@ -108,5 +134,21 @@ mod tests {
         assert!(!used.is_live(1, now + LIFE));
         used.ended = true;
         assert!(!used.is_live(1, now));
+    }
+    #[test]
+    fn a_sign_in_replaces_what_was_shown() {
+        let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
+        let later = now + TimeDelta::minutes(1);
+        let by_passkey = Session::start(SessionId::new(), UserId::new(), Shown::Passkey, now);
+        assert_eq!(by_passkey.shown(), Shown::Passkey);
+        let by_password = by_passkey.renewed(Shown::Password, later);
+        assert_eq!((by_password.shown(), by_password.pwd_at, by_password.epoch), (Shown::Password, later, 1));
+        let with_code = by_password.clone().renewed(Shown::PasswordAndCode, later);
+        assert_eq!((with_code.shown(), with_code.epoch), (Shown::PasswordAndCode, 2));
+        // An older program renews without a word on the other factors.
+        let older = Session { pwd_at: later + TimeDelta::hours(1), ..with_code };
+        assert_eq!(older.shown(), Shown::Password);
+        assert!(by_password.is_fresh(later + TimeDelta::minutes(9)));
+        assert!(!by_password.is_fresh(later + FRESH));
     }
 }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod delivery;
 pub mod device_grant;
 pub mod grant;
+pub mod passkey;
 pub mod record;
 pub mod revocation;
 pub mod session;

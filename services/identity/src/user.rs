@@ -68,6 +68,10 @@ pub enum Event {
     Disabled,
     /// May sign in again.
     Enabled,
+    /// Has one more way to sign in.
+    CredentialAdded,
+    /// Has one less.
+    CredentialRemoved,
 }
 
 /// The user is not in the state that this needs.
@@ -115,6 +119,12 @@ impl User {
     /// An erased user has no way back.
     pub fn enable(&mut self) -> Result<Option<Event>, WrongState> {
         self.turn(Status::Active, Event::Enabled)
+    }
+
+    /// Notes a change of what belongs to the user but stands elsewhere.
+    pub const fn note(&mut self, event: Event) -> Event {
+        self.version += 1;
+        event
     }
 
     fn turn(&mut self, to: Status, event: Event) -> Result<Option<Event>, WrongState> {

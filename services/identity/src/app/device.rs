@@ -11,7 +11,6 @@ use crate::{
     client::Client,
     device_grant::{self, Approval, DeviceGrant, Poll},
     error::Error,
-    grant::ACR_ONE_FACTOR,
     handle::{Handle, Kind, keyed_hash},
     params::{Params, words},
     scope,
@@ -174,8 +173,8 @@ impl App {
                 user_id: session.user_id,
                 session_id: session.session_id,
                 scopes: scopes.clone(),
-                acr: ACR_ONE_FACTOR.to_owned(),
-                amr: vec!["pwd".to_owned()],
+                acr: session.shown().level().name().to_owned(),
+                amr: session.shown().methods(),
                 auth_time: session.pwd_at,
             };
             store::device_grant::allow(&mut tx, grant.device_id, &approval, now).await?

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use domain::{EmailAddress, SessionId};
+use domain::{EmailAddress, SessionId, UserId};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
     authorize::{Planned, Step},
 };
 use crate::{
+    acr::Shown,
     authorization::Request,
     error::Error,
     events,
@@ -80,31 +82,47 @@ impl App {
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
         match user.filter(|user| right && user.status == Status::Active) {
-            Some(user) => self.let_in(&user, entering, &counters).await.map(Box::new).map(SignIn::Done),
+            Some(user) => self.end_sign_in(&user, entering, &counters).await.map(Box::new).map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),
         }
     }
 
-    async fn let_in(
+    async fn end_sign_in(
         &self,
         user: &User,
         entering: Entering,
         counters: &[(Counted, Option<Vec<u8>>)],
     ) -> Result<Entered, Error> {
         let Entering { current, request, origin } = entering;
-        let planned = self.plan_onward(user, current.as_ref(), request).await;
+        let planned = self.plan_onward(user.user_id, current.as_ref(), Shown::Password, request).await;
         let mut tx = chassis::begin(&self.db).await?;
-        let session = self.renew_or_start(&mut tx, user, current).await?;
-        let onward = self.take_up(&mut tx, planned, &session).await?;
+        let entered = self.let_in(&mut tx, user, current, Shown::Password, planned, origin).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
             if let (Counted::Account, Some(key_hash)) = (counted, key_hash) {
                 store::throttle::delete(&mut *tx, *counted, key_hash).await?;
             }
         }
-        if store::user::note_seen(&mut tx, user.user_id, self.now()).await? {
+        tx.commit().await?;
+        self.nudges.logout.notify_one();
+        Ok(entered)
+    }
+
+    /// Gives a user who showed enough a session and the planned code, within a transaction. Nudge `logout` after the commit.
+    pub(super) async fn let_in(
+        &self,
+        tx: &mut sqlx::PgTransaction<'_>,
+        user: &User,
+        current: Option<Session>,
+        shown: Shown,
+        planned: Option<Result<Planned, Error>>,
+        origin: Origin,
+    ) -> Result<Entered, Error> {
+        let session = self.renew_or_start(tx, user, current, shown).await?;
+        let onward = self.take_up(tx, planned, &session).await?;
+        if store::user::note_seen(tx, user.user_id, self.now()).await? {
             let fact = events::user_seen(user.user_id, self.now());
-            outbox::append(&mut tx, domain::Service::Identity, &fact).await?;
+            outbox::append(tx, domain::Service::Identity, &fact).await?;
         }
         let record = AuditRecord {
             actor: user.user_id.to_string(),
@@ -112,11 +130,10 @@ impl App {
             subject: user.user_id.to_string(),
             outcome: "done",
             ip_hmac: self.network_hash(origin),
+            detail: Some(json!({"amr": shown.methods()})),
             ..AuditRecord::default()
         };
-        store::record::insert(&mut *tx, &record, self.now()).await?;
-        tx.commit().await?;
-        self.nudges.logout.notify_one();
+        store::record::insert(&mut **tx, &record, self.now()).await?;
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user signed in");
         Ok(Entered { session, onward })
     }
@@ -125,14 +142,15 @@ impl App {
     /// [`App::take_up`] then uses for the code too: session and code are one commit.
     pub(super) async fn plan_onward(
         &self,
-        user: &User,
+        user_id: UserId,
         current: Option<&Session>,
+        shown: Shown,
         request: Option<Request>,
     ) -> Option<Result<Planned, Error>> {
         let now = self.now();
         let session = match current {
-            Some(current) if current.user_id == user.user_id => current.clone().renewed(now),
-            _ => Session::start(SessionId::new(), user.user_id, now),
+            Some(current) if current.user_id == user_id => current.clone().renewed(shown, now),
+            _ => Session::start(SessionId::new(), user_id, shown, now),
         };
         Some(self.plan_to_resume(request?.signed_in(), Some(&session)).await)
     }
@@ -163,11 +181,12 @@ impl App {
         tx: &mut sqlx::PgTransaction<'_>,
         user: &User,
         current: Option<Session>,
+        shown: Shown,
     ) -> Result<Session, Error> {
         let now = self.now();
         if let Some(current) = current {
             if current.user_id == user.user_id {
-                let renewed = current.renewed(now);
+                let renewed = current.renewed(shown, now);
                 if store::session::renew(&mut **tx, &renewed).await? {
                     return Ok(renewed);
                 }
@@ -175,12 +194,16 @@ impl App {
                 self.end_within(tx, &[current.session_id.into()], Cause::Replaced).await?;
             }
         }
-        let session = Session::start(SessionId::new(), user.user_id, now);
+        let session = Session::start(SessionId::new(), user.user_id, shown, now);
         store::session::insert(&mut **tx, &session).await?;
         Ok(session)
     }
 
-    async fn keep_out(&self, counters: &[(Counted, Option<Vec<u8>>)], origin: Origin) -> Result<(), Error> {
+    pub(super) async fn keep_out(
+        &self,
+        counters: &[(Counted, Option<Vec<u8>>)],
+        origin: Origin,
+    ) -> Result<(), Error> {
         let mut tx = chassis::begin(&self.db).await?;
         let connection: &mut PgConnection = &mut tx;
         self.count(connection, counters).await?;

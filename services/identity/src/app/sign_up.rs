@@ -6,13 +6,16 @@ use std::time::Duration;
 use domain::{EmailAddress, Locale, Service, UserId, Uuid};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Entered, Entering, Origin};
+use super::{App, Entered, Entering, MadePasskey, Origin};
 use crate::{
+    acr::Shown,
     authorization::Request,
+    ceremony::Ceremony,
     challenge::{Challenge, CodeCheck, Purpose},
     error::Error,
     events,
     handle::{Handle, Kind, mail_code},
+    passkey::Passkey,
     password::Password,
     progress::{Progress, Step},
     store::{self, record::AuditRecord, user::StoredPassword},
@@ -65,11 +68,13 @@ pub struct OpenLink {
     pub request: Option<Request>,
 }
 
-/// What a password for a proved address leads to.
+/// What a password or a passkey for a proved address leads to.
 #[derive(Debug)]
 pub enum Completed {
     /// There is a user, who is in.
     Done(Box<Entered>),
+    /// The passkey's answer is not to be believed.
+    Wrong,
     /// The proof is too old, or a user came of it or of the same address.
     Over,
 }
@@ -165,30 +170,70 @@ impl App {
         password: Password,
         entering: Entering,
     ) -> Result<Completed, Error> {
-        let now = self.now();
-        if !challenge.is_open(now) {
+        if !challenge.is_open(self.now()) {
             return Ok(Completed::Over);
         }
         let pepper_id = self.keys().active().name().to_owned();
         let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
-        let (user, event) = User::register(
-            UserId::new(),
-            challenge.address.clone(),
-            challenge.locale,
-            challenge.client_id.clone(),
-            now,
-        );
+        let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
+        self.register(challenge, first, entering).await
+    }
+
+    /// Makes a user of a proved address and a passkey, and signs the user in: the authenticator has just verified who
+    /// it is.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn complete_sign_up_by_passkey(
+        &self,
+        challenge: &Challenge,
+        ceremony: &Ceremony,
+        made: &MadePasskey,
+        entering: Entering,
+    ) -> Result<Completed, Error> {
+        if !challenge.is_open(self.now()) {
+            return Ok(Completed::Over);
+        }
+        match self.read_made(ceremony, made) {
+            Some(passkey) => self.register(challenge, FirstCredential::Passkey(passkey), entering).await,
+            None => Ok(Completed::Wrong),
+        }
+    }
+
+    async fn register(
+        &self,
+        challenge: &Challenge,
+        first: FirstCredential,
+        entering: Entering,
+    ) -> Result<Completed, Error> {
+        let now = self.now();
+        let (user_id, shown) = match &first {
+            FirstCredential::Password(_) => (UserId::new(), Shown::Password),
+            FirstCredential::Passkey(passkey) => (passkey.user_id, Shown::Passkey),
+        };
+        let (address, client_id) = (challenge.address.clone(), challenge.client_id.clone());
+        let (user, event) = User::register(user_id, address, challenge.locale, client_id, now);
         let Entering { current, request, origin } = entering;
-        let planned = self.plan_onward(&user, current.as_ref(), request).await;
+        let planned = self.plan_onward(user_id, current.as_ref(), shown, request).await;
         let mut tx = chassis::begin(&self.db).await?;
         let consumed = store::challenge::consume(&mut tx, challenge.challenge_id, now).await?;
-        if !consumed || !store::user::insert(&mut tx, &user, &StoredPassword { phc, pepper_id }).await? {
+        if !consumed || !store::user::insert(&mut tx, &user).await? {
             return Ok(Completed::Over);
+        }
+        match &first {
+            FirstCredential::Password(password) => {
+                store::user::save_password(&mut *tx, user_id, password, now).await?;
+            }
+            FirstCredential::Passkey(passkey) => {
+                if !store::passkey::insert(&mut *tx, passkey).await? {
+                    return Ok(Completed::Wrong);
+                }
+            }
         }
         if let Some(key) = store::user::address_key(&user.email) {
             store::staff::apply_nominations(&mut tx, &key, now).await?;
         }
-        let session = self.renew_or_start(&mut tx, &user, current).await?;
+        let session = self.renew_or_start(&mut tx, &user, current, shown).await?;
         let onward = self.take_up(&mut tx, planned, &session).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_seen(user.user_id, now)).await?;
@@ -207,4 +252,10 @@ impl App {
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user registered");
         Ok(Completed::Done(Box::new(Entered { session, onward })))
     }
+}
+
+// By what a new user will sign in.
+enum FirstCredential {
+    Password(StoredPassword),
+    Passkey(Passkey),
 }

@@ -10,6 +10,7 @@ use minijinja::context;
 use super::{
     Page, authorize, device,
     page::{self, View},
+    passkey,
     visitor::Visitor,
 };
 use crate::{
@@ -27,11 +28,18 @@ const LONGEST_KEPT: usize = 320;
 /// GET `/login`
 pub async fn show(visitor: Visitor) -> Page {
     let (progress, ctx) = carried_or_new(&visitor)?;
-    if progress.request.is_none() && visitor.session().await?.is_some() {
-        let way_back = device::way_back(&visitor, &progress)?;
-        return page::see_other(way_back.as_deref().unwrap_or("/account/security"));
+    let mut hint =
+        progress.request.as_ref().and_then(|request| request.login_hint.clone()).unwrap_or_default();
+    if progress.request.is_none()
+        && let Some(session) = visitor.session().await?
+    {
+        if !progress.again {
+            let way_back = device::way_back(&visitor, &progress)?;
+            return page::see_other(way_back.as_deref().unwrap_or("/account/security"));
+        }
+        let user = visitor.app().own_user(session.user_id).await?;
+        hint = user.email.as_str().unwrap_or_default().to_owned();
     }
-    let hint = progress.request.as_ref().and_then(|request| request.login_hint.clone()).unwrap_or_default();
     write(&visitor, progress.request.as_ref(), &ctx, &hint, Vec::new()).await
 }
 
@@ -88,7 +96,8 @@ async fn write(
     errors: Vec<FieldError>,
 ) -> Page {
     let locale = visitor.locale(request);
-    let content = context! { ctx, client => client_name(visitor, request).await?, email => kept(email) };
+    let client = client_name(visitor, request).await?;
+    let content = context! { ctx, client, email => kept(email), passkey => passkey::to_sign_in(visitor)? };
     let view = View {
         here: Some(format!("/login?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),

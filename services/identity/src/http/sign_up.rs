@@ -1,21 +1,24 @@
 use axum::body::Bytes;
-use domain::{EmailAddress, Locale};
+use domain::{EmailAddress, Locale, UserId};
 use minijinja::context;
 
 use super::{
     Page, authorize,
     page::{Failure, View},
+    passkey,
     sign_in::{carried_or_new, client_name, kept, too_many, with_wait, wrong},
     visitor::Visitor,
 };
 use crate::{
     app::{Asked, CodeAnswer, Completed, Entering, NewChallenge},
     authorization::Request,
+    ceremony::Purpose,
     challenge::Challenge,
     pages::FieldError,
     params::Params,
     password::{InvalidPassword, Password},
     progress::{Progress, Step},
+    words,
 };
 
 /// GET `/signup`
@@ -103,7 +106,7 @@ pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
     let challenge_id = progress.challenge_id.ok_or(Failure::Refused("error_expired"))?;
     let locale = visitor.locale(progress.request.as_ref());
     let digits = digits_of(fields.get("code").unwrap_or_default());
-    let words = match digits {
+    let name = match digits {
         None => "invalid_code",
         Some(digits) => match visitor.app().check_code(challenge_id, &digits).await? {
             CodeAnswer::Right => return visitor.go_on("/signup/complete", Step::Complete, progress),
@@ -111,7 +114,7 @@ pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
             CodeAnswer::Over => "code_over",
         },
     };
-    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", words)]).await
+    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", name)]).await
 }
 
 async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
@@ -149,6 +152,9 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
     let progress = visitor.open(Step::Complete, Some(ctx))?;
     let challenge = challenge_of(&visitor, &progress).await?;
     let locale = visitor.locale(progress.request.as_ref());
+    if fields.get("attestation").is_some() {
+        return complete_by_passkey(&visitor, &fields, progress, &challenge).await;
+    }
     let password = match password_of(&fields, &challenge, locale) {
         Ok(password) => password,
         Err(errors) => {
@@ -159,6 +165,33 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
     let entering = Entering { current, request: progress.request, origin: visitor.origin };
     match visitor.app().complete_sign_up(&challenge, password, entering).await? {
         Completed::Done(entered) => authorize::enter(&visitor, *entered, "/account/security?welcome=1"),
+        Completed::Wrong | Completed::Over => Err(Failure::Refused("error_link")),
+    }
+}
+
+async fn complete_by_passkey(
+    visitor: &Visitor,
+    fields: &Params,
+    progress: Progress,
+    challenge: &Challenge,
+) -> Page {
+    let locale = visitor.locale(progress.request.as_ref());
+    let ceremony = passkey::ceremony(visitor, fields, Purpose::SignUp);
+    let made = passkey::made(fields, words::text(locale, "passkey_unnamed").to_owned());
+    let completed = match (ceremony, made) {
+        (Some(ceremony), Some(made)) => {
+            let (app, current) = (visitor.app(), visitor.session().await?);
+            let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
+            app.complete_sign_up_by_passkey(challenge, &ceremony, &made, entering).await?
+        }
+        _ => Completed::Wrong,
+    };
+    match completed {
+        Completed::Done(entered) => authorize::enter(visitor, *entered, "/account/security?welcome=1"),
+        Completed::Wrong => {
+            let (request, ctx) = (progress.request.as_ref(), fields.get("ctx").unwrap_or_default());
+            write_password(visitor, request, challenge, ctx, passkey::refused(locale, "passkey_not_made"))
+        }
         Completed::Over => Err(Failure::Refused("error_link")),
     }
 }
@@ -167,12 +200,12 @@ fn password_of(fields: &Params, challenge: &Challenge, locale: Locale) -> Result
     let text = fields.get("password").unwrap_or_default();
     let address = challenge.address.as_str().unwrap_or_default();
     let password = Password::new(text, address).map_err(|error| {
-        let words = match error {
+        let name = match error {
             InvalidPassword::TooShort => "password_short",
             InvalidPassword::TooLong => "password_long",
             InvalidPassword::TooEasy => "password_easy",
         };
-        wrong(locale, "password", words)
+        wrong(locale, "password", name)
     })?;
     if fields.get("password_again") == Some(text) {
         Ok(password)
@@ -189,7 +222,9 @@ fn write_password(
     errors: Vec<FieldError>,
 ) -> Page {
     let locale = visitor.locale(request);
-    let content = context! { ctx, address => challenge.address.as_str() };
+    let address = challenge.address.as_str().unwrap_or_default();
+    let passkey = passkey::to_make(visitor, locale, Purpose::SignUp, UserId::new(), address, &[])?;
+    let content = context! { ctx, address, passkey };
     let view = View {
         here: Some(format!("/signup/complete?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),

@@ -8,11 +8,14 @@ use crate::{
     user::Status,
 };
 
+#[derive(sqlx::FromRow)]
 struct Row {
     session_id: Uuid,
     user_id: Uuid,
     epoch: i32,
     pwd_at: DateTime<Utc>,
+    passkey_at: Option<DateTime<Utc>>,
+    otp_at: Option<DateTime<Utc>>,
     seen_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
@@ -25,6 +28,8 @@ impl From<Row> for Session {
             user_id: row.user_id.into(),
             epoch: uncount(row.epoch),
             pwd_at: row.pwd_at,
+            passkey_at: row.passkey_at,
+            otp_at: row.otp_at,
             seen_at: row.seen_at,
             expires_at: row.expires_at,
             ended: row.ended_at.is_some(),
@@ -38,41 +43,41 @@ pub async fn load(
     db: impl PgExecutor<'_>,
     session_id: SessionId,
 ) -> Result<Option<(Session, Status)>, Error> {
-    let row = sqlx::query!(
-        "select s.session_id, s.user_id, s.epoch, s.pwd_at, s.seen_at, s.expires_at, s.ended_at, u.status
+    #[derive(sqlx::FromRow)]
+    struct WithStatus {
+        #[sqlx(flatten)]
+        session: Row,
+        status: String,
+    }
+    let row: Option<WithStatus> = sqlx::query_as(
+        "select s.session_id, s.user_id, s.epoch, s.pwd_at, s.passkey_at, s.otp_at, s.seen_at, s.expires_at, s.ended_at,
+                u.status
          from identity.browser_session s
          join identity.user u using (user_id)
          where s.session_id = $1",
-        session_id.0
     )
+    .bind(session_id.0)
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let status = stored("status", row.status.parse())?;
-    let session = Row {
-        session_id: row.session_id,
-        user_id: row.user_id,
-        epoch: row.epoch,
-        pwd_at: row.pwd_at,
-        seen_at: row.seen_at,
-        expires_at: row.expires_at,
-        ended_at: row.ended_at,
-    };
-    Ok(Some((session.into(), status)))
+    Ok(Some((row.session.into(), stored("status", row.status.parse())?)))
 }
 
 #[tracing::instrument(name = "db.session.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn insert(db: impl PgExecutor<'_>, session: &Session) -> Result<(), Error> {
-    sqlx::query!(
-        "insert into identity.browser_session (session_id, user_id, epoch, pwd_at, created_at, seen_at, expires_at)
-         values ($1, $2, $3, $4, $4, $5, $6)",
-        session.session_id.0,
-        session.user_id.0,
-        count(session.epoch),
-        session.pwd_at,
-        session.seen_at,
-        session.expires_at
+    sqlx::query(
+        "insert into identity.browser_session
+             (session_id, user_id, epoch, pwd_at, passkey_at, otp_at, created_at, seen_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $4, $7, $8)",
     )
+    .bind(session.session_id.0)
+    .bind(session.user_id.0)
+    .bind(count(session.epoch))
+    .bind(session.pwd_at)
+    .bind(session.passkey_at)
+    .bind(session.otp_at)
+    .bind(session.seen_at)
+    .bind(session.expires_at)
     .execute(db)
     .await?;
     Ok(())
@@ -81,15 +86,17 @@ pub async fn insert(db: impl PgExecutor<'_>, session: &Session) -> Result<(), Er
 /// Saves a renewed session; false when it ended or was renewed elsewhere in between.
 #[tracing::instrument(name = "db.session.renew", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn renew(db: impl PgExecutor<'_>, session: &Session) -> Result<bool, Error> {
-    let done = sqlx::query!(
+    let done = sqlx::query(
         "update identity.browser_session
-         set epoch = $2, pwd_at = $3, seen_at = $4
+         set epoch = $2, pwd_at = $3, passkey_at = $4, otp_at = $5, seen_at = $6
          where session_id = $1 and epoch = $2 - 1 and ended_at is null",
-        session.session_id.0,
-        count(session.epoch),
-        session.pwd_at,
-        session.seen_at
     )
+    .bind(session.session_id.0)
+    .bind(count(session.epoch))
+    .bind(session.pwd_at)
+    .bind(session.passkey_at)
+    .bind(session.otp_at)
+    .bind(session.seen_at)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -181,31 +188,27 @@ pub async fn list(
     user_id: UserId,
     now: DateTime<Utc>,
 ) -> Result<Vec<Listed>, Error> {
-    let rows = sqlx::query!(
-        r#"select s.session_id, s.user_id, s.epoch, s.pwd_at, s.seen_at, s.expires_at, s.ended_at,
+    #[derive(sqlx::FromRow)]
+    struct WithClients {
+        #[sqlx(flatten)]
+        session: Row,
+        client_ids: Vec<String>,
+    }
+    let rows: Vec<WithClients> = sqlx::query_as(
+        "select s.session_id, s.user_id, s.epoch, s.pwd_at, s.passkey_at, s.otp_at, s.seen_at, s.expires_at, s.ended_at,
                 array(select c.client_id from identity.session_client c
-                      where c.session_id = s.session_id order by c.client_id) as "client_ids!"
+                      where c.session_id = s.session_id order by c.client_id) as client_ids
          from identity.browser_session s
          where s.user_id = $1 and s.ended_at is null and s.expires_at > $2
          order by s.session_id desc
-         limit 100"#,
-        user_id.0,
-        now
+         limit 100",
     )
+    .bind(user_id.0)
+    .bind(now)
     .fetch_all(db)
     .await?;
-    let listed = rows.into_iter().map(|row| Listed {
-        session: Session {
-            session_id: row.session_id.into(),
-            user_id: row.user_id.into(),
-            epoch: uncount(row.epoch),
-            pwd_at: row.pwd_at,
-            seen_at: row.seen_at,
-            expires_at: row.expires_at,
-            ended: row.ended_at.is_some(),
-        },
-        client_ids: row.client_ids,
-    });
+    let listed =
+        rows.into_iter().map(|row| Listed { session: row.session.into(), client_ids: row.client_ids });
     Ok(listed.collect())
 }
 

@@ -25,10 +25,12 @@ pub enum Kept {
     Revocations,
     /// A device waits for ten minutes.
     DeviceGrants,
+    /// A challenge to a passkey lives two hours.
+    Ceremonies,
 }
 
 /// Every such table.
-pub const KEPT: [Kept; 8] = [
+pub const KEPT: [Kept; 9] = [
     Kept::Challenges,
     Kept::Codes,
     Kept::Families,
@@ -37,6 +39,7 @@ pub const KEPT: [Kept; 8] = [
     Kept::Deliveries,
     Kept::Revocations,
     Kept::DeviceGrants,
+    Kept::Ceremonies,
 ];
 
 /// IP hashes of the audit live 90 days; this is the first and last day on which they are looked for.
@@ -45,7 +48,7 @@ const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(9
 impl Kept {
     const fn life(self) -> TimeDelta {
         match self {
-            Self::Challenges | Self::Codes | Self::Revocations => TimeDelta::days(1),
+            Self::Challenges | Self::Codes | Self::Revocations | Self::Ceremonies => TimeDelta::days(1),
             Self::DeviceGrants => TimeDelta::hours(1),
             Self::Families => TimeDelta::days(91),
             Self::Sessions | Self::SessionClients => TimeDelta::days(60),
@@ -126,6 +129,15 @@ impl Kept {
                      from identity.device_grant
                      where device_id < $1
                      order by device_id
+                     limit 5000)"
+            }
+            Self::Ceremonies => {
+                "delete from identity.spent_ceremony
+                 where ceremony_id in (
+                     select ceremony_id
+                     from identity.spent_ceremony
+                     where ceremony_id < $1
+                     order by ceremony_id
                      limit 5000)"
             }
         }

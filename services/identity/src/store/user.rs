@@ -127,9 +127,9 @@ pub async fn load_password(
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Writes a new user with address and password; false when the address is taken.
+/// Writes a new user with an address; false when the address is taken.
 #[tracing::instrument(name = "db.user.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn insert(db: &mut PgConnection, user: &User, password: &StoredPassword) -> Result<bool, Error> {
+pub async fn insert(db: &mut PgConnection, user: &User) -> Result<bool, Error> {
     let Some(key) = address_key(&user.email) else { return Err(Error::Stored { what: "address" }) };
     // A false answer makes the caller roll back: two sign-ups with one address may race past the first question.
     let inserted = sqlx::query!(
@@ -163,21 +163,32 @@ pub async fn insert(db: &mut PgConnection, user: &User, password: &StoredPasswor
         key,
         user.verified_at
     )
-    .execute(&mut *db)
-    .await?;
-    if address.rows_affected() == 0 {
-        return Ok(false);
-    }
-    sqlx::query!(
-        "insert into identity.password (user_id, phc, pepper_id, set_at) values ($1, $2, $3, $4)",
-        user.user_id.0,
-        password.phc,
-        password.pepper_id,
-        user.created_at
-    )
     .execute(db)
     .await?;
-    Ok(true)
+    Ok(address.rows_affected() == 1)
+}
+
+/// Gives a user a password, in place of the one that is there.
+#[tracing::instrument(name = "db.password.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn save_password(
+    db: impl PgExecutor<'_>,
+    user_id: UserId,
+    password: &StoredPassword,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into identity.password (user_id, phc, pepper_id, set_at)
+         values ($1, $2, $3, $4)
+         on conflict (user_id) do update
+         set phc = excluded.phc, pepper_id = excluded.pepper_id, set_at = excluded.set_at",
+    )
+    .bind(user_id.0)
+    .bind(&password.phc)
+    .bind(&password.pepper_id)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 #[tracing::instrument(name = "db.user.save_status", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]

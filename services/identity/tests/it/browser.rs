@@ -47,6 +47,8 @@ pub struct Form {
     pub action: String,
     pub post: bool,
     pub fields: Vec<Field>,
+    /// What the script of passkeys does with it.
+    pub passkey: Option<String>,
     /// Name and value of each submit button.
     pub buttons: Vec<(String, String)>,
 }
@@ -223,6 +225,10 @@ impl Page {
         html.select(&selector("form")).map(form).collect()
     }
 
+    pub fn forms_to(&self, action: &str) -> Vec<Form> {
+        self.forms().into_iter().filter(|form| form.action == action).collect()
+    }
+
     pub fn form_asking(&self, asks: Asks) -> Option<Form> {
         self.forms().into_iter().find(|form| form.asks(asks))
     }
@@ -289,6 +295,7 @@ fn form(element: ElementRef<'_>) -> Form {
         action: element.attr("action").unwrap_or_default().to_owned(),
         post: element.attr("method").is_some_and(|method| method.eq_ignore_ascii_case("post")),
         fields,
+        passkey: element.attr("data-passkey").map(str::to_owned),
         buttons: element.select(&submits).map(button).collect(),
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod admin;
+mod authenticator;
 mod browser;
 mod budget;
 mod client_auth;
@@ -15,6 +16,7 @@ mod kills;
 mod logout;
 mod oidf;
 mod pages;
+mod passkeys;
 mod races;
 mod refusals;
 mod revocation;

@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 
 use super::{Answer, answer};
 use crate::{
+    acr::Level,
     app::{App, Refusal},
     client::{AuthMethod, DEVICE_CODE, TOKEN_EXCHANGE},
-    grant::ACR_ONE_FACTOR,
     scope,
 };
 
@@ -46,7 +46,7 @@ fn document(issuer: &str) -> Value {
         "grant_types_supported": [
             "authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE,
         ],
-        "acr_values_supported": [ACR_ONE_FACTOR],
+        "acr_values_supported": Level::ALL.map(Level::name),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "token_endpoint_auth_methods_supported": methods,
