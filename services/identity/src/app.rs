@@ -5,15 +5,20 @@ mod admin;
 mod authorize;
 mod bootstrap;
 mod client_auth;
+mod client_keys;
 mod clients;
 mod deliver;
 mod device;
+mod dpop;
 mod egress;
 mod exchange;
 mod introspect;
+mod issue;
 mod keys;
 mod mail;
+mod par;
 mod passkeys;
+mod register;
 mod republish;
 mod revocations;
 mod seen;
@@ -40,20 +45,24 @@ use crate::{
     handle::{Handle, Kind, keyed_hash},
     hash_lane::HashLane,
     keyring::Keyring,
+    replays::Replays,
     session::Session,
     store,
     throttle::{Counted, Throttle},
     user::Status,
 };
 
+pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use client_auth::{ClientProof, Refusal};
 pub use device::Typed;
+pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::SigningKeys;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
+pub use register::RegistrationError;
 pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
@@ -67,7 +76,9 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
-    assertions: client_auth::Replays,
+    assertions: Replays,
+    proofs: Replays,
+    client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
@@ -120,7 +131,9 @@ impl App {
             lane: HashLane::new(settings.hash_threads),
             settings: Arc::new(settings),
             signing: Arc::default(),
-            assertions: client_auth::Replays::default(),
+            assertions: Replays::default(),
+            proofs: Replays::default(),
+            client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,

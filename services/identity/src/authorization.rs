@@ -1,11 +1,14 @@
 //! The authorization request (RFC 6749 4.1.1, OIDC Core 3.1.2.1), and what is to be done with it.
 
-use domain::{DateTime, Locale, UserId, Utc};
+use domain::{DateTime, Locale, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
+    acr::Level,
+    claims,
     client::Client,
+    dpop,
     params::{Params, words},
     session::Session,
 };
@@ -53,6 +56,18 @@ pub struct Request {
     pub locale: Option<Language>,
     /// APIs for which tokens will be asked (RFC 8707).
     pub resources: Vec<String>,
+    /// Claims asked for by name (OIDC Core 5.5).
+    pub claims: claims::Requested,
+    /// The one user who is meant, as the client knows the user.
+    pub sub: Option<String>,
+    /// How the user is to be authenticated, best first.
+    pub acr_values: Vec<String>,
+    /// One of these and nothing else will do.
+    pub acr_is_essential: bool,
+    /// Thumbprint of the key to which the code is bound (RFC 9449 10).
+    pub dpop_jkt: Option<String>,
+    /// It was pushed (RFC 9126), and one code is issued for it.
+    pub pushed_request_id: Option<Uuid>,
 }
 
 /// A locale by its tag, as it travels inside a seal.
@@ -83,6 +98,8 @@ const fn fault<T>(error: &'static str, description: &'static str) -> Result<T, F
 
 /// Longest `state`, `nonce` and hints, in bytes.
 const LONGEST: usize = 2_048;
+/// Most values of `acr_values` that are looked at.
+const MOST_ACR_VALUES: usize = 16;
 
 impl Request {
     /// Reads what remains once client and redirect URI are proved.
@@ -91,6 +108,7 @@ impl Request {
     /// What the client is told at its redirect URI.
     pub fn parse(client: &Client, redirect_uri: &str, params: &Params) -> Result<Self, Fault> {
         refuse_what_is_not_supported(client, params)?;
+        let asked = claims_parameter(params)?;
         let mut request = Self {
             client_id: client.client_id.clone(),
             redirect_uri: redirect_uri.to_owned(),
@@ -102,11 +120,17 @@ impl Request {
             prompt_none: false,
             prompt_login: false,
             prompt_consent: false,
-            max_age: max_age(params)?,
+            max_age: max_age(params)?.or(client.default_max_age),
             id_token_hint: params.get("id_token_hint").map(str::to_owned),
             login_hint: short(params, "login_hint")?,
             locale: params.get("ui_locales").and_then(ui_locales),
             resources: resources(client, params)?,
+            claims: asked.requested,
+            sub: asked.sub,
+            acr_values: asked.acr_values,
+            acr_is_essential: asked.acr_is_essential,
+            dpop_jkt: dpop_jkt(params)?,
+            pushed_request_id: None,
         };
         request.read_prompt(params)?;
         Ok(request)
@@ -217,6 +241,44 @@ fn code_challenge(client: &Client, params: &Params) -> Result<Option<String>, Fa
     Ok(Some(challenge.to_owned()))
 }
 
+fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
+    match params.get("dpop_jkt") {
+        Some(jkt) if !dpop::is_thumbprint(jkt) => {
+            fault("invalid_request", "dpop_jkt must be the base64url of a SHA-256 thumbprint")
+        }
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
+}
+
+const UNMET: Fault = Fault {
+    error: "unmet_authentication_requirements",
+    description: "the user cannot be authenticated by one of the essential acr values",
+};
+
+// Whether this level is one of these values, or includes one.
+fn reaches(level: Level, acr_values: &[String]) -> bool {
+    Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
+}
+
+// What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
+fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
+    let mut asked = match params.get("claims").map(claims::Parameter::parse) {
+        None => claims::Parameter::default(),
+        Some(Ok(asked)) => asked,
+        Some(Err(claims::InvalidClaims(description))) => return fault("invalid_request", description),
+    };
+    if asked.acr_values.is_empty()
+        && let Some(values) = short(params, "acr_values")?
+    {
+        let values = values.split(' ').filter(|value| !value.is_empty());
+        asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
+    }
+    if asked.acr_is_essential && !reaches(Level::Two, &asked.acr_values) {
+        return Err(UNMET);
+    }
+    Ok(asked)
+}
+
 fn max_age(params: &Params) -> Result<Option<i64>, Fault> {
     let Some(text) = params.get("max_age") else { return Ok(None) };
     match text.parse::<u32>() {
@@ -280,8 +342,11 @@ pub fn next(
         let hinted = hinted.is_none_or(|user| user == Some(session.user_id));
         recent && hinted && !request.prompt_login
     });
-    if usable.is_none() {
+    let Some(usable) = usable else {
         return if request.prompt_none { Next::Fail(login_required) } else { Next::SignIn };
+    };
+    if request.acr_is_essential && !reaches(usable.shown().level(), &request.acr_values) {
+        return Next::Fail(UNMET);
     }
     if !needs_consent {
         return Next::Issue;

@@ -80,6 +80,26 @@ fn each_wrong_parameter_has_its_code() {
 }
 
 #[test]
+fn claims_and_acr_values_are_read() {
+    let claims = |text: &str| {
+        let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        request(&format!("&claims={encoded}"))
+    };
+    let asked =
+        claims(r#"{"userinfo":{"name":{"essential":true}},"id_token":{"email":null,"sub":{"value":"a"}}}"#);
+    let asked = asked.unwrap();
+    assert!(asked.claims.userinfo.contains_key("name") && asked.claims.id_token.contains_key("email"));
+    assert_eq!(asked.sub.as_deref(), Some("a"));
+    assert_eq!(claims("[]").unwrap_err().error, "invalid_request");
+    let acr = request("&acr_values=urn:kotinos:acr:9+urn:kotinos:acr:1").unwrap();
+    assert_eq!((acr.acr_values.len(), acr.acr_is_essential), (2, false));
+    let essential =
+        |value: &str| claims(&format!(r#"{{"id_token":{{"acr":{{"essential":true,"value":"{value}"}}}}}}"#));
+    assert!(essential(Level::One.name()).unwrap().acr_is_essential);
+    assert_eq!(essential("urn:kotinos:acr:9").unwrap_err().error, "unmet_authentication_requirements");
+}
+
+#[test]
 fn a_confidential_client_may_be_let_off_pkce_but_not_from_its_rules() {
     let mut client = client();
     client.pkce_required = false;

@@ -5,6 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 use subtle::ConstantTimeEq;
 
+use crate::claims;
+
 /// How long a code may be redeemed.
 pub const LIFE: TimeDelta = TimeDelta::seconds(60);
 
@@ -29,10 +31,14 @@ pub struct Grant {
     pub scopes: Vec<String>,
     /// APIs named by the request; all of the client's when empty.
     pub resources: Vec<String>,
+    /// Claims asked for by name.
+    pub claims: claims::Requested,
     /// How strongly the user signed in.
     pub acr: String,
     /// By which means (RFC 8176).
     pub amr: Vec<String>,
+    /// Thumbprint of the key whose proof the redemption must show (RFC 9449 10).
+    pub jkt: Option<String>,
     /// When.
     pub auth_time: DateTime<Utc>,
     /// When the code was issued.
@@ -61,6 +67,7 @@ impl Grant {
         client_id: &str,
         redirect_uri: Option<&str>,
         verifier: Option<&str>,
+        jkt: Option<&str>,
         now: DateTime<Utc>,
     ) -> Redemption {
         if self.client_id != client_id {
@@ -74,6 +81,9 @@ impl Grant {
         }
         if redirect_uri != Some(self.redirect_uri.as_str()) {
             return Redemption::Refused("redirect_uri differs from the request's");
+        }
+        if self.jkt.is_some() && self.jkt.as_deref() != jkt {
+            return Redemption::Refused("the DPoP proof is not of the key that the request named");
         }
         match (&self.code_challenge, verifier) {
             (None, None) => Redemption::Accepted,
@@ -115,8 +125,10 @@ mod tests {
             nonce: None,
             scopes: vec!["openid".into()],
             resources: vec![],
+            claims: claims::Requested::default(),
             acr: crate::acr::Level::One.name().into(),
             amr: vec!["pwd".into()],
+            jkt: None,
             auth_time: now,
             issued_at: now,
             expires_at: now + LIFE,
@@ -131,16 +143,16 @@ mod tests {
     #[test]
     fn the_right_client_with_the_right_verifier_redeems_once() {
         let mut grant = grant(now());
-        assert_eq!(grant.redeem("portal", URI, Some(VERIFIER), now()), Redemption::Accepted);
+        assert_eq!(grant.redeem("portal", URI, Some(VERIFIER), None, now()), Redemption::Accepted);
         grant.consumed_at = Some(now());
-        assert_eq!(grant.redeem("portal", URI, Some(VERIFIER), now()), Redemption::Reused);
+        assert_eq!(grant.redeem("portal", URI, Some(VERIFIER), None, now()), Redemption::Reused);
     }
 
     #[test]
     fn everything_else_is_refused() {
         let (grant, long) = (grant(now()), "x".repeat(129));
         let refused = |client, uri, verifier, at| {
-            assert!(matches!(grant.redeem(client, uri, verifier, at), Redemption::Refused(_)));
+            assert!(matches!(grant.redeem(client, uri, verifier, None, at), Redemption::Refused(_)));
         };
         refused("shop", URI, Some(VERIFIER), now());
         refused("portal", None, Some(VERIFIER), now());
@@ -155,7 +167,17 @@ mod tests {
     fn a_verifier_without_challenge_is_a_downgrade() {
         let mut grant = grant(now());
         grant.code_challenge = None;
-        assert_eq!(grant.redeem("portal", URI, None, now()), Redemption::Accepted);
-        assert!(matches!(grant.redeem("portal", URI, Some(VERIFIER), now()), Redemption::Refused(_)));
+        assert_eq!(grant.redeem("portal", URI, None, None, now()), Redemption::Accepted);
+        assert!(matches!(grant.redeem("portal", URI, Some(VERIFIER), None, now()), Redemption::Refused(_)));
+    }
+
+    #[test]
+    fn a_code_bound_to_a_key_needs_a_proof_of_that_key() {
+        let mut grant = grant(now());
+        grant.jkt = Some("thumbprint".into());
+        let redeem = |jkt| grant.redeem("portal", URI, Some(VERIFIER), jkt, now());
+        assert_eq!(redeem(Some("thumbprint")), Redemption::Accepted);
+        assert!(matches!(redeem(None), Redemption::Refused(_)));
+        assert!(matches!(redeem(Some("another")), Redemption::Refused(_)));
     }
 }

@@ -20,6 +20,12 @@ pub enum Kind {
     Browser,
     /// Link in a mail.
     MailLink,
+    /// Pushed authorization request.
+    PushedRequest,
+    /// Initial access token of a registration policy; the counter is its generation.
+    InitialAccess,
+    /// Registration access token of a client that registered itself.
+    Registration,
     /// Device code (RFC 8628).
     Device,
 }
@@ -32,6 +38,9 @@ impl Kind {
             Self::Session => "kbs_",
             Self::Browser => "kbr_",
             Self::MailLink => "kml_",
+            Self::PushedRequest => "kpr_",
+            Self::InitialAccess => "kia_",
+            Self::Registration => "krg_",
             Self::Device => "kdc_",
         }
     }

@@ -10,10 +10,12 @@ mod app;
 mod authorization;
 mod ceremony;
 mod challenge;
+mod claims;
 mod client;
 mod config;
 mod cose;
 mod device_grant;
+mod dpop;
 mod error;
 mod events;
 mod grant;
@@ -29,6 +31,9 @@ mod params;
 mod passkey;
 mod password;
 mod progress;
+mod pushed_request;
+mod registration;
+mod replays;
 mod revocation;
 mod scope;
 mod sealed;
@@ -38,6 +43,7 @@ mod subject;
 mod throttle;
 mod token_family;
 mod user;
+mod verbs;
 mod webauthn;
 mod words;
 
@@ -54,6 +60,7 @@ use url::Url;
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
 use keyring::Keyring;
@@ -111,7 +118,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(SessionServiceServer::new(grpc::Sessions::new(admin.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(admin))),
         )
-        .http(http::router(&app, app.on(lanes.token), pages::Pages::load()?));
+        .http(http::router(&app, app.on(lanes.token), pages::Pages::load()?))
+        .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
         let app = app.clone();

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::Identity, identity::component, outbox::VERBS)
+    chassis::run(domain::Service::Identity, identity::component, &identity::VERBS)
 }

@@ -1,7 +1,7 @@
 //! Which scopes a token carries.
 
 /// Scopes of OpenID Connect itself: they name claims of userinfo and offline use.
-pub const OIDC: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+pub const OIDC: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
 /// What a fan may let a first-party client do with the fan's own data.
 pub const FAN: [&str; 5] =

@@ -2,6 +2,8 @@
 
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 
+use crate::claims;
+
 /// Longest time between two uses.
 pub const IDLE: TimeDelta = TimeDelta::days(30);
 /// Longest life with `offline_access`.
@@ -24,10 +26,14 @@ pub struct TokenFamily {
     pub scopes: Vec<String>,
     /// APIs named by the request.
     pub resources: Vec<String>,
+    /// Claims asked for by name.
+    pub claims: claims::Requested,
     /// How strongly the user signed in.
     pub acr: String,
     /// By which means.
     pub amr: Vec<String>,
+    /// Thumbprint of the key to which the refresh tokens of a public client are bound (RFC 9449 5).
+    pub jkt: Option<String>,
     /// When.
     pub auth_time: DateTime<Utc>,
     /// Outlives the session.
@@ -63,6 +69,12 @@ impl TokenFamily {
         !self.revoked && now < self.expires_at
     }
 
+    /// Judges refresh token `n` of a client whose tokens are not replaced: nothing is written at a refresh, so that only
+    /// the whole life of the family bounds it.
+    pub fn refresh_unrotated(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+        if self.is_live(now) && n == self.seq { Refresh::Repeat } else { Refresh::Refused }
+    }
+
     /// Judges refresh token `n`. For `grace` after its end a superseded one still gets the current one: two tabs that
     /// refresh at once are no theft, nor is an answer that got lost.
     pub fn refresh(&self, n: u32, grace: TimeDelta, now: DateTime<Utc>) -> Refresh {
@@ -96,8 +108,10 @@ mod tests {
             session_id: SessionId::new(),
             scopes: vec![],
             resources: vec![],
+            claims: claims::Requested::default(),
             acr: String::new(),
             amr: vec![],
+            jkt: None,
             auth_time: now,
             offline: true,
             seq: 0,
@@ -140,6 +154,16 @@ mod tests {
         assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(5)), Refresh::Repeat);
         rotate(&mut family, now() + TimeDelta::seconds(5));
         assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(6)), Refresh::Stolen);
+    }
+
+    #[test]
+    fn a_token_that_is_not_replaced_lives_as_long_as_its_family() {
+        let mut family = family(now());
+        assert_eq!(family.refresh_unrotated(0, now() + IDLE), Refresh::Repeat);
+        assert_eq!(family.refresh_unrotated(0, now() + LIFE), Refresh::Refused);
+        assert_eq!(family.refresh_unrotated(1, now()), Refresh::Refused);
+        family.revoked = true;
+        assert_eq!(family.refresh_unrotated(0, now()), Refresh::Refused);
     }
 
     #[test]

@@ -45,6 +45,22 @@ pub fn of_scope(locale: Locale, scope: &str) -> String {
     find(locale, &name).map_or_else(|| scope.to_owned(), str::to_owned)
 }
 
+/// What a claim asked for by name tells a client; the claim itself where there are no words for it.
+pub fn of_claim(locale: Locale, claim: &str) -> String {
+    let name = match claim {
+        "name" | "given_name" | "family_name" => "claim_name",
+        "email" | "email_verified" => "scope_email",
+        "phone_number" | "phone_number_verified" => "scope_phone",
+        "address" => "scope_address",
+        "zoneinfo" | "locale" => "claim_locale",
+        "birthdate" => "claim_birthdate",
+        "gender" => "claim_gender",
+        "updated_at" => "claim_updated_at",
+        _ => return claim.to_owned(),
+    };
+    text(locale, name).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +104,16 @@ mod tests {
             assert_ne!(of_scope(Locale::Ja, scope), *scope);
         }
         assert_eq!(of_scope(Locale::Ja, "results.read"), "results.read");
+    }
+
+    #[test]
+    fn every_claim_has_its_words() {
+        for (claim, _) in crate::claims::OF_USER {
+            assert!(
+                of_claim(Locale::Ja, claim) != claim
+                    && find(Locale::Ja, &of_claim(Locale::Ja, claim)).is_none()
+            );
+        }
+        assert_eq!(of_claim(Locale::Ja, "x"), "x");
     }
 }

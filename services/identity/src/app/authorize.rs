@@ -2,7 +2,7 @@ use domain::UserId;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::App;
+use super::{App, par};
 use crate::{
     authorization::{self, Fault, Next, Request, ResponseMode},
     client::Client,
@@ -10,9 +10,10 @@ use crate::{
     grant::{self, Grant},
     handle::{Handle, Kind},
     params::Params,
-    scope,
+    pushed_request, scope,
     session::Session,
-    store, subject,
+    store::{self, staff::Consented},
+    subject,
 };
 
 /// Where a request goes next.
@@ -54,6 +55,9 @@ pub struct Response {
     pub pairs: Vec<(&'static str, String)>,
 }
 
+const NOT_PUSHED: Fault =
+    Fault { error: "invalid_request", description: "the client must push its requests (RFC 9126)" };
+
 #[derive(Deserialize)]
 pub(super) struct HintClaims {
     pub iss: String,
@@ -74,9 +78,17 @@ impl App {
         let Some(client) = self.client(params.get("client_id").unwrap_or_default()).await? else {
             return Ok(Step::Refuse("error_client"));
         };
+        if let Some(request_uri) = params.get("request_uri").filter(|uri| pushed_request::is_urn(uri)) {
+            return self.authorize_pushed(&client, request_uri, session).await;
+        }
         let redirect_uri = params.get("redirect_uri").filter(|uri| client.has_redirect_uri(uri));
         let Some(redirect_uri) = redirect_uri else { return Ok(Step::Refuse("error_redirect_uri")) };
-        match Request::parse(&client, redirect_uri, params) {
+        let parsed = if client.requires_par() {
+            Err(NOT_PUSHED)
+        } else {
+            Request::parse(&client, redirect_uri, params)
+        };
+        match parsed {
             Ok(request) => self.go_on(request, &client, session).await,
             Err(fault) => {
                 let mode = authorization::response_mode(params).unwrap_or(ResponseMode::Query);
@@ -127,7 +139,11 @@ impl App {
             let held = store::staff::scopes(&mut *db, grant.user_id).await?;
             grant.scopes = scope::of_user(&grant.scopes, &grant.scopes, first_party, &held);
         }
-        store::grant::issue(db, &grant).await?;
+        if !store::grant::issue(db, &grant, request.pushed_request_id).await? {
+            let state = request.state.as_deref();
+            let over = self.fail(&request.redirect_uri, request.response_mode, state, par::OVER);
+            return Ok(Step::Respond(over));
+        }
         tracing::info!(client_id = %grant.client_id, user_id = %grant.user_id, "authorization code issued");
         let code = Handle::of(Kind::Code, grant.code_id).mint(self.keys());
         let mut pairs = vec![("code", code)];
@@ -151,16 +167,20 @@ impl App {
         request: &Request,
         client: &Client,
         user_id: UserId,
-    ) -> Result<Vec<String>, Error> {
-        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+    ) -> Result<Consented, Error> {
+        let mut asked = asked(request, client);
         if request.prompt_consent {
             return Ok(asked);
         }
         if client.is_first_party() {
-            return Ok(Vec::new());
+            return Ok(Consented::default());
         }
         let allowed = store::staff::consented(&self.db, user_id, &client.client_id).await?;
-        Ok(asked.into_iter().filter(|scope| !allowed.contains(scope)).collect())
+        // A claim is allowed by its name, or with the scope that opens it.
+        let by_scope = request.claims.within(&client.scopes).beyond(&allowed.scopes);
+        asked.claims.retain(|claim| by_scope.contains(claim) && !allowed.claims.contains(claim));
+        asked.scopes.retain(|scope| !allowed.scopes.contains(scope));
+        Ok(asked)
     }
 
     /// Notes that the user allows the client what it asks for, and answers the client.
@@ -171,13 +191,13 @@ impl App {
         let Some(client) = self.client(&request.client_id).await? else {
             return Ok(Step::Refuse("error_client"));
         };
-        let asked = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+        let asked = asked(&request, &client);
         store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
     }
 
-    async fn go_on(
+    pub(super) async fn go_on(
         &self,
         request: Request,
         client: &Client,
@@ -193,10 +213,14 @@ impl App {
         client: &Client,
         session: Option<&Session>,
     ) -> Result<Planned, Error> {
-        let hinted = match &request.id_token_hint {
+        let mut hinted = match &request.id_token_hint {
             Some(hint) => Some(self.hinted_user(client, hint, session)?),
             None => None,
         };
+        // A `sub` in claims is as good a hint, and as binding (OIDC Core 5.5.1).
+        if let (Some(sub), None | Some(Some(_))) = (&request.sub, hinted) {
+            hinted = Some(self.named_user(client, sub, session)?);
+        }
         let needs_consent = match session {
             Some(session) => !self.missing_consent(&request, client, session.user_id).await?.is_empty(),
             None => false,
@@ -229,9 +253,18 @@ impl App {
         else {
             return Ok(None);
         };
+        self.named_user(client, &claims.sub, session)
+    }
+
+    fn named_user(
+        &self,
+        client: &Client,
+        sub: &str,
+        session: Option<&Session>,
+    ) -> Result<Option<UserId>, Error> {
         let Some(session) = session else { return Ok(None) };
         let own = subject::subject(self.keys(), client, session.user_id)?;
-        Ok((own == claims.sub).then_some(session.user_id))
+        Ok((own == sub).then_some(session.user_id))
     }
 
     fn grant(&self, request: &Request, client: &Client, session: &Session) -> Grant {
@@ -248,8 +281,10 @@ impl App {
             nonce: request.nonce.clone(),
             scopes: registered.cloned().collect(),
             resources: request.resources.clone(),
+            claims: request.claims.within(&client.scopes),
             acr: session.shown().level().name().to_owned(),
             amr: session.shown().methods(),
+            jkt: request.dpop_jkt.clone(),
             auth_time: session.pwd_at,
             issued_at: now,
             expires_at: now + grant::LIFE,
@@ -257,7 +292,13 @@ impl App {
         }
     }
 
-    fn fail(&self, redirect_uri: &str, mode: ResponseMode, state: Option<&str>, fault: Fault) -> Response {
+    pub(super) fn fail(
+        &self,
+        redirect_uri: &str,
+        mode: ResponseMode,
+        state: Option<&str>,
+        fault: Fault,
+    ) -> Response {
         tracing::info!(error = fault.error, description = fault.description, "authorization refused");
         let mut pairs =
             vec![("error", fault.error.to_owned()), ("error_description", fault.description.to_owned())];
@@ -265,4 +306,11 @@ impl App {
         pairs.push(("iss", self.issuer().to_owned()));
         Response { redirect_uri: redirect_uri.to_owned(), mode, pairs }
     }
+}
+
+// What the user of this request has to allow: scopes, and claims that none of these opens.
+fn asked(request: &Request, client: &Client) -> Consented {
+    let scopes = scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &[]);
+    let claims = request.claims.within(&client.scopes).beyond(&scopes);
+    Consented { scopes, claims }
 }

@@ -1,13 +1,14 @@
 use std::path::Path;
 
-use domain::EmailAddress;
+use domain::{DateTime, EmailAddress, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{Client, InvalidClient, TokenRules},
+    client::{AuthMethod, Client, InvalidClient, Profile, TokenRules},
     error::Error,
+    registration::Policy,
     store,
 };
 
@@ -19,6 +20,8 @@ pub struct Bootstrap {
     clients: Vec<FileClient>,
     #[serde(default)]
     staff: Vec<FileStaff>,
+    #[serde(default)]
+    registration_policies: Vec<FilePolicy>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +49,45 @@ struct FileClient {
     access_token_format: Option<String>,
     access_token_seconds: Option<u32>,
     refresh_grace_seconds: Option<u32>,
+    profile: Option<String>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
+    #[serde(default)]
+    token_url_audience: bool,
+    jwks_uri: Option<String>,
+    default_max_age: Option<u32>,
+}
+
+/// What clients that register themselves may have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePolicy {
+    name: String,
+    scopes: Vec<String>,
+    #[serde(default = "code_and_refresh")]
+    grant_types: Vec<String>,
+    #[serde(default = "confidential")]
+    token_endpoint_auth_methods: Vec<String>,
+    #[serde(default = "required")]
+    pkce_required: bool,
+    #[serde(default = "hundred")]
+    most_clients: u32,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+fn code_and_refresh() -> Vec<String> {
+    ["authorization_code", "refresh_token"].map(str::to_owned).to_vec()
+}
+
+fn confidential() -> Vec<String> {
+    let methods = [AuthMethod::SecretBasic, AuthMethod::SecretPost, AuthMethod::PrivateKeyJwt];
+    methods.map(|method| method.name().to_owned()).to_vec()
+}
+
+const fn hundred() -> u32 {
+    100
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +123,14 @@ pub enum InvalidBootstrap {
     Staff {
         /// Counted from 1: addresses are personal.
         number: usize,
+    },
+    /// One registration policy breaks a rule.
+    #[error("registration policy {name}: {rule}")]
+    Policy {
+        /// Which one.
+        name: String,
+        /// What it must be.
+        rule: &'static str,
     },
     /// It could not be applied.
     #[error(transparent)]
@@ -137,9 +187,36 @@ impl FileClient {
             audiences: self.audiences,
             pkce_required: self.pkce_required,
             tokens,
+            profile: self.profile.as_deref().unwrap_or(Profile::Oauth.name()).parse().map_err(wrong)?,
+            par_required: self.require_pushed_authorization_requests,
+            dpop_required: self.dpop_bound_access_tokens,
+            token_url_audience: self.token_url_audience,
+            sector: None,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
         };
         client.check().map_err(wrong)?;
         Ok(client)
+    }
+}
+
+impl FilePolicy {
+    fn into_policy(self) -> Result<Policy, InvalidBootstrap> {
+        let policy = Policy {
+            policy_id: domain::new_id(),
+            name: self.name,
+            generation: 0,
+            scopes: self.scopes,
+            grant_types: self.grant_types,
+            auth_methods: self.token_endpoint_auth_methods,
+            pkce_required: self.pkce_required,
+            most_clients: self.most_clients,
+            expires_at: self.expires_at,
+        };
+        match policy.check() {
+            Ok(()) => Ok(policy),
+            Err(rule) => Err(InvalidBootstrap::Policy { name: policy.name, rule }),
+        }
     }
 }
 
@@ -165,6 +242,9 @@ impl App {
             let client = client.into_client()?;
             store::client::upsert(&mut *tx, &client, now).await?;
             changed.push(client.client_id);
+        }
+        for policy in bootstrap.registration_policies {
+            store::registration::upsert_policy(&mut *tx, &policy.into_policy()?, now).await?;
         }
         for (index, entry) in bootstrap.staff.into_iter().enumerate() {
             let wrong = InvalidBootstrap::Staff { number: index + 1 };

@@ -13,10 +13,10 @@ use crate::{
     client::{AuthMethod, Client},
     error::Error,
     handle::keyed_hash,
+    replays::Taken,
     throttle::Counted,
 };
 
-pub use assertion::Replays;
 pub use proof::ClientProof;
 pub use quiet::Quiet;
 
@@ -113,6 +113,12 @@ impl App {
         {
             return Ok(client.clone());
         }
+        let client = match (client, proof) {
+            (Some(client), ClientProof::Assertion { text, .. }) => {
+                Some(self.with_keys(client, assertion::key_id(text).as_deref()).await)
+            }
+            (client, _) => client,
+        };
         let caller = self.caller_hash(client.as_ref(), origin);
         let counter = [(Counted::ClientSecret, Some(caller.clone()))];
         if !self.quiet.is_known(&caller) {
@@ -153,10 +159,11 @@ impl App {
                 let Some(claims) = assertion::verify(client, text, self.issuer(), self.now()) else {
                     return Ok(false);
                 };
-                match self.assertions.take(&client.client_id, &claims, self.now()) {
-                    assertion::Taken::First => Ok(true),
-                    assertion::Taken::Again => Ok(false),
-                    assertion::Taken::NoRoom => Err(Refusal::Wait(Duration::from_secs(1))),
+                let (jti, until) = claims.once();
+                match self.assertions.take(&client.client_id, jti, until, self.now()) {
+                    Taken::First => Ok(true),
+                    Taken::Again => Ok(false),
+                    Taken::NoRoom => Err(Refusal::Wait(Duration::from_secs(1))),
                 }
             }
             _ => Ok(false),

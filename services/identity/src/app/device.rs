@@ -5,10 +5,10 @@ use std::time::Duration;
 use domain::{UserId, Uuid};
 use serde::Serialize;
 
-use super::{App, Origin, Refusal, token::TokenAnswer};
+use super::{App, Origin, Refusal, issue::TokenAnswer};
 use crate::{
     authorization,
-    client::Client,
+    client::{AuthMethod, Client, DEVICE_CODE},
     device_grant::{self, Approval, DeviceGrant, Poll},
     error::Error,
     handle::{Handle, Kind, keyed_hash},
@@ -51,7 +51,7 @@ impl App {
     /// # Errors
     /// A code of RFC 6749 5.2; the database.
     pub async fn start_device(&self, client: &Client, params: &Params) -> Result<DeviceAnswer, Refusal> {
-        if !client.may(crate::client::DEVICE_CODE) {
+        if !client.may(DEVICE_CODE) {
             return Err(Refusal::new("unauthorized_client", "the client may not use device codes"));
         }
         let asked = match params.get("scope").map(words) {
@@ -206,6 +206,7 @@ impl App {
         &self,
         client: &Client,
         params: &Params,
+        jkt: Option<&str>,
     ) -> Result<TokenAnswer, Refusal> {
         let Some(text) = params.get("device_code") else {
             return Err(Refusal::new("invalid_request", "device_code is missing"));
@@ -226,8 +227,10 @@ impl App {
             Poll::Used => return Err(Refusal::new("invalid_grant", "the device code was used before")),
         }
         let offline = grant.scopes.iter().any(|scope| scope == "offline_access");
-        let offline_until = now + token_family::LIFE;
-        if !store::device_grant::redeem(&self.db, grant.device_id, offline, offline_until, now).await? {
+        // A confidential client's refresh tokens are bound to it already (RFC 9449 5).
+        let bound_to = jkt.filter(|_| client.auth_method == AuthMethod::None);
+        let until = now + token_family::LIFE;
+        if !store::device_grant::redeem(&self.db, grant.device_id, offline, bound_to, until, now).await? {
             return Err(Refusal::new("invalid_grant", "the session has ended"));
         }
         let family = store::grant::load_family(&self.db, grant.device_id).await?;
@@ -235,6 +238,6 @@ impl App {
             return Err(Refusal::new("invalid_grant", "the session has ended"));
         };
         tracing::info!(client_id = %client, user_id = %family.user_id, "device code redeemed");
-        Ok(self.first_tokens(client, &family, now)?)
+        Ok(self.first_tokens(client, &family, jkt, now)?)
     }
 }

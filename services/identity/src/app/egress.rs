@@ -8,10 +8,11 @@ use std::{
 };
 
 use reqwest::{
-    Client,
+    Client, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
+use serde_json::Value;
 use url::{Host, Url};
 
 /// Longest exchange.
@@ -34,6 +35,9 @@ pub enum EgressError {
     /// The call failed. Its text names no address: registrations are a partner's business.
     #[error("the call failed")]
     Failed(#[source] reqwest::Error),
+    /// It is no document that can be read.
+    #[error("the answer is not JSON of at most 64 KiB with status 200")]
+    Unusable,
 }
 
 impl Egress {
@@ -66,6 +70,27 @@ impl Egress {
             tracing::debug!(%error, "the body of an answer was dropped");
         }
         Ok(status)
+    }
+
+    /// Whether a URL may be called at all: its name is looked up only when it is.
+    pub(super) fn may_call(&self, url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| self.client_for(&url).is_some())
+    }
+
+    /// The JSON document at a URL, of at most 64 KiB.
+    ///
+    /// # Errors
+    /// The address may not be called, the call failed, or the answer is not 200 with JSON.
+    pub(super) async fn get_json(&self, url: &str) -> Result<Value, EgressError> {
+        let url = Url::parse(url).map_err(|_| EgressError::Refused)?;
+        let client = self.client_for(&url).ok_or(EgressError::Refused)?;
+        let answer = client.get(url).header("accept", "application/json").send().await;
+        let answer = answer.map_err(|error| EgressError::Failed(error.without_url()))?;
+        if answer.status() != StatusCode::OK {
+            return Err(EgressError::Unusable);
+        }
+        let body = chassis::read_bounded(answer, LARGEST_ANSWER).await.map_err(|_| EgressError::Unusable)?;
+        serde_json::from_slice(&body).map_err(|_| EgressError::Unusable)
     }
 
     fn client_for(&self, url: &Url) -> Option<&Client> {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{
     App, Refusal,
     introspect::{AccessClaims, Live},
+    issue::{TokenAnswer, bind},
     keys,
-    token::TokenAnswer,
 };
 use crate::{
     client::Client,
@@ -28,7 +28,12 @@ const fn refuse<T>(description: &'static str) -> Result<T, Refusal> {
 
 impl App {
     /// A token for another API, of the same person. It ends with the grant that the first one came of.
-    pub(super) async fn exchange(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    pub(super) async fn exchange(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let Some(text) = params.get("subject_token") else { return refuse("subject_token is missing") };
         if params.get("subject_token_type") != Some(ACCESS_TOKEN) {
             return refuse("subject_token_type must be an access token's");
@@ -79,7 +84,8 @@ impl App {
             passed_on["auth_time"] = at.into();
         }
         tracing::info!(client_id = %client, of_client = %of, %user_id, "access token exchanged");
-        Ok(TokenAnswer::exchanged(self.access_token(client, &passed_on)?, expires_at - now, scope))
+        let (token_type, seconds) = (bind(&mut passed_on, jkt), expires_at - now);
+        Ok(TokenAnswer::exchanged(self.access_token(client, &passed_on)?, token_type, seconds, scope))
     }
 }
 

@@ -47,6 +47,17 @@ pub(super) struct AccessClaims {
     /// Who acts for the user, and for whom that one did (RFC 8693 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Value>,
+    /// Its client asked userinfo for claims by name: the family knows which.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claims_by_name: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+/// The key to which a token is bound (RFC 7800 3.1, RFC 9449 6.1).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Confirmation {
+    pub jkt: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,6 +77,11 @@ impl Audience {
 }
 
 impl AccessClaims {
+    /// Thumbprint of the key to which it is bound.
+    pub fn jkt(&self) -> Option<&str> {
+        self.cnf.as_ref().map(|cnf| cnf.jkt.as_str())
+    }
+
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope.split(' ').any(|own| own == scope)
     }
@@ -119,8 +135,9 @@ impl App {
         if live.claims.client_id != client.client_id && !api {
             return Ok(Introspection::default());
         }
+        let token_type = if live.claims.cnf.is_some() { "DPoP" } else { "Bearer" };
         let claims = serde_json::to_value(live.claims).map_err(|_| Error::Stored { what: "access token" })?;
-        Ok(Introspection { active: true, token_type: Some("Bearer"), claims: Some(claims) })
+        Ok(Introspection { active: true, token_type: Some(token_type), claims: Some(claims) })
     }
 
     async fn introspect_refresh(&self, client: &Client, handle: Handle) -> Result<Introspection, Error> {
@@ -128,11 +145,15 @@ impl App {
         let Some(family) = family.filter(|family| family.client_id == client.client_id) else {
             return Ok(Introspection::default());
         };
-        let judged = family.refresh(handle.counter, client.tokens.grace(), self.now());
+        let judged = if client.rotates_refresh_tokens() {
+            family.refresh(handle.counter, client.tokens.grace(), self.now())
+        } else {
+            family.refresh_unrotated(handle.counter, self.now())
+        };
         if !matches!(judged, Refresh::Rotate | Refresh::Repeat) {
             return Ok(Introspection::default());
         }
-        let claims = serde_json::json!({
+        let mut claims = serde_json::json!({
             "iss": self.issuer(),
             "sub": subject::subject(self.keys(), client, family.user_id)?,
             "client_id": family.client_id,
@@ -141,6 +162,9 @@ impl App {
             "auth_time": family.auth_time.timestamp(),
             "acr": family.acr,
         });
+        if let Some(jkt) = &family.jkt {
+            claims["cnf"] = serde_json::json!({"jkt": jkt});
+        }
         Ok(Introspection { active: true, token_type: None, claims: Some(claims) })
     }
 

@@ -2,7 +2,7 @@
 
 use domain::{Service, UserId, Uuid};
 
-use super::{App, Entering, SignIn};
+use super::{App, Entering, Origin, SignIn};
 use crate::{
     acr::Shown,
     ceremony::{Ceremony, Purpose},

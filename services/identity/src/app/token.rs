@@ -1,76 +1,28 @@
 //! The token endpoint: a code, a refresh token or the client's own right against tokens (RFC 6749 4.1.3, 4.4, 6).
 
-use domain::{DateTime, TimeDelta, UserId, Utc, Uuid};
-use serde::Serialize;
-use serde_json::{Value, json};
+use domain::{DateTime, UserId, Utc, Uuid};
+use serde_json::json;
 
-use super::{App, Refusal};
+use super::{
+    App, Refusal,
+    dpop::Shown,
+    issue::{Issue, TokenAnswer, bind},
+};
 use crate::{
     authorization,
-    client::{Client, DEVICE_CODE, TOKEN_EXCHANGE},
+    client::{AuthMethod, Client, DEVICE_CODE, TOKEN_EXCHANGE},
     error::Error,
     grant::{Grant, Redemption},
     handle::{Handle, Kind},
-    jws,
     params::{Params, words},
     revocation::Revoked,
     scope,
     store::{self, record::AuditRecord},
-    subject,
     token_family::{self, Refresh, TokenFamily},
 };
 
-/// Life of an ID token.
-const ID_TOKEN_LIFE: TimeDelta = TimeDelta::minutes(10);
 /// A refresh that another one overtook looks once more: by then its token is superseded or revoked.
 const LOOKS: usize = 2;
-
-/// A successful answer (RFC 6749 5.1, OIDC Core 3.1.3.3).
-#[derive(Serialize)]
-pub struct TokenAnswer {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: i64,
-    scope: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id_token: Option<String>,
-    // Of an exchange (RFC 8693 2.2.1).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issued_token_type: Option<&'static str>,
-}
-
-impl TokenAnswer {
-    /// The answer to an exchange: an access token and nothing to go on with.
-    pub(super) const fn exchanged(access_token: String, expires_in: i64, scope: String) -> Self {
-        Self {
-            access_token,
-            token_type: "Bearer",
-            expires_in,
-            scope,
-            refresh_token: None,
-            id_token: None,
-            issued_token_type: Some(super::exchange::ACCESS_TOKEN),
-        }
-    }
-}
-
-impl std::fmt::Debug for TokenAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenAnswer").field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-// What the tokens of one answer have in common.
-struct Issue<'a> {
-    client: &'a Client,
-    family: &'a TokenFamily,
-    scopes: Vec<String>,
-    resources: Vec<String>,
-    nonce: Option<&'a str>,
-    now: DateTime<Utc>,
-}
 
 const fn invalid_grant<T>(description: &'static str) -> Result<T, Refusal> {
     Err(Refusal::new("invalid_grant", description))
@@ -81,7 +33,12 @@ impl App {
     ///
     /// # Errors
     /// A code of RFC 6749 5.2; the database.
-    pub async fn token(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    pub async fn token(
+        &self,
+        client: &Client,
+        params: &Params,
+        shown: &Shown<'_>,
+    ) -> Result<TokenAnswer, Refusal> {
         let grant_type = match params.get("grant_type") {
             Some(known @ ("authorization_code" | "refresh_token" | "client_credentials")) => known,
             Some(known @ (DEVICE_CODE | TOKEN_EXCHANGE)) => known,
@@ -91,16 +48,23 @@ impl App {
         if !client.may(grant_type) {
             return Err(Refusal::new("unauthorized_client", "the client may not use this grant_type"));
         }
+        let jkt = self.key_for_tokens(client, shown)?;
+        let jkt = jkt.as_deref();
         match grant_type {
-            "authorization_code" => self.redeem(client, params).await,
-            "refresh_token" => self.refresh(client, params).await,
-            DEVICE_CODE => self.redeem_device(client, params).await,
-            TOKEN_EXCHANGE => self.exchange(client, params).await,
-            _ => self.client_credentials(client, params),
+            "authorization_code" => self.redeem(client, params, jkt).await,
+            "refresh_token" => self.refresh(client, params, jkt).await,
+            DEVICE_CODE => self.redeem_device(client, params, jkt).await,
+            TOKEN_EXCHANGE => self.exchange(client, params, jkt).await,
+            _ => self.client_credentials(client, params, jkt),
         }
     }
 
-    async fn redeem(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    async fn redeem(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let Some(code) = params.get("code") else {
             return Err(Refusal::new("invalid_request", "code is missing"));
         };
@@ -111,17 +75,22 @@ impl App {
         let Some(grant) = store::grant::load(&self.db, handle.id).await? else {
             return invalid_grant("the code is unknown");
         };
-        match grant.redeem(&client.client_id, params.get("redirect_uri"), params.get("code_verifier"), now) {
+        let (redirect_uri, verifier) = (params.get("redirect_uri"), params.get("code_verifier"));
+        match grant.redeem(&client.client_id, redirect_uri, verifier, jkt, now) {
             Redemption::Accepted => {}
             Redemption::Reused => return self.refuse_reuse(&grant).await,
             Redemption::Refused(description) => return invalid_grant(description),
         }
         let resources = narrowed(client, &grant.resources, params)?;
+        let asked = self.asked_in_id_token(grant.user_id, &grant.claims.id_token).await?;
         let Some((session, _)) = store::session::load(&self.db, grant.session_id).await? else {
             return invalid_grant("the session has ended");
         };
-        let family = family_of(grant.clone(), session.expires_at, now);
-        if !store::grant::redeem(&self.db, grant.code_id, family.offline, family.expires_at, now).await? {
+        // A confidential client's refresh tokens are bound to it already (RFC 9449 5).
+        let bound_to = jkt.filter(|_| client.auth_method == AuthMethod::None);
+        let family = family_of(grant.clone(), bound_to, session.expires_at, now);
+        let (offline, end) = (family.offline, family.expires_at);
+        if !store::grant::redeem(&self.db, grant.code_id, offline, bound_to, end, now).await? {
             // Another request was faster, or the session ended in between.
             return match store::grant::load(&self.db, grant.code_id).await? {
                 Some(grant) if grant.consumed_at.is_some() => self.refuse_reuse(&grant).await,
@@ -131,8 +100,8 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let answer = self.issue_tokens(&Issue { client, family: &family, scopes, resources, nonce, now })?;
-        Ok(answer)
+        let issue = Issue { client, family: &family, scopes, resources, nonce, asked, jkt, now };
+        Ok(self.issue_tokens(&issue)?)
     }
 
     // Two hold the code: whoever was first loses what it got (RFC 6749 4.1.2).
@@ -141,7 +110,12 @@ impl App {
         invalid_grant("the code was used before")
     }
 
-    async fn refresh(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    async fn refresh(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let Some(text) = params.get("refresh_token") else {
             return Err(Refusal::new("invalid_request", "refresh_token is missing"));
         };
@@ -154,7 +128,14 @@ impl App {
             let Some(mut family) = family.filter(|family| family.client_id == client.client_id) else {
                 return invalid_grant("the refresh token is unknown");
             };
-            let judged = family.refresh(handle.counter, client.tokens.grace(), now);
+            if family.jkt.is_some() && family.jkt.as_deref() != jkt {
+                return invalid_grant("the refresh token is bound to a key that the request does not prove");
+            }
+            let judged = if client.rotates_refresh_tokens() {
+                family.refresh(handle.counter, client.tokens.grace(), now)
+            } else {
+                family.refresh_unrotated(handle.counter, now)
+            };
             match judged {
                 Refresh::Refused => return invalid_grant("the refresh token is not valid any more"),
                 Refresh::Stolen => {
@@ -167,6 +148,7 @@ impl App {
             // Everything that may be refused comes before the rotation: a refused request costs no token.
             let scopes = self.narrowed_scopes(client, &family, params).await?;
             let resources = narrowed(client, &family.resources, params)?;
+            let asked = self.asked_in_id_token(family.user_id, &family.claims.id_token).await?;
             if judged == Refresh::Rotate {
                 if !store::grant::rotate(&self.db, family.family_id, family.seq, now).await? {
                     continue;
@@ -179,6 +161,8 @@ impl App {
                 scopes,
                 resources,
                 nonce: None,
+                jkt,
+                asked,
                 now,
             })?);
         }
@@ -233,7 +217,12 @@ impl App {
         }
     }
 
-    fn client_credentials(&self, client: &Client, params: &Params) -> Result<TokenAnswer, Refusal> {
+    fn client_credentials(
+        &self,
+        client: &Client,
+        params: &Params,
+        jkt: Option<&str>,
+    ) -> Result<TokenAnswer, Refusal> {
         let asked = match params.get("scope").map(words) {
             None => None,
             Some(Some(asked)) => Some(asked),
@@ -247,7 +236,7 @@ impl App {
         let now = self.now();
         let scope = scopes.join(" ");
         let seconds = self.access_seconds(client);
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.issuer(),
             "sub": client.client_id,
             "aud": self.audience(client, &resources, false),
@@ -257,9 +246,10 @@ impl App {
             "exp": now.timestamp() + seconds,
             "jti": domain::new_id(),
         });
+        let token_type = bind(&mut claims, jkt);
         Ok(TokenAnswer {
             access_token: self.access_token(client, &claims)?,
-            token_type: "Bearer",
+            token_type,
             expires_in: seconds,
             scope,
             refresh_token: None,
@@ -267,91 +257,9 @@ impl App {
             issued_token_type: None,
         })
     }
-
-    // The tokens of a family that began without an authorization response.
-    pub(super) fn first_tokens(
-        &self,
-        client: &Client,
-        family: &TokenFamily,
-        now: DateTime<Utc>,
-    ) -> Result<TokenAnswer, Error> {
-        let (scopes, resources) = (family.scopes.clone(), family.resources.clone());
-        self.issue_tokens(&Issue { client, family, scopes, resources, nonce: None, now })
-    }
-
-    fn issue_tokens(&self, issue: &Issue<'_>) -> Result<TokenAnswer, Error> {
-        let Issue { client, family, .. } = issue;
-        let sub = subject::subject(self.keys(), client, family.user_id)?;
-        let sid = subject::session_subject(self.keys(), client, family.session_id)?;
-        let openid = issue.scopes.iter().any(|scope| scope == "openid");
-        let scope = issue.scopes.join(" ");
-        // No access token outlives its grant: whoever judges it knows only what it says.
-        let left = (family.expires_at - issue.now).num_seconds();
-        let seconds = self.access_seconds(client).min(left);
-        let mut claims = json!({
-            "iss": self.issuer(),
-            "sub": sub,
-            "aud": self.audience(client, &issue.resources, openid),
-            "client_id": client.client_id,
-            "scope": scope,
-            "iat": issue.now.timestamp(),
-            "exp": issue.now.timestamp() + seconds,
-            // Leads userinfo and introspection to the family; the second half tells two tokens apart.
-            "jti": format!("{}.{}", family.family_id, domain::new_id().simple()),
-            "acr": family.acr,
-            "auth_time": family.auth_time.timestamp(),
-        });
-        if !family.offline {
-            // It ends with its session, by this name.
-            claims["sid"] = Value::from(sid.as_str());
-        }
-        let access_token = self.access_token(client, &claims)?;
-        let id_token = if openid { Some(self.id_token(issue, &sub, &sid, &access_token)?) } else { None };
-        let refresh = Handle { kind: Kind::Refresh, id: family.family_id, counter: family.seq };
-        Ok(TokenAnswer {
-            access_token,
-            token_type: "Bearer",
-            expires_in: seconds,
-            scope,
-            refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
-            id_token,
-            issued_token_type: None,
-        })
-    }
-
-    fn id_token(&self, issue: &Issue<'_>, sub: &str, sid: &str, access_token: &str) -> Result<String, Error> {
-        let mut claims = json!({
-            "iss": self.issuer(),
-            "sub": sub,
-            "aud": issue.client.client_id,
-            "iat": issue.now.timestamp(),
-            "exp": (issue.now + ID_TOKEN_LIFE).timestamp(),
-            "auth_time": issue.family.auth_time.timestamp(),
-            "acr": issue.family.acr,
-            "amr": issue.family.amr,
-            "sid": sid,
-            "at_hash": jws::half_hash(access_token),
-        });
-        if let Some(nonce) = issue.nonce {
-            claims["nonce"] = Value::from(nonce);
-        }
-        self.sign("JWT", &claims)
-    }
-
-    // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.
-    fn audience(&self, client: &Client, resources: &[String], openid: bool) -> Value {
-        let mut audience = if resources.is_empty() { client.audiences.clone() } else { resources.to_vec() };
-        if openid || audience.is_empty() {
-            audience.push(self.issuer().to_owned());
-        }
-        match <[String; 1]>::try_from(audience) {
-            Ok([one]) => Value::from(one),
-            Err(several) => Value::from(several),
-        }
-    }
 }
 
-fn family_of(grant: Grant, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {
+fn family_of(grant: Grant, jkt: Option<&str>, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {
     let offline = grant.scopes.iter().any(|scope| scope == "offline_access");
     TokenFamily {
         family_id: grant.code_id,
@@ -360,8 +268,10 @@ fn family_of(grant: Grant, session_end: DateTime<Utc>, now: DateTime<Utc>) -> To
         session_id: grant.session_id,
         scopes: grant.scopes,
         resources: grant.resources,
+        claims: grant.claims,
         acr: grant.acr,
         amr: grant.amr,
+        jkt: jkt.map(str::to_owned),
         auth_time: grant.auth_time,
         offline,
         seq: 0,

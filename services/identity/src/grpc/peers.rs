@@ -100,6 +100,8 @@ pub struct ProfileClaims {
     pub given_name: Option<String>,
     /// Family name.
     pub family_name: Option<String>,
+    /// female, male or other; nothing for a person who does not say.
+    pub gender: Option<String>,
     /// ISO 8601 date.
     pub birthdate: Option<String>,
     /// BCP 47 tag.
@@ -108,6 +110,23 @@ pub struct ProfileClaims {
     pub zoneinfo: Option<String>,
     /// When any of them changed last, in seconds since 1970.
     pub updated_at: Option<i64>,
+    /// E.164.
+    pub phone_number: Option<String>,
+    /// Where mail arrives.
+    pub address: Address,
+}
+
+/// The address claim (OIDC Core 5.1.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Address {
+    /// One or two lines.
+    pub street_address: Option<String>,
+    /// ISO 3166-2 code.
+    pub region: Option<String>,
+    /// As its country writes it.
+    pub postal_code: Option<String>,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: Option<String>,
 }
 
 impl Profiles {
@@ -116,19 +135,11 @@ impl Profiles {
         Self { profiles: ProfileServiceClient::new(peer) }
     }
 
-    /// The claims that these scopes open. Nothing where no scope asks for a profile, or where there is none yet: the fact
-    /// of a fresh user is on its way.
+    /// What profile knows of a user. Nothing where there is no profile yet: the fact of a fresh user is on its way.
     ///
     /// # Errors
     /// Profile did not answer within 200 ms: a missing claim would read as a deletion.
-    pub async fn claims(
-        &self,
-        user_id: UserId,
-        scopes: &[String],
-    ) -> Result<Option<ProfileClaims>, PeerError> {
-        if !scopes.iter().any(|scope| scope == "profile") {
-            return Ok(None);
-        }
+    pub async fn claims(&self, user_id: UserId) -> Result<Option<ProfileClaims>, PeerError> {
         let external_id = ExternalId { r#type: "user".to_owned(), value: user_id.to_string() };
         let request = within(FindProfileRequest { external_id: Some(external_id) }, CLAIMS_DEADLINE);
         let mut client = self.profiles.clone();
@@ -160,10 +171,21 @@ fn claims(profile: &Profile) -> ProfileClaims {
         name,
         given_name,
         family_name,
+        gender: of("gender").filter(|gender| gender != "undisclosed"),
         birthdate: of("birth_date"),
         locale: text(&profile.locale),
         zoneinfo: text(&profile.time_zone),
         updated_at: profile.changed_at.map(|at| at.seconds),
+        phone_number: of("phone"),
+        address: Address {
+            street_address: match (of("address_1"), of("address_2")) {
+                (Some(first), Some(second)) => Some(format!("{first}\n{second}")),
+                (one, other) => one.or(other),
+            },
+            region: of("prefecture"),
+            postal_code: of("postal_code"),
+            country: of("country"),
+        },
     }
 }
 
@@ -210,6 +232,28 @@ mod tests {
         assert_eq!(japanese.name.as_deref(), Some("Tanaka Alice"));
         assert_eq!(japanese.birthdate.as_deref(), Some("1990-02-28"));
         assert_eq!(claims(&profile("fr", &names)).name.as_deref(), Some("Alice Tanaka"));
+    }
+
+    #[test]
+    fn an_address_has_the_parts_that_are_there() {
+        let text = |text: &str| Kind::Text(text.to_owned());
+        let one = claims(&profile(
+            "ja",
+            &[
+                ("address_1", text("1-1 Kasumigaokamachi")),
+                ("address_2", text("Shinjuku")),
+                ("prefecture", text("JP-13")),
+                ("country", text("JP")),
+                ("gender", text("undisclosed")),
+            ],
+        ));
+        let address = Address {
+            street_address: Some("1-1 Kasumigaokamachi\nShinjuku".to_owned()),
+            region: Some("JP-13".to_owned()),
+            postal_code: None,
+            country: Some("JP".to_owned()),
+        };
+        assert_eq!((one.address, one.gender, one.phone_number), (address, None, None));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use axum::body::Bytes;
+use domain::Locale;
 use minijinja::context;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::Step as Next,
+    app::{Consented, Step as Next},
     authorization::Request,
     progress::{Progress, Step},
     session::Session,
@@ -29,7 +30,7 @@ pub async fn show(visitor: Visitor) -> Page {
         return authorize::follow(&visitor, next);
     }
     let locale = visitor.locale(Some(&request));
-    let asked: Vec<String> = missing.iter().map(|scope| words::of_scope(locale, scope)).collect();
+    let asked = asked(locale, &missing);
     let own = Progress {
         params: vec![(USER.to_owned(), session.user_id.to_string())],
         ..Progress::of(Some(request.clone()))
@@ -65,6 +66,18 @@ pub async fn decide(visitor: Visitor, body: Bytes) -> Page {
 
 fn sign_in(visitor: &Visitor, request: Request) -> Page {
     authorize::follow(visitor, Next::SignIn(request))
+}
+
+// In words, each once: two claims may be one thing to a person.
+fn asked(locale: Locale, missing: &Consented) -> Vec<String> {
+    let mut asked: Vec<String> = missing.scopes.iter().map(|scope| words::of_scope(locale, scope)).collect();
+    for claim in &missing.claims {
+        let words = words::of_claim(locale, claim);
+        if !asked.contains(&words) {
+            asked.push(words);
+        }
+    }
+    asked
 }
 
 fn is_asked(params: &[(String, String)], session: &Session) -> bool {

@@ -3,7 +3,10 @@
 mod answer;
 mod cors;
 mod device;
+mod dpop;
 mod introspect;
+mod par;
+mod registration;
 mod revoke;
 mod token;
 mod userinfo;
@@ -44,9 +47,16 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
         .route("/oauth2/device", post(device::start))
+        .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
+        .route("/oauth2/registration", post(registration::register))
+        .route(
+            "/oauth2/registration/{client_id}",
+            get(registration::read).put(registration::replace).delete(registration::delete),
+        )
         .merge(of_browsers)
+        .layer(middleware::from_fn_with_state(app.clone(), dpop::hand_out_nonce))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }
@@ -57,14 +67,19 @@ type Body = Result<Bytes, BytesRejection>;
 /// An answer, or what is wrong with the request.
 type Answer = Result<Response, Wrong>;
 
-// Reads the form of a request.
-fn form(headers: &HeaderMap, body: Body) -> Result<Params, Wrong> {
-    let body = body.map_err(|rejection| match rejection.status() {
+// A body, unless it is too large.
+fn whole(body: Body) -> Result<Bytes, Wrong> {
+    body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 64 KiB")
         }
         _ => Wrong::request("the body cannot be read"),
-    })?;
+    })
+}
+
+// Reads the form of a request.
+fn form(headers: &HeaderMap, body: Body) -> Result<Params, Wrong> {
+    let body = whole(body)?;
     let content_type = text(headers, header::CONTENT_TYPE)?.unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

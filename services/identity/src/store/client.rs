@@ -22,6 +22,13 @@ struct Row {
     scopes: Vec<String>,
     audiences: Vec<String>,
     pkce_required: bool,
+    profile: String,
+    par_required: bool,
+    dpop_required: bool,
+    token_url_audience: bool,
+    sector: Option<String>,
+    jwks_uri: Option<String>,
+    default_max_age: Option<i32>,
     access_token_format: String,
     access_token_seconds: Option<i32>,
     refresh_grace_seconds: i32,
@@ -43,6 +50,13 @@ impl Row {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            profile: stored("client profile", self.profile.parse())?,
+            par_required: self.par_required,
+            dpop_required: self.dpop_required,
+            token_url_audience: self.token_url_audience,
+            sector: self.sector,
+            jwks_uri: self.jwks_uri,
+            default_max_age: self.default_max_age.map(i64::from),
             tokens: TokenRules {
                 format: stored("access token format", self.access_token_format.parse())?,
                 access_seconds: self.access_token_seconds.map(uncount),
@@ -67,6 +81,7 @@ async fn load(db: impl PgExecutor<'_>, client_id: Option<&str>, most: i64) -> Re
         Row,
         "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
                 post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+                profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age,
                 access_token_format, access_token_seconds, refresh_grace_seconds
          from identity.client
          where $1::text is null or client_id = $1
@@ -89,15 +104,17 @@ pub async fn fingerprint(db: impl PgExecutor<'_>) -> Result<String, Error> {
     Ok(fingerprint.fetch_one(db).await?)
 }
 
-/// Writes a client of the bootstrap file; a row that is already so stays as it is.
+/// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query!(
         "insert into identity.client as old
              (client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
               post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
+              profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age,
               access_token_format, access_token_seconds, refresh_grace_seconds, version, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, $16, $17, 1, $14)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $22, $23, $24,
+                 1, $21)
          on conflict (client_id) do update
          set name = excluded.name, kind = excluded.kind,
              token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -105,19 +122,25 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
              post_logout_redirect_uris = excluded.post_logout_redirect_uris,
              backchannel_logout_uri = excluded.backchannel_logout_uri, grant_types = excluded.grant_types,
              scopes = excluded.scopes, audiences = excluded.audiences, pkce_required = excluded.pkce_required,
+             profile = excluded.profile, par_required = excluded.par_required,
+             dpop_required = excluded.dpop_required, token_url_audience = excluded.token_url_audience,
+             sector = excluded.sector, jwks_uri = excluded.jwks_uri, default_max_age = excluded.default_max_age,
              access_token_format = excluded.access_token_format,
              access_token_seconds = excluded.access_token_seconds,
              refresh_grace_seconds = excluded.refresh_grace_seconds,
              version = old.version + 1, updated_at = excluded.updated_at
          where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
                 old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
-                old.pkce_required, old.access_token_format, old.access_token_seconds, old.refresh_grace_seconds)
+                old.pkce_required, old.profile, old.par_required, old.dpop_required, old.token_url_audience,
+                old.sector, old.jwks_uri, old.default_max_age, old.access_token_format, old.access_token_seconds,
+                old.refresh_grace_seconds)
              is distinct from
                (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
                 excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
                 excluded.backchannel_logout_uri, excluded.grant_types, excluded.scopes, excluded.audiences,
-                excluded.pkce_required, excluded.access_token_format, excluded.access_token_seconds,
-                excluded.refresh_grace_seconds)",
+                excluded.pkce_required, excluded.profile, excluded.par_required, excluded.dpop_required,
+                excluded.token_url_audience, excluded.sector, excluded.jwks_uri, excluded.default_max_age,
+                excluded.access_token_format, excluded.access_token_seconds, excluded.refresh_grace_seconds)",
         client.client_id,
         client.name,
         client.kind.name(),
@@ -131,6 +154,13 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         &client.scopes,
         &client.audiences,
         client.pkce_required,
+        client.profile.name(),
+        client.par_required,
+        client.dpop_required,
+        client.token_url_audience,
+        client.sector,
+        client.jwks_uri,
+        client.default_max_age.and_then(|age| i32::try_from(age).ok()),
         now,
         client.tokens.format.name(),
         client.tokens.access_seconds.map(count),

@@ -187,6 +187,7 @@ pub async fn redeem(
     db: impl PgExecutor<'_>,
     device_id: Uuid,
     offline: bool,
+    jkt: Option<&str>,
     offline_until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
@@ -207,15 +208,16 @@ pub async fn redeem(
          )
          insert into identity.token_family
              (family_id, client_id, user_id, session_id, scopes, resources, acr, amr, auth_time, offline, seq,
-              superseded_at, used_at, expires_at)
+              superseded_at, used_at, expires_at, jkt)
          select device_id, client_id, user_id, session_id, scopes, resources, acr, amr, auth_time, $2, 0, '{}', $4,
-                case when $2 then $3 else session_end end
+                case when $2 then $3 else session_end end, $5
          from redeemed",
     )
     .bind(device_id)
     .bind(offline)
     .bind(offline_until)
     .bind(now)
+    .bind(jkt)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)

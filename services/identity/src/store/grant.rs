@@ -1,8 +1,10 @@
 use domain::{DateTime, Utc, Uuid};
+use serde_json::Value;
 use sqlx::PgExecutor;
 
-use super::{count, uncount};
+use super::{count, stored, uncount};
 use crate::{
+    claims::Requested,
     error::Error,
     grant::Grant,
     token_family::{REMEMBERED, TokenFamily},
@@ -18,27 +20,72 @@ struct CodeRow {
     nonce: Option<String>,
     scopes: Vec<String>,
     resources: Vec<String>,
+    claims: Option<Value>,
     acr: String,
     amr: Vec<String>,
+    jkt: Option<String>,
     auth_time: DateTime<Utc>,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     consumed_at: Option<DateTime<Utc>>,
 }
 
-/// Writes an issued code and notes its client at the session, in one statement and one commit.
+impl CodeRow {
+    fn into_grant(self) -> Result<Grant, Error> {
+        Ok(Grant {
+            code_id: self.code_id,
+            client_id: self.client_id,
+            user_id: self.user_id.into(),
+            session_id: self.session_id.into(),
+            redirect_uri: self.redirect_uri,
+            code_challenge: self.code_challenge,
+            nonce: self.nonce,
+            scopes: self.scopes,
+            resources: self.resources,
+            claims: requested(self.claims)?,
+            acr: self.acr,
+            amr: self.amr,
+            jkt: self.jkt,
+            auth_time: self.auth_time,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            consumed_at: self.consumed_at,
+        })
+    }
+}
+
+fn requested(column: Option<Value>) -> Result<Requested, Error> {
+    column.map_or_else(|| Ok(Requested::default()), |claims| stored("claims", serde_json::from_value(claims)))
+}
+
+fn claims_column(claims: &Requested) -> Result<Option<Value>, Error> {
+    if claims.is_empty() { Ok(None) } else { Ok(Some(stored("claims", serde_json::to_value(claims))?)) }
+}
+
+/// Writes an issued code, notes its client at the session and spends the pushed request, in one statement and one
+/// commit; false when another code was issued for that request.
 #[tracing::instrument(name = "db.grant.issue", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant) -> Result<(), Error> {
-    sqlx::query!(
-        "with visited as (
+pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant, pushed: Option<Uuid>) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "with spent as (
+             update identity.pushed_request
+             set used_at = $13
+             where request_id = $16 and used_at is null
+             returning request_id
+         ),
+         allowed as (
+             select where $16::uuid is null or exists (select from spent)
+         ),
+         visited as (
              insert into identity.session_client (session_id, client_id)
-             values ($4, $2)
+             select $4, $2 from allowed
              on conflict do nothing
          )
          insert into identity.authorization_code
              (code_id, client_id, user_id, session_id, redirect_uri, code_challenge, nonce, scopes, resources, acr, amr,
-              auth_time, issued_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+              auth_time, issued_at, expires_at, jkt, claims)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17
+         from allowed",
         grant.code_id,
         grant.client_id,
         grant.user_id.0,
@@ -52,42 +99,29 @@ pub async fn issue(db: impl PgExecutor<'_>, grant: &Grant) -> Result<(), Error> 
         &grant.amr,
         grant.auth_time,
         grant.issued_at,
-        grant.expires_at
+        grant.expires_at,
+        grant.jkt,
+        pushed,
+        claims_column(&grant.claims)?
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 #[tracing::instrument(name = "db.grant.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load(db: impl PgExecutor<'_>, code_id: Uuid) -> Result<Option<Grant>, Error> {
     let row = sqlx::query_as!(
         CodeRow,
-        "select code_id, client_id, user_id, session_id, redirect_uri, code_challenge, nonce, scopes, resources, acr,
-                amr, auth_time, issued_at, expires_at, consumed_at
+        "select code_id, client_id, user_id, session_id, redirect_uri, code_challenge, nonce, scopes, resources,
+                claims, acr, amr, jkt, auth_time, issued_at, expires_at, consumed_at
          from identity.authorization_code
          where code_id = $1",
         code_id
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Grant {
-        code_id: row.code_id,
-        client_id: row.client_id,
-        user_id: row.user_id.into(),
-        session_id: row.session_id.into(),
-        redirect_uri: row.redirect_uri,
-        code_challenge: row.code_challenge,
-        nonce: row.nonce,
-        scopes: row.scopes,
-        resources: row.resources,
-        acr: row.acr,
-        amr: row.amr,
-        auth_time: row.auth_time,
-        issued_at: row.issued_at,
-        expires_at: row.expires_at,
-        consumed_at: row.consumed_at,
-    }))
+    row.map(CodeRow::into_grant).transpose()
 }
 
 /// Consumes a code and starts its family, in one statement; false when somebody consumed it in between, or its session
@@ -98,6 +132,7 @@ pub async fn redeem(
     db: impl PgExecutor<'_>,
     code_id: Uuid,
     offline: bool,
+    jkt: Option<&str>,
     expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
@@ -115,14 +150,16 @@ pub async fn redeem(
              returning *
          )
          insert into identity.token_family
-             (family_id, client_id, user_id, session_id, scopes, resources, acr, amr, auth_time, offline, seq,
-              superseded_at, used_at, expires_at)
-         select code_id, client_id, user_id, session_id, scopes, resources, acr, amr, auth_time, $3, 0, '{}', $2, $4
+             (family_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, offline,
+              seq, superseded_at, used_at, expires_at, jkt)
+         select code_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, $3, 0, '{}', $2,
+                $4, $5
          from consumed",
         code_id,
         now,
         offline,
-        expires_at
+        expires_at,
+        jkt
     )
     .execute(db)
     .await?;
@@ -136,8 +173,10 @@ struct FamilyRow {
     session_id: Uuid,
     scopes: Vec<String>,
     resources: Vec<String>,
+    claims: Option<Value>,
     acr: String,
     amr: Vec<String>,
+    jkt: Option<String>,
     auth_time: DateTime<Utc>,
     offline: bool,
     seq: i32,
@@ -147,13 +186,37 @@ struct FamilyRow {
     revoked_at: Option<DateTime<Utc>>,
 }
 
+impl FamilyRow {
+    fn into_family(self) -> Result<TokenFamily, Error> {
+        Ok(TokenFamily {
+            family_id: self.family_id,
+            client_id: self.client_id,
+            user_id: self.user_id.into(),
+            session_id: self.session_id.into(),
+            scopes: self.scopes,
+            resources: self.resources,
+            claims: requested(self.claims)?,
+            acr: self.acr,
+            amr: self.amr,
+            jkt: self.jkt,
+            auth_time: self.auth_time,
+            offline: self.offline,
+            seq: uncount(self.seq),
+            superseded_at: self.superseded_at,
+            used_at: self.used_at,
+            expires_at: self.expires_at,
+            revoked: self.revoked_at.is_some(),
+        })
+    }
+}
+
 /// A family of a user who may still sign in; of another one it counts as revoked.
 #[tracing::instrument(name = "db.token_family.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load_family(db: impl PgExecutor<'_>, family_id: Uuid) -> Result<Option<TokenFamily>, Error> {
     let row = sqlx::query_as!(
         FamilyRow,
-        r#"select f.family_id, f.client_id, f.user_id, f.session_id, f.scopes, f.resources, f.acr, f.amr, f.auth_time,
-                f.offline, f.seq, f.superseded_at, f.used_at, f.expires_at,
+        r#"select f.family_id, f.client_id, f.user_id, f.session_id, f.scopes, f.resources, f.claims, f.acr, f.amr,
+                f.jkt, f.auth_time, f.offline, f.seq, f.superseded_at, f.used_at, f.expires_at,
                 case when u.status = 'active' then f.revoked_at else f.used_at end as "revoked_at"
          from identity.token_family f
          join identity.user u using (user_id)
@@ -162,23 +225,7 @@ pub async fn load_family(db: impl PgExecutor<'_>, family_id: Uuid) -> Result<Opt
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| TokenFamily {
-        family_id: row.family_id,
-        client_id: row.client_id,
-        user_id: row.user_id.into(),
-        session_id: row.session_id.into(),
-        scopes: row.scopes,
-        resources: row.resources,
-        acr: row.acr,
-        amr: row.amr,
-        auth_time: row.auth_time,
-        offline: row.offline,
-        seq: uncount(row.seq),
-        superseded_at: row.superseded_at,
-        used_at: row.used_at,
-        expires_at: row.expires_at,
-        revoked: row.revoked_at.is_some(),
-    }))
+    row.map(FamilyRow::into_family).transpose()
 }
 
 /// Supersedes refresh token `seq`; false when another request did so first.

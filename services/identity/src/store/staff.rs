@@ -117,19 +117,34 @@ pub async fn apply_nominations(
     Ok(())
 }
 
-/// Scopes that a user allowed a client.
+/// What a user allowed a client.
+#[derive(Debug, Default)]
+pub struct Consented {
+    pub scopes: Vec<String>,
+    /// Asked for by name, beyond the scopes.
+    pub claims: Vec<String>,
+}
+
+impl Consented {
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty() && self.claims.is_empty()
+    }
+}
+
 #[tracing::instrument(name = "db.consent.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn consented(
     db: impl PgExecutor<'_>,
     user_id: UserId,
     client_id: &str,
-) -> Result<Vec<String>, Error> {
-    let scopes = sqlx::query_scalar!(
-        "select scopes from identity.consent where user_id = $1 and client_id = $2",
+) -> Result<Consented, Error> {
+    let consented = sqlx::query_as!(
+        Consented,
+        "select scopes, claims from identity.consent where user_id = $1 and client_id = $2",
         user_id.0,
         client_id
     );
-    Ok(scopes.fetch_optional(db).await?.unwrap_or_default())
+    Ok(consented.fetch_optional(db).await?.unwrap_or_default())
 }
 
 #[tracing::instrument(name = "db.consent.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
@@ -137,19 +152,21 @@ pub async fn save_consent(
     db: impl PgExecutor<'_>,
     user_id: UserId,
     client_id: &str,
-    scopes: &[String],
+    allowed: &Consented,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "insert into identity.consent as old (user_id, client_id, scopes, granted_at)
-         values ($1, $2, $3, $4)
+        "insert into identity.consent as old (user_id, client_id, scopes, granted_at, claims)
+         values ($1, $2, $3, $4, $5)
          on conflict (user_id, client_id) do update
          set scopes = array(select distinct unnest(old.scopes || excluded.scopes) order by 1),
+             claims = array(select distinct unnest(old.claims || excluded.claims) order by 1),
              granted_at = excluded.granted_at",
         user_id.0,
         client_id,
-        scopes,
-        now
+        &allowed.scopes,
+        now,
+        &allowed.claims
     )
     .execute(db)
     .await?;

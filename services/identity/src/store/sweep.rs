@@ -11,6 +11,8 @@ pub const BATCH: u64 = 5_000;
 pub enum Kept {
     /// A link lives an hour.
     Challenges,
+    /// A pushed request lives a minute.
+    PushedRequests,
     /// A code lives a minute; one that comes again within a day still revokes its family.
     Codes,
     /// A family lives 90 days.
@@ -30,8 +32,9 @@ pub enum Kept {
 }
 
 /// Every such table.
-pub const KEPT: [Kept; 9] = [
+pub const KEPT: [Kept; 10] = [
     Kept::Challenges,
+    Kept::PushedRequests,
     Kept::Codes,
     Kept::Families,
     Kept::Sessions,
@@ -48,7 +51,9 @@ const NETWORKS: (TimeDelta, TimeDelta) = (TimeDelta::days(97), TimeDelta::days(9
 impl Kept {
     const fn life(self) -> TimeDelta {
         match self {
-            Self::Challenges | Self::Codes | Self::Revocations | Self::Ceremonies => TimeDelta::days(1),
+            Self::Challenges | Self::PushedRequests | Self::Codes | Self::Revocations | Self::Ceremonies => {
+                TimeDelta::days(1)
+            }
             Self::DeviceGrants => TimeDelta::hours(1),
             Self::Families => TimeDelta::days(91),
             Self::Sessions | Self::SessionClients => TimeDelta::days(60),
@@ -68,6 +73,7 @@ impl Kept {
                      order by challenge_id
                      limit 5000)"
             }
+            Self::PushedRequests => PUSHED_REQUESTS,
             Self::Codes => {
                 "delete from identity.authorization_code
                  where code_id in (
@@ -104,45 +110,53 @@ impl Kept {
                      order by session_id
                      limit 5000)"
             }
-            Self::Deliveries => {
-                "delete from identity.logout_delivery
-                 where delivery_id in (
-                     select delivery_id
-                     from identity.logout_delivery
-                     where delivery_id < $1
-                     order by delivery_id
-                     limit 5000)"
-            }
-            Self::Revocations => {
-                "delete from identity.revocation
-                 where revocation_id in (
-                     select revocation_id
-                     from identity.revocation
-                     where revocation_id < $1
-                     order by revocation_id
-                     limit 5000)"
-            }
-            Self::DeviceGrants => {
-                "delete from identity.device_grant
-                 where device_id in (
-                     select device_id
-                     from identity.device_grant
-                     where device_id < $1
-                     order by device_id
-                     limit 5000)"
-            }
-            Self::Ceremonies => {
-                "delete from identity.spent_ceremony
-                 where ceremony_id in (
-                     select ceremony_id
-                     from identity.spent_ceremony
-                     where ceremony_id < $1
-                     order by ceremony_id
-                     limit 5000)"
-            }
+            Self::Deliveries => DELIVERIES,
+            Self::Revocations => REVOCATIONS,
+            Self::DeviceGrants => DEVICE_GRANTS,
+            Self::Ceremonies => CEREMONIES,
         }
     }
 }
+
+const PUSHED_REQUESTS: &str = "delete from identity.pushed_request
+     where request_id in (
+         select request_id
+         from identity.pushed_request
+         where request_id < $1
+         order by request_id
+         limit 5000)";
+
+const DELIVERIES: &str = "delete from identity.logout_delivery
+     where delivery_id in (
+         select delivery_id
+         from identity.logout_delivery
+         where delivery_id < $1
+         order by delivery_id
+         limit 5000)";
+
+const REVOCATIONS: &str = "delete from identity.revocation
+     where revocation_id in (
+         select revocation_id
+         from identity.revocation
+         where revocation_id < $1
+         order by revocation_id
+         limit 5000)";
+
+const DEVICE_GRANTS: &str = "delete from identity.device_grant
+     where device_id in (
+         select device_id
+         from identity.device_grant
+         where device_id < $1
+         order by device_id
+         limit 5000)";
+
+const CEREMONIES: &str = "delete from identity.spent_ceremony
+     where ceremony_id in (
+         select ceremony_id
+         from identity.spent_ceremony
+         where ceremony_id < $1
+         order by ceremony_id
+         limit 5000)";
 
 /// Deletes at most [`BATCH`] of the oldest rows; how many.
 pub async fn delete(db: impl PgExecutor<'_>, kept: Kept, now: DateTime<Utc>) -> Result<u64, Error> {

@@ -44,6 +44,10 @@ impl ClientKey {
         Self { signs: EncodingKey::from_ec_der(pkcs8.as_ref()), jwk }
     }
 
+    pub fn public(&self) -> Value {
+        self.jwk.clone()
+    }
+
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("1".to_owned());
@@ -74,9 +78,23 @@ fn secret_sha256() -> String {
     digest(&SHA256, SECRET.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A relying party of the conformance modules, which do without PKCE.
+fn of_suite(client_id: &str, method: &str, rp: &str) -> Value {
+    json!({
+        "client_id": client_id, "name": "Conformance suite", "kind": "partner",
+        "token_endpoint_auth_method": method, "client_secret_sha256": secret_sha256(),
+        "redirect_uris": [format!("https://{client_id}.example/callback")],
+        "post_logout_redirect_uris": [format!("https://{client_id}.example/post_logout_redirect")],
+        "backchannel_logout_uri": format!("{rp}/{client_id}"),
+        "grant_types": ["authorization_code", "refresh_token"],
+        "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
+        "pkce_required": false,
+    })
+}
+
 /// The bootstrap file; `rp` is where sessions' ends are told.
 pub fn bootstrap(rp: &str) -> Value {
-    json!({
+    let mut file = json!({
         "clients": [
             {
                 "client_id": "portal", "name": "My Page", "kind": "first_party",
@@ -135,9 +153,21 @@ pub fn bootstrap(rp: &str) -> Value {
                 "scopes": ["profile.read", "segmentation.read"],
                 "audiences": ["kotinos.segmentation", "kotinos.identity"],
             },
+            of_suite("suite", "client_secret_basic", rp),
+            of_suite("suite-2", "client_secret_basic", rp),
+            of_suite("suite-post", "client_secret_post", rp),
+        ],
+        "registration_policies": [
+            {
+                "name": "partners", "pkce_required": false,
+                "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
+            },
+            {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
         ],
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
-    })
+    });
+    file["clients"].as_array_mut().unwrap().extend(crate::oidf::fapi2::registrations());
+    file
 }
 
 /// A file that goes with its owner.

@@ -100,7 +100,8 @@ fn challenge(answer: &Answer) -> (u16, &str) {
 async fn a_token_that_does_not_count_is_challenged() {
     let world = World::start().await;
     let missing = world.get(USERINFO, &[]).await;
-    assert_eq!(challenge(&missing), (401, "Bearer realm=\"kotinos\""));
+    let schemes = "Bearer realm=\"kotinos\", DPoP realm=\"kotinos\", algs=\"ES256 PS256 EdDSA\"";
+    assert_eq!(challenge(&missing), (401, schemes));
     let (_, tokens) = world.tokens(ALICE).await;
     let form = with_assertion(&MAILER_KEY.sign(&assertion(world.app.clock.now())));
     let client = world.post("/oauth2/token", None, &form).await;

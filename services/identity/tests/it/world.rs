@@ -133,6 +133,10 @@ impl World {
         &self.file.0
     }
 
+    pub fn config(&self) -> Config {
+        Config { file: self.file.0.clone() }
+    }
+
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(&self.app, &self.peers)
     }
@@ -295,12 +299,12 @@ pub fn param(url: &Url, name: &str) -> String {
 
 /// What a service of the test is made of.
 #[derive(Clone)]
-struct Config {
+pub struct Config {
     file: std::path::PathBuf,
 }
 
 impl Config {
-    fn identity(&self, database_url: &str) -> identity::Config {
+    pub fn identity(&self, database_url: &str) -> identity::Config {
         identity::Config {
             database_url: database_url.parse().unwrap(),
             kek: Some(KEK.parse().unwrap()),

@@ -1,11 +1,5 @@
 //! `private_key_jwt`: an assertion signed with a registered key, used once (RFC 7523 3, OIDC Core 9).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{DateTime, Utc};
 use jsonwebtoken::{
@@ -15,7 +9,7 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, Profile};
 
 /// How far clocks may stand apart, in seconds.
 const LEEWAY: i64 = 30;
@@ -23,8 +17,6 @@ const LEEWAY: i64 = 30;
 const LONGEST_LIFE: i64 = 3_600;
 /// Longest assertion, in characters.
 const LONGEST: usize = 8_192;
-/// How many assertions are remembered at once, some 10 MB.
-const MOST: usize = 200_000;
 
 #[derive(Deserialize)]
 struct Header {
@@ -55,12 +47,22 @@ enum Audience {
 }
 
 impl Audience {
-    // One value and no other: an assertion that several servers accept can be replayed among them.
-    fn is(&self, issuer: &str) -> bool {
+    // One value and no other: an assertion that several servers accept can be replayed among them. FAPI 2.0 takes no
+    // list at all (5.3.2.1).
+    fn is(&self, issuer: &str, profile: Profile) -> bool {
         match self {
             Self::One(one) => one == issuer,
-            Self::List(list) => matches!(list.as_slice(), [one] if one == issuer),
+            Self::List(list) => {
+                profile == Profile::Oauth && matches!(list.as_slice(), [one] if one == issuer)
+            }
         }
+    }
+}
+
+impl Claims {
+    /// Its id, and until when it has to be remembered.
+    pub fn once(&self) -> (&str, i64) {
+        (&self.jti, self.exp.saturating_add(LEEWAY))
     }
 }
 
@@ -78,6 +80,15 @@ pub fn named(text: &str) -> Option<String> {
     Some(named.sub)
 }
 
+/// The key that an assertion names, before anything of it is proved.
+pub fn key_id(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let header = URL_SAFE_NO_PAD.decode(text.split('.').next()?).ok()?;
+    serde_json::from_slice::<Header>(&header).ok()?.kid
+}
+
 /// Verifies an assertion but for its being used a second time.
 pub fn verify(client: &Client, text: &str, issuer: &str, now: DateTime<Utc>) -> Option<Claims> {
     if text.len() > LONGEST {
@@ -91,6 +102,7 @@ pub fn verify(client: &Client, text: &str, issuer: &str, now: DateTime<Utc>) -> 
         return None;
     }
     let algorithm = match header.alg.as_str() {
+        alg if !client.may_sign_with(alg) => return None,
         "ES256" => Algorithm::ES256,
         "PS256" => Algorithm::PS256,
         "RS256" => Algorithm::RS256,
@@ -127,58 +139,13 @@ fn read(key: &Jwk, algorithm: Algorithm, text: &str) -> Option<Claims> {
 fn is_right(claims: &Claims, client: &Client, issuer: &str, now: i64) -> bool {
     claims.iss == client.client_id
         && claims.sub == client.client_id
-        && claims.aud.is(issuer)
+        && (claims.aud.is(issuer, client.profile)
+            || client.token_url_audience && claims.aud.is(&format!("{issuer}/oauth2/token"), client.profile))
         && claims.exp > now.saturating_sub(LEEWAY)
         && claims.exp <= now.saturating_add(LONGEST_LIFE + LEEWAY)
         && [claims.iat, claims.nbf].into_iter().flatten().all(|at| at <= now.saturating_add(LEEWAY))
         && claims.iat.is_none_or(|at| at >= now.saturating_sub(LONGEST_LIFE + LEEWAY))
         && (1..=256).contains(&claims.jti.len())
-}
-
-/// Assertions that were used, until they would be too old anyway. In memory: each instance remembers its own.
-#[derive(Clone, Default)]
-pub struct Replays(Arc<Mutex<Used>>);
-
-#[derive(Default)]
-struct Used {
-    until: HashMap<[u8; 16], i64>,
-    swept_at: i64,
-}
-
-/// Whether an assertion was used before.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Never.
-    First,
-    /// It was.
-    Again,
-    /// It could not be remembered.
-    NoRoom,
-}
-
-impl Replays {
-    /// Remembers an assertion.
-    pub fn take(&self, client_id: &str, claims: &Claims, now: DateTime<Utc>) -> Taken {
-        let now = now.timestamp();
-        let digest = digest::digest(&digest::SHA256, format!("{client_id}\0{}", claims.jti).as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest.as_ref()[..16]);
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once a minute, and in need once a second, so that a full memory does not cost a walk each time.
-        let since = now - used.swept_at;
-        if since.abs() >= 60 || used.until.len() >= MOST && since != 0 {
-            used.until.retain(|_, until| *until >= now);
-            used.swept_at = now;
-        }
-        if used.until.contains_key(&key) {
-            return Taken::Again;
-        }
-        if used.until.len() >= MOST {
-            return Taken::NoRoom;
-        }
-        used.until.insert(key, claims.exp.saturating_add(LEEWAY));
-        Taken::First
-    }
 }
 
 #[cfg(test)]
@@ -214,17 +181,36 @@ mod tests {
     }
 
     #[test]
-    fn a_right_assertion_counts_once() {
+    fn a_right_assertion_is_remembered_for_as_long_as_it_counts() {
         let key = key();
         let text = key.sign("JWT", &claims()).unwrap();
         assert_eq!(named(&text).as_deref(), Some("portal"));
         let claims = verify(&registered(&key), &text, ISSUER, now()).unwrap();
-        let replays = Replays::default();
-        assert_eq!(replays.take("portal", &claims, now()), Taken::First);
-        assert_eq!(replays.take("portal", &claims, now()), Taken::Again);
-        assert_eq!(replays.take("shop", &claims, now()), Taken::First);
-        let later = now() + domain::TimeDelta::seconds(89);
-        assert_eq!(replays.take("portal", &claims, later), Taken::Again);
+        assert_eq!(claims.once(), ("1", now().timestamp() + 90));
+    }
+
+    #[test]
+    fn the_token_endpoint_is_an_audience_for_those_who_are_let() {
+        let key = key();
+        let mut client = registered(&key);
+        let mut claims = claims();
+        claims["aud"] = json!("https://id.example/oauth2/token");
+        let text = key.sign("JWT", &claims).unwrap();
+        assert!(verify(&client, &text, ISSUER, now()).is_none());
+        client.token_url_audience = true;
+        assert!(verify(&client, &text, ISSUER, now()).is_some());
+    }
+
+    #[test]
+    fn fapi2_takes_the_issuer_as_a_string_only() {
+        let key = key();
+        let mut client = registered(&key);
+        let mut claims = claims();
+        claims["aud"] = json!([ISSUER]);
+        let text = key.sign("JWT", &claims).unwrap();
+        assert!(verify(&client, &text, ISSUER, now()).is_some());
+        client.profile = Profile::Fapi2;
+        assert!(verify(&client, &text, ISSUER, now()).is_none());
     }
 
     #[test]

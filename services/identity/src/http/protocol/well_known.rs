@@ -5,8 +5,9 @@ use super::{Answer, answer};
 use crate::{
     acr::Level,
     app::{App, Refusal},
+    claims,
     client::{AuthMethod, DEVICE_CODE, TOKEN_EXCHANGE},
-    scope,
+    dpop, scope,
 };
 
 /// GET `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414).
@@ -20,6 +21,10 @@ pub async fn keys(State(app): State<App>) -> Answer {
     Ok(answer::kept(&*keys))
 }
 
+/// Claims of ID tokens, asked for or not.
+const OF_TOKENS: [&str; 11] =
+    ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"];
+
 // Only what is there: a client that reads it may use all of it.
 fn document(issuer: &str) -> Value {
     let url = |path: &str| format!("{issuer}{path}");
@@ -29,6 +34,7 @@ fn document(issuer: &str) -> Value {
         .filter(|method| **method != AuthMethod::None)
         .map(|method| method.name())
         .collect();
+    let claims: Vec<_> = OF_TOKENS.into_iter().chain(claims::OF_USER.map(|(name, _)| name)).collect();
     let signing = ["ES256", "PS256", "RS256"];
     json!({
         "issuer": issuer,
@@ -40,6 +46,10 @@ fn document(issuer: &str) -> Value {
         "device_authorization_endpoint": url("/oauth2/device"),
         "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
+        "pushed_authorization_request_endpoint": url("/oauth2/par"),
+        "require_pushed_authorization_requests": false,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
+        "registration_endpoint": url("/oauth2/registration"),
         "scopes_supported": scope::OIDC,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
@@ -59,12 +69,8 @@ fn document(issuer: &str) -> Value {
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "ui_locales_supported": ["ja", "en", "fr"],
         "claim_types_supported": ["normal"],
-        "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
-            "email", "email_verified",
-            "name", "given_name", "family_name", "birthdate", "zoneinfo", "locale", "updated_at",
-        ],
-        "claims_parameter_supported": false,
+        "claims_supported": claims,
+        "claims_parameter_supported": true,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "authorization_response_iss_parameter_supported": true,
