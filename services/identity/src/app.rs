@@ -56,6 +56,8 @@ pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+#[cfg(fuzzing)]
+pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use device::Typed;
 pub use dpop::{ProofError, Shown};
@@ -97,8 +99,8 @@ pub struct Settings {
     pub keys: Keyring,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// Threads of the hash lane.
-    pub hash_threads: usize,
+    /// Where passwords are hashed.
+    pub hash_lane: HashLane,
 }
 
 /// Wakes the workers before their next look.
@@ -128,7 +130,7 @@ impl App {
         Self {
             db,
             clock,
-            lane: HashLane::new(settings.hash_threads),
+            lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
             assertions: Replays::default(),

@@ -18,10 +18,13 @@ mod device_grant;
 mod dpop;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grant;
 mod grpc;
 mod handle;
 mod hash_lane;
+mod hash_queue;
 mod http;
 mod jws;
 mod keyring;
@@ -63,6 +66,7 @@ pub use error::Error;
 pub use verbs::VERBS;
 
 use app::{App, Bootstrap, Egress, Settings};
+use hash_lane::HashLane;
 use keyring::Keyring;
 
 /// A setting that cannot be used. Its value is never repeated.
@@ -101,7 +105,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let app = App::new(
         pool.clone(),
         process.clock(),
-        settings(&config)?,
+        settings(&config, &process)?,
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
@@ -178,7 +182,7 @@ async fn remember(app: App) -> Result<(), StartError> {
     Ok(app.read_revocations().await?)
 }
 
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> {
     let kek = config.kek.as_ref().ok_or_else(|| {
         setting("IDENTITY_KEK", "must be given, usually as a file by IDENTITY_KEK_FILE".to_owned())
     })?;
@@ -191,7 +195,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         issuer: issuer(&config.issuer)?,
         keys,
         access_token_seconds: config.access_token_seconds,
-        hash_threads,
+        hash_lane: HashLane::start(hash_threads, process.metrics())?,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::{
     authorization::Request,
     error::Error,
     events,
+    hash_queue::Class,
     password::{self, Password},
     session::{Cause, Session},
     store::{self, record::AuditRecord},
@@ -80,7 +81,10 @@ impl App {
         // A password longer than any that was taken is as wrong as any other, and costs as much.
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
-        let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
+        // No browser is known to its user yet, and a network that guessed too often has been sent away.
+        let class = Class::of_sign_in(current.is_some(), false, false);
+        let pepper = self.pepper(&pepper_id)?;
+        let right = self.lane.verify(class, password, phc, pepper).await?;
         match user.filter(|user| right && user.status == Status::Active) {
             Some(user) => self.end_sign_in(&user, entering, &counters).await.map(Box::new).map(SignIn::Done),
             None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),

@@ -8,6 +8,7 @@ mod budget;
 mod claims;
 mod client_auth;
 mod clients;
+mod description;
 mod device;
 mod discovery;
 mod exchange;
