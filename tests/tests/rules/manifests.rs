@@ -248,7 +248,8 @@ fn a_right_dependency_passes() {
 
 #[test]
 fn a_planted_folder_or_name_is_caught() {
-    let found: Vec<String> = ["argon2-wide", "chassis", "domain", "outbox", "proto", "seventh"].map(str::to_owned).to_vec();
+    let found: Vec<String> =
+        ["argon2-wide", "chassis", "domain", "outbox", "proto", "seventh"].map(str::to_owned).to_vec();
     let files: Vec<String> =
         check_folders("crates", &CRATES, &found).into_iter().map(|found| found.file).collect();
     assert_eq!(files, ["crates/seventh", "crates/testkit"]);

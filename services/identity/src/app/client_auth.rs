@@ -17,12 +17,8 @@ use crate::{
     throttle::Counted,
 };
 
-<<<<<<< HEAD
-=======
-pub use assertion::Replays;
 #[cfg(fuzzing)]
 pub use assertion::verify as verify_assertion;
->>>>>>> lane
 pub use proof::ClientProof;
 pub use quiet::Quiet;
 

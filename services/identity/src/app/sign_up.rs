@@ -15,11 +15,8 @@ use crate::{
     error::Error,
     events,
     handle::{Handle, Kind, mail_code},
-<<<<<<< HEAD
-    passkey::Passkey,
-=======
     hash_queue::Class,
->>>>>>> lane
+    passkey::Passkey,
     password::Password,
     progress::{Progress, Step},
     store::{self, record::AuditRecord, user::StoredPassword},
@@ -178,8 +175,8 @@ impl App {
             return Ok(Completed::Over);
         }
         let pepper_id = self.keys().active().name().to_owned();
-<<<<<<< HEAD
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let pepper = self.pepper(&pepper_id)?;
+        let phc = self.lane.hash(Class::Normal, password, pepper).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
         self.register(challenge, first, entering).await
     }
@@ -220,17 +217,6 @@ impl App {
         let (user, event) = User::register(user_id, address, challenge.locale, client_id, now);
         let Entering { current, request, origin } = entering;
         let planned = self.plan_onward(user_id, current.as_ref(), shown, request).await;
-=======
-        let pepper = self.pepper(&pepper_id)?;
-        let phc = self.lane.hash(Class::Normal, password, pepper).await?;
-        let (user, event) = User::register(
-            UserId::new(),
-            challenge.address.clone(),
-            challenge.locale,
-            challenge.client_id.clone(),
-            now,
-        );
->>>>>>> lane
         let mut tx = chassis::begin(&self.db).await?;
         let consumed = store::challenge::consume(&mut tx, challenge.challenge_id, now).await?;
         if !consumed || !store::user::insert(&mut tx, &user).await? {
