@@ -15,7 +15,7 @@ pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
-const TEMPLATES: [(&str, &str); 16] = [
+const TEMPLATES: [(&str, &str); 19] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),

@@ -15,7 +15,7 @@ use crate::{
     params::{Params, words},
     scope,
     session::Session,
-    store::{self, record::AuditRecord},
+    store::{self, record::AuditRecord, staff::Consented},
     throttle::Counted,
     token_family,
 };
@@ -185,7 +185,8 @@ impl App {
             return Ok(false);
         }
         if allowed && !client.is_first_party() {
-            store::staff::save_consent(&mut *tx, session.user_id, &client.client_id, &scopes, now).await?;
+            let consented = Consented { scopes, ..Consented::default() };
+            store::staff::save_consent(&mut *tx, session.user_id, &client.client_id, &consented, now).await?;
         }
         let record = AuditRecord {
             actor: session.user_id.to_string(),

@@ -106,7 +106,7 @@ impl App {
             Err(_) => None,
         };
         let mut tx = chassis::begin(&self.db).await?;
-        if let Some((user, passkey)) = self.judge(&mut tx, ceremony, signed).await? {
+        if let Some((user, passkey)) = self.judge_passkey(&mut tx, ceremony, signed).await? {
             store::passkey::save_use(&mut *tx, &passkey).await?;
             let entered = self.let_in(&mut tx, &user, current, Shown::Passkey, planned, origin).await?;
             tx.commit().await?;
@@ -118,7 +118,7 @@ impl App {
         Ok(SignIn::Wrong)
     }
 
-    async fn judge(
+    async fn judge_passkey(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         ceremony: &Ceremony,

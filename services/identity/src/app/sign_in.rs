@@ -82,7 +82,7 @@ impl App {
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         // No browser is known to its user yet, and a network that guessed too often has been sent away.
-        let class = Class::of_sign_in(current.is_some(), false, false);
+        let class = Class::of_sign_in(entering.current.is_some(), false, false);
         let pepper = self.pepper(&pepper_id)?;
         let right = self.lane.verify(class, password, phc, pepper).await?;
         match user.filter(|user| right && user.status == Status::Active) {

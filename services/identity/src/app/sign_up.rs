@@ -178,7 +178,7 @@ impl App {
         let pepper = self.pepper(&pepper_id)?;
         let phc = self.lane.hash(Class::Normal, password, pepper).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
-        self.register(challenge, first, entering).await
+        self.make_user(challenge, first, entering).await
     }
 
     /// Makes a user of a proved address and a passkey, and signs the user in: the authenticator has just verified who
@@ -197,12 +197,12 @@ impl App {
             return Ok(Completed::Over);
         }
         match self.read_made(ceremony, made) {
-            Some(passkey) => self.register(challenge, FirstCredential::Passkey(passkey), entering).await,
+            Some(passkey) => self.make_user(challenge, FirstCredential::Passkey(passkey), entering).await,
             None => Ok(Completed::Wrong),
         }
     }
 
-    async fn register(
+    async fn make_user(
         &self,
         challenge: &Challenge,
         first: FirstCredential,

@@ -7,8 +7,10 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::{
+    authenticator::Authenticator,
     browser::{Arrived, Asks, Browser, Page},
-    clients::{MAILER_KEY, PORTAL_SCOPE, assertion, with_assertion},
+    clients::{MAILER_KEY, PORTAL_SCOPE, SHOP_CALLBACK, assertion, with_assertion},
+    oidf::fapi2::{FIRST, relying_party::RelyingParty},
     wire::{Traffic, Wire},
     world::{ALICE, BOB, ISSUER, World, authorize_url, basic, param},
 };
@@ -64,6 +66,32 @@ async fn a_sign_in_to_tokens_takes_two_commits_and_a_wrong_password_one() {
 }
 
 #[tokio::test]
+async fn a_passkey_to_tokens_takes_two_commits() {
+    let (world, wire) = world().await;
+    let (mut browser, _) = world.sign_up(ALICE).await;
+    let page = browser.open("/account/security").await.page();
+    let mut authenticator = Authenticator::new();
+    authenticator.register(&mut browser, &page).await.page();
+    let mut browser = world.browser();
+    let page = login_page(&mut browser).await;
+    wire.take();
+    let url = authenticator.sign_in(&mut browser, &page).await.away();
+    assert_eq!(world.redeem("portal", &param(&url, "code")).await.status, StatusCode::OK);
+    costs("passkey to tokens", &wire.take(), 2, 18);
+}
+
+#[tokio::test]
+async fn a_pushed_request_takes_one_commit() {
+    let (world, wire) = world().await;
+    let form = [("response_type", "code"), ("redirect_uri", SHOP_CALLBACK), ("scope", "openid")];
+    let push = async || world.post("/oauth2/par", basic("shop").as_deref(), &form).await.status;
+    assert_eq!(push().await, StatusCode::CREATED);
+    wire.take();
+    assert_eq!(push().await, StatusCode::CREATED);
+    costs("pushed request", &wire.take(), 1, 2);
+}
+
+#[tokio::test]
 async fn going_on_to_another_site_takes_two_commits_also_when_the_session_was_idle() {
     let (world, wire) = world().await;
     let (mut browser, _) = world.sign_up(ALICE).await;
@@ -101,6 +129,18 @@ async fn a_refresh_and_a_sign_out_take_one_commit_each() {
     costs("repeated refresh", &wire.take(), 0, 1);
     browser.open(&format!("/logout?id_token_hint={}", next.text("id_token"))).await;
     costs("sign-out", &wire.take(), 1, 12);
+}
+
+#[tokio::test]
+async fn a_refresh_under_fapi2_writes_nothing() {
+    let (world, wire) = world().await;
+    let mut browser = world.browser();
+    let rp = RelyingParty::new(&world, FIRST);
+    let tokens = rp.tokens(&mut browser, &rp.request().with("prompt", "consent")).await;
+    wire.take();
+    let answer = rp.refresh(tokens.text("refresh_token")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    costs("fapi2 refresh", &wire.take(), 0, 1);
 }
 
 #[tokio::test]
