@@ -9,7 +9,6 @@ use crate::{
     error::Error,
     events,
     passkey::{self, Passkey},
-    session::Session,
     store::{self, record::AuditRecord},
     throttle::Counted,
     user::{Event, Status, User},
