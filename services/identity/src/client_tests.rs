@@ -23,7 +23,6 @@ pub(crate) fn client() -> Client {
         jwks_uri: None,
         default_max_age: None,
         tokens: TokenRules::default(),
-        tokens: TokenRules::default(),
     }
 }
 
