@@ -2,8 +2,10 @@
 
 mod access_token;
 mod admin;
+mod audit;
 mod authorize;
 mod bootstrap;
+mod breached;
 mod client_auth;
 mod client_keys;
 mod clients;
@@ -14,10 +16,13 @@ mod egress;
 mod exchange;
 mod introspect;
 mod issue;
+mod key_rotation;
 mod keys;
 mod mail;
+mod new_password;
 mod par;
 mod passkeys;
+mod recover;
 mod register;
 mod republish;
 mod revocations;
@@ -27,6 +32,7 @@ mod sign_out;
 mod sign_up;
 mod sweep;
 mod token;
+mod turns;
 mod userinfo;
 
 use std::{
@@ -35,7 +41,8 @@ use std::{
     time::Duration,
 };
 
-use domain::{Clock, DateTime, Utc};
+use chassis::{Metrics, Secret};
+use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
@@ -48,26 +55,30 @@ use crate::{
     replays::Replays,
     session::Session,
     store,
-    throttle::{Counted, Throttle},
+    throttle::{Counted, Throttle, Verdict},
     user::Status,
 };
 
 pub use crate::store::staff::Consented;
 pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+pub use breached::BreachedList;
 #[cfg(fuzzing)]
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use device::Typed;
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
-use keys::SigningKeys;
+use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
+pub use recover::Recovered;
 pub use register::RegistrationError;
 pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+use turns::Turns;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.
@@ -78,17 +89,20 @@ pub struct App {
     settings: Arc<Settings>,
     lane: HashLane,
     signing: Arc<RwLock<Option<SigningKeys>>>,
+    held: Arc<tokio::sync::Mutex<Held>>,
     assertions: Replays,
     proofs: Replays,
     client_keys: client_keys::FetchedKeys,
     profiles: Profiles,
     mailer: Mailer,
     egress: Egress,
+    metrics: Metrics,
     nudges: Arc<Nudges>,
     revocations: revocations::Feed,
     clients: clients::Clients,
     quiet: client_auth::Quiet,
     seen: seen::Seen,
+    guesses: Turns,
 }
 
 /// What does not change while identity runs.
@@ -97,8 +111,12 @@ pub struct Settings {
     pub issuer: String,
     /// Every key's origin.
     pub keys: Keyring,
+    /// The KEK file, read again each second.
+    pub kek: Secret,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
+    /// Passwords that are known from breaches.
+    pub breached: Option<Arc<BreachedList>>,
     /// Where passwords are hashed.
     pub hash_lane: HashLane,
 }
@@ -115,6 +133,17 @@ struct Nudges {
 pub struct Origin {
     /// The peer's address.
     pub ip: Option<IpAddr>,
+    /// The browser, where its cookie says so.
+    pub browser: Option<KnownBrowser>,
+}
+
+/// A browser that came back.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownBrowser {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is, as [`App::mark`] says; 0 where nobody has signed in.
+    pub mark: u32,
 }
 
 impl App {
@@ -133,17 +162,20 @@ impl App {
             lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
+            held: Arc::default(),
             assertions: Replays::default(),
             proofs: Replays::default(),
             client_keys: client_keys::FetchedKeys::default(),
             profiles,
             mailer,
             egress,
+            metrics: Metrics::new(),
             nudges: Arc::default(),
             revocations: revocations::Feed::default(),
             clients: clients::Clients::default(),
             quiet: client_auth::Quiet::default(),
             seen: seen::Seen::default(),
+            guesses: Turns::default(),
         }
     }
 
@@ -151,6 +183,13 @@ impl App {
     #[must_use]
     pub fn on(&self, db: PgPool) -> Self {
         Self { db, ..self.clone() }
+    }
+
+    /// The same, with its figures among those of the process.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The present time.
@@ -199,17 +238,31 @@ impl App {
         Some(keyed_hash(self.keys(), "network", &network))
     }
 
+    /// What the cookie of a browser keeps of the user who signed in there last. It does not lead back to the user.
+    pub fn mark(&self, user_id: UserId) -> u32 {
+        let hash = keyed_hash(self.keys(), "browser of", user_id.0.as_bytes());
+        hash.iter().take(4).fold(0, |mark, byte| mark << 8 | u32::from(*byte)).max(1)
+    }
+
     // The longest wait that any of these counters asks for.
     async fn wait(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Option<Duration>, Error> {
+        Ok(match self.judge(counters).await? {
+            Verdict::Wait(wait) => Some(seconds(wait)),
+            Verdict::Free | Verdict::Last | Verdict::MailProof => None,
+        })
+    }
+
+    // The strictest verdict of these counters.
+    async fn judge(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Verdict, Error> {
         let now = self.now();
-        let mut longest = None;
+        let mut strictest = Verdict::Free;
         for (counted, key_hash) in counters {
             let Some(key_hash) = key_hash else { continue };
             let throttle = store::throttle::load(&self.db, *counted, key_hash).await?;
-            longest = longest.max(throttle.and_then(|throttle| throttle.wait(now)));
+            strictest =
+                strictest.max(throttle.map_or(Verdict::Free, |throttle| throttle.judge(*counted, now)));
         }
-        // A full second at least: `Retry-After` has no smaller unit.
-        Ok(longest.map(|wait| Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)))
+        Ok(strictest)
     }
 
     async fn count(
@@ -227,4 +280,9 @@ impl App {
         }
         Ok(())
     }
+}
+
+// A full second at least: `Retry-After` has no smaller unit.
+fn seconds(wait: TimeDelta) -> Duration {
+    Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)
 }

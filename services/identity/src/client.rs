@@ -11,6 +11,8 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
+use crate::jws::{Algorithm, UnknownAlgorithm};
+
 pub use profile::Profile;
 pub use tokens::{AccessTokenFormat, TokenRules};
 
@@ -92,6 +94,12 @@ pub struct InvalidClient {
     pub rule: &'static str,
 }
 
+impl From<UnknownAlgorithm> for InvalidClient {
+    fn from(_: UnknownAlgorithm) -> Self {
+        Self { field: "id_token_signed_response_alg", rule: "must be ES256, RS256 or PS256" }
+    }
+}
+
 /// A registered client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Client {
@@ -135,6 +143,8 @@ pub struct Client {
     pub jwks_uri: Option<String>,
     /// Longest age of a sign-in where its request names none, in seconds.
     pub default_max_age: Option<i64>,
+    /// What its ID tokens and logout tokens are signed with: `id_token_signed_response_alg` (OIDC Registration 2).
+    pub id_token_alg: Algorithm,
     /// What its tokens are like.
     pub tokens: TokenRules,
 }
@@ -203,6 +213,9 @@ impl Client {
         }
         if self.may(TOKEN_EXCHANGE) && (!self.is_first_party() || self.auth_method == AuthMethod::None) {
             return wrong("grant_types", "must have token-exchange at confidential first-party clients only");
+        }
+        if !self.profile.may_sign_with(self.id_token_alg.name()) {
+            return wrong("id_token_signed_response_alg", "must be ES256 or PS256 with profile fapi2");
         }
         let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);
         if secret != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32) {

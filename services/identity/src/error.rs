@@ -62,6 +62,14 @@ pub enum Error {
         /// Which value.
         what: &'static str,
     },
+    /// The KEK file lacks a line that something is sealed under.
+    #[error("{what} is sealed under line `{line}` of IDENTITY_KEK_FILE, which has no such line: put it back")]
+    MissingKek {
+        /// Which key.
+        what: String,
+        /// The line's id.
+        line: String,
+    },
     /// A password could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -94,9 +102,12 @@ impl Coded for Error {
             Self::Peer { source, .. } => source.code(),
             Self::Database(error) => chassis::database_code(error),
             Self::Outbox(error) => error.code(),
-            Self::Stored { .. } | Self::Hash(_) | Self::Seal(_) | Self::Key(_) | Self::Page(_) => {
-                Code::Internal
-            }
+            Self::Stored { .. }
+            | Self::MissingKek { .. }
+            | Self::Hash(_)
+            | Self::Seal(_)
+            | Self::Key(_)
+            | Self::Page(_) => Code::Internal,
         }
     }
 
@@ -113,6 +124,7 @@ impl Coded for Error {
             Self::Peer { .. } => "PEER",
             Self::Database(_) | Self::Outbox(_) => "STORAGE",
             Self::Stored { .. } => "STORED_VALUE",
+            Self::MissingKek { .. } => "MISSING_KEK",
             Self::Hash(_) | Self::Seal(_) | Self::Key(_) => "CRYPTOGRAPHY",
             Self::Page(_) => "PAGE",
         }

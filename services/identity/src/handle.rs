@@ -16,7 +16,7 @@ pub enum Kind {
     Refresh,
     /// Session cookie; the counter is the session's epoch.
     Session,
-    /// Browser cookie: no row, only an id to which pages are bound.
+    /// Browser cookie: no row, only an id to which pages are bound; the counter tells whose browser it is.
     Browser,
     /// Link in a mail.
     MailLink,
@@ -44,6 +44,11 @@ impl Kind {
             Self::Device => "kdc_",
         }
     }
+
+    // Whether such a handle is good until somebody takes it back.
+    const fn is_endless(self) -> bool {
+        matches!(self, Self::InitialAccess | Self::Registration)
+    }
 }
 
 /// A handle whose MAC was right, or one to be made.
@@ -66,9 +71,18 @@ impl Handle {
         Self { kind, id, counter: 0 }
     }
 
-    /// Its text, under the active key.
+    /// Its text, under the active key; of a kind without an end, under the key that never changes.
     pub fn mint(self, keys: &Keyring) -> String {
-        let master = keys.active();
+        if self.kind.is_endless() { self.mint_with(&keys.oldest()) } else { self.mint_with(&keys.active()) }
+    }
+
+    /// Its text, under the key of another handle, such as the one before it in a family.
+    pub fn mint_as(self, keys: &Keyring, other: &str) -> String {
+        let own = key_of(self.kind, other).and_then(|id| keys.by_id(id));
+        self.mint_with(&own.unwrap_or_else(|| keys.active()))
+    }
+
+    fn mint_with(self, master: &Master) -> String {
         let mut bytes = Vec::with_capacity(WHOLE);
         bytes.extend_from_slice(&master.id());
         bytes.extend_from_slice(self.id.as_bytes());
@@ -87,11 +101,18 @@ impl Handle {
         let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
         let (body, tag) = bytes.split_at_checked(BODY)?;
         let master = keys.by_id(body[..4].try_into().ok()?)?;
-        hmac::verify(&key(master, kind), body, tag).ok()?;
+        hmac::verify(&key(&master, kind), body, tag).ok()?;
         let id = Uuid::from_slice(&body[4..20]).ok()?;
         let counter = u32::from_be_bytes(body[20..].try_into().ok()?);
         Some(Self { kind, id, counter })
     }
+}
+
+// The short id of the key under which a handle was made.
+fn key_of(kind: Kind, text: &str) -> Option<[u8; 4]> {
+    // Eight characters are six bytes.
+    let start = text.strip_prefix(kind.prefix())?.get(..8)?;
+    URL_SAFE_NO_PAD.decode(start).ok()?.get(..4)?.try_into().ok()
 }
 
 fn key(master: &Master, kind: Kind) -> hmac::Key {
@@ -138,6 +159,27 @@ mod tests {
         assert!(Handle::read(&Keyring::parse(BOTH).unwrap(), Kind::Session, &text).is_some());
         let only_new = Keyring::parse(BOTH.lines().next().unwrap()).unwrap();
         assert!(Handle::read(&only_new, Kind::Session, &text).is_none());
+    }
+
+    #[test]
+    fn a_successor_keeps_the_key_of_its_family() {
+        let (old, both) = (Keyring::parse(OLD).unwrap(), Keyring::parse(BOTH).unwrap());
+        let [first, second] =
+            [0, 1].map(|counter| Handle { kind: Kind::Refresh, id: domain::new_id(), counter });
+        let text = first.mint(&old);
+        assert_eq!(second.mint_as(&both, &text), second.mint(&old));
+        assert_eq!(second.mint_as(&both, "krt_"), second.mint(&both));
+    }
+
+    #[test]
+    fn a_registration_outlives_the_key_of_the_month() {
+        let keys = Keyring::parse(BOTH).unwrap();
+        let handle = Handle::of(Kind::Registration, domain::new_id());
+        let text = handle.mint(&keys);
+        let mut rings = (*keys.rings()).clone();
+        rings.handles.retain(|master| master.label() == "a");
+        keys.replace(rings);
+        assert_eq!(Handle::read(&keys, Kind::Registration, &text), Some(handle));
     }
 
     proptest! {

@@ -1,4 +1,8 @@
-//! Key encryption keys. Every other key is derived from one of them for one purpose (HKDF-SHA256, RFC 5869).
+//! The keys behind every other key. Lines of the KEK file seal what lies in the database; the keys that lie there make
+//! handles and seals (a new one each month), pepper passwords, and derive what never changes. Each purpose has a key of
+//! its own below them (HKDF-SHA256, RFC 5869).
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::{digest, hkdf};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -27,16 +31,30 @@ pub enum InvalidKeyring {
     },
 }
 
-/// The keys of the KEK file; the first is the active one, the others still open what they once sealed.
+/// All keys, exchanged as a whole while they are in use.
 #[derive(Debug)]
 pub struct Keyring {
-    masters: Vec<Master>,
+    rings: RwLock<Arc<Rings>>,
 }
 
-/// One line of the KEK file.
+/// The keys of one moment.
+#[derive(Debug, Clone)]
+pub struct Rings {
+    /// Lines of the KEK file, the active one first.
+    pub keks: Vec<Arc<Master>>,
+    /// What makes handles and seals, the active one first.
+    pub handles: Vec<Arc<Master>>,
+    /// What peppers passwords, the active one first.
+    pub peppers: Vec<Arc<Master>>,
+    /// What never changes.
+    pub root: Arc<Master>,
+}
+
+/// A secret with its name.
 pub struct Master {
     name: String,
     id: [u8; 4],
+    secret: Key,
     prk: hkdf::Prk,
 }
 
@@ -54,79 +72,120 @@ impl hkdf::KeyType for Length {
     }
 }
 
+/// Reads lines `id:base64`; empty lines are passed over.
+///
+/// # Errors
+/// The number of the line that cannot be used.
+pub fn parse(text: &str) -> Result<Vec<Arc<Master>>, InvalidKeyring> {
+    let mut masters: Vec<Arc<Master>> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() {
+            continue;
+        }
+        let wrong = InvalidKeyring::Line { line: index + 1 };
+        let (name, secret) = line.split_once(':').ok_or(wrong.clone())?;
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if name.is_empty() || name.len() > 32 || !name.bytes().all(letters) {
+            return Err(wrong);
+        }
+        let secret = Zeroizing::new(STANDARD.decode(secret.trim()).map_err(|_| wrong.clone())?);
+        let master = Master::new(name, &secret).ok_or(wrong)?;
+        if masters.iter().any(|other| other.id == master.id) {
+            return Err(InvalidKeyring::Repeated { line: index + 1 });
+        }
+        masters.push(Arc::new(master));
+    }
+    if masters.is_empty() { Err(InvalidKeyring::Empty) } else { Ok(masters) }
+}
+
 impl Keyring {
-    /// Reads lines `id:base64`; empty lines are passed over.
+    /// The keys of a KEK file alone, until those of the database are there.
     ///
     /// # Errors
-    /// The number of the line that cannot be used.
+    /// As [`parse`].
     pub fn parse(text: &str) -> Result<Self, InvalidKeyring> {
-        let mut masters: Vec<Master> = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() {
-                continue;
-            }
-            let wrong = InvalidKeyring::Line { line: index + 1 };
-            let (name, secret) = line.split_once(':').ok_or(wrong.clone())?;
-            let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            if name.is_empty() || name.len() > 32 || !name.bytes().all(letters) {
-                return Err(wrong);
-            }
-            let secret = Zeroizing::new(STANDARD.decode(secret.trim()).map_err(|_| wrong.clone())?);
-            if secret.len() != 32 {
-                return Err(wrong);
-            }
-            let master = Master::new(name, &secret);
-            if masters.iter().any(|other| other.id == master.id) {
-                return Err(InvalidKeyring::Repeated { line: index + 1 });
-            }
-            masters.push(master);
-        }
-        if masters.is_empty() { Err(InvalidKeyring::Empty) } else { Ok(Self { masters }) }
+        let keks = parse(text)?;
+        // A parsed file has a line.
+        let root = keks[keks.len() - 1].clone();
+        let rings = Rings { handles: keks.clone(), peppers: keks.clone(), keks, root };
+        Ok(Self { rings: RwLock::new(Arc::new(rings)) })
+    }
+
+    /// The keys of this moment.
+    pub fn rings(&self) -> Arc<Rings> {
+        self.rings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts others in their place. None of the rings may be empty.
+    pub fn replace(&self, rings: Rings) {
+        debug_assert!(!rings.keks.is_empty() && !rings.handles.is_empty() && !rings.peppers.is_empty());
+        *self.rings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rings);
     }
 
     /// The key that makes new handles and seals.
-    ///
-    /// # Errors
-    /// Never in practice: a keyring has at least one line.
-    pub fn active(&self) -> &Master {
-        // A keyring without a line cannot be built.
-        &self.masters[0]
+    pub fn active(&self) -> Arc<Master> {
+        self.rings().handles[0].clone()
     }
 
-    /// The line of this short id, if it is still there.
-    pub fn by_id(&self, id: [u8; 4]) -> Option<&Master> {
-        self.masters.iter().find(|master| master.id == id)
+    /// The key of handles and seals of this short id, if it is still there.
+    pub fn by_id(&self, id: [u8; 4]) -> Option<Arc<Master>> {
+        let rings = self.rings();
+        rings.handles.iter().chain([&rings.root]).find(|master| master.id == id).cloned()
     }
 
-    /// The line of this name, if it is still there.
-    pub fn by_name(&self, name: &str) -> Option<&Master> {
-        self.masters.iter().find(|master| master.name == name)
+    /// The line that seals what lies in the database.
+    pub fn kek(&self) -> Arc<Master> {
+        self.rings().keks[0].clone()
     }
 
-    /// The line that derives what must never change, such as pairwise subjects: the last one of the file.
-    pub fn oldest(&self) -> &Master {
-        &self.masters[self.masters.len() - 1]
+    /// The line of this short id, if the file still has it.
+    pub fn kek_by_id(&self, id: [u8; 4]) -> Option<Arc<Master>> {
+        self.rings().keks.iter().find(|master| master.id == id).cloned()
+    }
+
+    /// Under which name new passwords are peppered.
+    pub fn pepper_id(&self) -> String {
+        self.rings().peppers[0].name.clone()
+    }
+
+    /// The pepper of this name.
+    pub fn pepper(&self, name: &str) -> Option<Key> {
+        let rings = self.rings();
+        let master = rings.peppers.iter().find(|master| master.name == name)?;
+        Some(master.derive("pepper", ""))
+    }
+
+    /// What derives all that must never change, such as pairwise subjects.
+    pub fn oldest(&self) -> Arc<Master> {
+        self.rings().root.clone()
     }
 }
 
 impl Master {
-    fn new(name: &str, secret: &[u8]) -> Self {
+    /// A secret of 32 bytes under a name; nothing for another length.
+    pub fn new(name: &str, secret: &[u8]) -> Option<Self> {
         let digest = digest::digest(&digest::SHA256, name.as_bytes());
         let mut id = [0; 4];
         id.copy_from_slice(&digest.as_ref()[..4]);
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"kotinos identity").extract(secret);
-        Self { name: name.to_owned(), id, prk }
-    }
-
-    /// Its name in the file.
-    pub fn name(&self) -> &str {
-        &self.name
+        let secret: Key = Zeroizing::new(secret.try_into().ok()?);
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"kotinos identity").extract(secret.as_slice());
+        Some(Self { name: name.to_owned(), id, secret, prk })
     }
 
     /// What handles and seals carry of its name.
     pub const fn id(&self) -> [u8; 4] {
         self.id
+    }
+
+    /// Its name, for logs and for the row that it lies in.
+    pub fn label(&self) -> &str {
+        &self.name
+    }
+
+    /// The secret itself, to be sealed.
+    pub const fn secret(&self) -> &Key {
+        &self.secret
     }
 
     /// The key for one purpose, and within it for one context such as a sector.
@@ -151,13 +210,14 @@ pub(crate) mod tests {
     #[test]
     fn the_first_line_is_active_and_the_others_stay_known() {
         let ring = Keyring::parse(BOTH).unwrap();
-        assert_eq!(ring.active().name(), "a");
-        assert_eq!(ring.oldest().name(), "b");
+        assert_eq!((ring.active().label(), ring.kek().label()), ("a", "a"));
+        assert_eq!(ring.oldest().label(), "b");
         let old = Keyring::parse(OLD).unwrap();
-        let (ours, theirs) = (ring.by_name("b").unwrap(), old.active());
+        let (ours, theirs) = (ring.by_id(old.active().id()).unwrap(), old.active());
         assert_eq!(*ours.derive("x", ""), *theirs.derive("x", ""));
         assert_ne!(*ours.derive("x", ""), *ours.derive("y", ""));
         assert_ne!(*ours.derive("xy", ""), *ours.derive("x", "y"));
+        assert_eq!(ring.pepper("b"), old.pepper(&old.pepper_id()));
     }
 
     #[test]

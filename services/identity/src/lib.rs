@@ -1,12 +1,13 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
-//! HTTP: the pages of sign-in, sign-up, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService.
+//! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
 mod acr;
 mod app;
+mod audit;
 mod authorization;
 mod ceremony;
 mod challenge;
@@ -31,11 +32,13 @@ mod keyring;
 mod logout_delivery;
 mod pages;
 mod params;
+mod partitions;
 mod passkey;
 mod password;
 mod progress;
 mod pushed_request;
 mod registration;
+mod rotation;
 mod replays;
 mod revocation;
 mod scope;
@@ -50,13 +53,16 @@ mod verbs;
 mod webauthn;
 mod words;
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chassis::{Component, Grpc, Process, Secret, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    session_service_server::SessionServiceServer, staff_service_server::StaffServiceServer,
-    user_service_server::UserServiceServer,
+    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
 use sqlx::PgPool;
 use url::Url;
@@ -65,7 +71,7 @@ pub use config::Config;
 pub use error::Error;
 pub use verbs::VERBS;
 
-use app::{App, Bootstrap, Egress, Settings};
+use app::{App, Bootstrap, BreachedList, Egress, Settings};
 use hash_lane::HashLane;
 use keyring::Keyring;
 
@@ -109,18 +115,22 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
-    );
+    )
+    .measured_by(process.metrics());
     let admin = app.on(lanes.admin);
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
-        .prepare("signing keys", load_keys(app.clone()))
+        .prepare("keys", load_keys(app.clone()))
+        .prepare("partitions", partitions(app.clone()))
+        .prepare("audit seals", audit_chain(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
         .prepare("clients and revocations", remember(app.clone()))
         .grpc(
             Grpc::new()
                 .add(UserServiceServer::new(grpc::Users::new(admin.clone())))
                 .add(SessionServiceServer::new(grpc::Sessions::new(admin.clone())))
-                .add(StaffServiceServer::new(grpc::Staff::new(admin))),
+                .add(StaffServiceServer::new(grpc::Staff::new(admin.clone())))
+                .add(AuditServiceServer::new(grpc::Audit::new(admin))),
         )
         .http(http::router(&app, app.on(lanes.token), pages::Pages::load()?))
         .attach(app.clone());
@@ -136,6 +146,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let seals = app.clone();
     let (revocations, clients, seen) = (app.clone(), app.clone(), app.clone());
     component
         .task("revocations", move |shutdown: Shutdown| async move {
@@ -158,8 +169,12 @@ fn with_tasks(component: Component, app: &App) -> Component {
             deliveries.run_deliveries(shutdown).await;
             Ok(())
         })
-        .task("signing keys", move |shutdown: Shutdown| async move {
-            keys.run_key_refresh(shutdown).await;
+        .task("keys", move |shutdown: Shutdown| async move {
+            keys.run_keys(shutdown).await;
+            Ok(())
+        })
+        .task("audit seals", move |shutdown: Shutdown| async move {
+            seals.run_seals(shutdown).await;
             Ok(())
         })
         .task("sweep", move |shutdown: Shutdown| async move {
@@ -169,7 +184,16 @@ fn with_tasks(component: Component, app: &App) -> Component {
 }
 
 async fn load_keys(app: App) -> Result<(), StartError> {
-    Ok(app.load_signing_keys().await?)
+    Ok(app.refresh_keys().await?)
+}
+
+async fn partitions(app: App) -> Result<(), StartError> {
+    app.prepare_partitions().await;
+    Ok(())
+}
+
+async fn audit_chain(app: App) -> Result<(), StartError> {
+    Ok(app.prepare_audit_chain().await?)
 }
 
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
@@ -194,9 +218,16 @@ fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> 
     Ok(Settings {
         issuer: issuer(&config.issuer)?,
         keys,
+        kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
+        breached: config.breached_file.as_deref().map(breached).transpose()?,
         hash_lane: HashLane::start(hash_threads, process.metrics())?,
     })
+}
+
+fn breached(file: &Path) -> Result<Arc<BreachedList>, StartError> {
+    let list = BreachedList::open(file);
+    Ok(Arc::new(list.map_err(|error| setting("IDENTITY_BREACHED_FILE", error.to_string()))?))
 }
 
 // An origin: pages and endpoints stand at its root, and links, cookies and checks are made of it.

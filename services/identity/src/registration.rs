@@ -123,7 +123,7 @@ impl Registration {
             fields.absent(field, "is not supported")?;
         }
         fields.one_of("subject_type", &["pairwise"])?;
-        fields.id_token_alg()?;
+        let id_token_alg = fields.id_token_alg()?;
         let mut kept = Map::new();
         let auth_method = auth_method(&fields, policy)?;
         let grant_types = grant_types(&fields, policy)?;
@@ -166,6 +166,7 @@ impl Registration {
             sector: Some(sector),
             jwks_uri,
             default_max_age: fields.seconds("default_max_age")?,
+            id_token_alg,
             tokens: TokenRules::default(),
         };
         Ok(Self { client, sector_identifier_uri, kept })
@@ -229,6 +230,7 @@ pub fn described(client: &Client, kept: &Map<String, Value>) -> Map<String, Valu
         "token_endpoint_auth_method": client.auth_method.name(),
         "scope": client.scopes.join(" "),
         "subject_type": "pairwise",
+        "id_token_signed_response_alg": client.id_token_alg.name(),
         "require_pushed_authorization_requests": client.par_required,
         "dpop_bound_access_tokens": client.dpop_required,
     });

@@ -1,4 +1,5 @@
-//! Sealing with AES-256-GCM-SIV: what travels through the browser between pages, and private keys at rest.
+//! Sealing with AES-256-GCM-SIV: what travels through the browser between pages, under the keys of handles, and private
+//! keys at rest, under a line of the KEK file.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,12 +12,27 @@ use crate::keyring::{Keyring, Master};
 #[error("sealing failed")]
 pub struct SealError;
 
-/// Seals bytes for a purpose, bound to a context that the opener must know as well.
+/// Seals bytes at rest for a purpose, bound to a context that the opener must know as well. What is sealed so is sealed
+/// anew when the KEK file gets another first line: `app/key_rotation.rs` has to know the table.
 ///
 /// # Errors
 /// No random bytes.
 pub fn seal(keys: &Keyring, purpose: &str, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-    let master = keys.active();
+    seal_under(&keys.kek(), purpose, context, plain)
+}
+
+/// Opens what [`seal`] made for the same purpose and context; nothing for anything else.
+pub fn open(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let kek = keys.kek_by_id(master_of(sealed)?)?;
+    open_under(&kek, purpose, context, sealed)
+}
+
+/// The short id of the key under which something is sealed.
+pub fn master_of(sealed: &[u8]) -> Option<[u8; 4]> {
+    sealed.get(..4)?.try_into().ok()
+}
+
+fn seal_under(master: &Master, purpose: &str, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut body = plain.to_vec();
     let nonce = key(master, purpose)?
         .seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut body)
@@ -28,11 +44,9 @@ pub fn seal(keys: &Keyring, purpose: &str, context: &str, plain: &[u8]) -> Resul
     Ok(sealed)
 }
 
-/// Opens what [`seal`] made for the same purpose and context; nothing for anything else.
-pub fn open(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-    let (id, rest) = sealed.split_at_checked(4)?;
+fn open_under(master: &Master, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (_, rest) = sealed.split_at_checked(4)?;
     let (nonce, body) = rest.split_at_checked(12)?;
-    let master = keys.by_id(id.try_into().ok()?)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut body = body.to_vec();
     let plain =
@@ -51,7 +65,7 @@ pub fn seal_text<T: Serialize>(
     value: &T,
 ) -> Result<String, SealError> {
     let plain = serde_json::to_vec(value).map_err(|_| SealError)?;
-    Ok(URL_SAFE_NO_PAD.encode(seal(keys, purpose, context, &plain)?))
+    Ok(URL_SAFE_NO_PAD.encode(seal_under(&keys.active(), purpose, context, &plain)?))
 }
 
 /// Longest sealed text that is looked at, in characters: a full request is far smaller.
@@ -63,7 +77,8 @@ pub fn open_text<T: DeserializeOwned>(keys: &Keyring, purpose: &str, context: &s
         return None;
     }
     let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
-    serde_json::from_slice(&open(keys, purpose, context, &sealed)?).ok()
+    let master = keys.by_id(master_of(&sealed)?)?;
+    serde_json::from_slice(&open_under(&master, purpose, context, &sealed)?).ok()
 }
 
 fn key(master: &Master, purpose: &str) -> Result<RandomizedNonceKey, SealError> {
@@ -87,6 +102,17 @@ mod tests {
         assert_eq!(open_text::<String>(&keys, "consent", "browser-1", &text), None);
         let other = Keyring::parse(OLD).unwrap();
         assert_eq!(open_text::<String>(&other, "login", "browser-1", &text), None);
+    }
+
+    #[test]
+    fn what_lies_in_the_database_opens_with_its_line_only() {
+        let (both, old) = (Keyring::parse(BOTH).unwrap(), Keyring::parse(OLD).unwrap());
+        let sealed = seal(&old, "signing key", "kid", b"secret").unwrap();
+        assert_eq!(open(&both, "signing key", "kid", &sealed).as_deref(), Some(b"secret".as_slice()));
+        assert_eq!(open(&both, "signing key", "other", &sealed), None);
+        let anew = seal(&both, "signing key", "kid", b"secret").unwrap();
+        assert_eq!(open(&old, "signing key", "kid", &anew), None);
+        assert_eq!(master_of(&anew), Some(both.kek().id()));
     }
 
     proptest! {

@@ -1,15 +1,19 @@
 //! All SQL of identity, a file for each group of tables. Domain types in and out. Each
 //! operation is a span, but for those that a loop repeats without work.
 
+pub mod audit;
 pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod device_grant;
 pub mod grant;
+pub mod partition;
 pub mod passkey;
 pub mod pushed_request;
 pub mod record;
+pub mod recovery;
 pub mod registration;
+pub mod secret_key;
 pub mod revocation;
 pub mod session;
 pub mod signing_key;

@@ -50,6 +50,8 @@ async fn registration(matches: ArgMatches, operator: Operator) -> Result<(), Sto
     let Some((verb, matches)) = matches.subcommand() else {
         return Err(Stop::Usage("say what to do: policies, token or revoke".to_owned()));
     };
+    // Tokens are made of them.
+    app.refresh_keys().await?;
     let policy = matches.try_get_one::<String>("policy").ok().flatten().map_or("", String::as_str);
     let unknown =
         || Stop::Usage(format!("there is no policy {policy}; `identity registration policies` lists them"));

@@ -53,12 +53,12 @@ pub async fn start(home: PathBuf, users: i64) -> Result<(Server, Arc<Provider>, 
         ("KC_HOSTNAME", format!("http://{address}")),
         ("KC_CACHE", "local".to_owned()),
         ("KC_LOG_LEVEL", "warn".to_owned()),
-        // As its sizing guide has it for one node; by default it would take 70 % of the machine.
+        // Outside of containers its script gives it half of that, which is less than its sizing guide.
         ("JAVA_OPTS_KC_HEAP", "-Xms512m -Xmx1g".to_owned()),
     ];
     let program = home.join("bin/kc.sh");
     let command = |arguments: &[&str]| {
-        // The script would stay as a parent whose time is not the server's: it replaces itself by the server.
+        // To start, the script replaces itself by the server, so that its process is the one to look at.
         let mut command = Command::new(&program);
         command.args(arguments).env_clear().envs(server::kept()).envs(settings.iter().cloned());
         command

@@ -9,7 +9,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::json;
 use testkit::Db;
 
@@ -51,7 +59,9 @@ impl Identity {
             folder: tempfile::tempdir()?,
         };
         std::fs::write(identity.path("kek"), "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")?;
-        std::fs::write(identity.path("bootstrap.json"), bootstrap(parties).to_string())?;
+        let (pem, jwk) = client_key()?;
+        std::fs::write(identity.path("identity.pem"), pem)?;
+        std::fs::write(identity.path("bootstrap.json"), bootstrap(parties, &jwk).to_string())?;
         Ok(identity)
     }
 
@@ -72,6 +82,7 @@ impl Identity {
             .env("KOTINOS_KAFKA_BROKERS", &self.brokers)
             .env("KOTINOS_TOPIC_PREFIX", format!("{}.", self.db.url.rsplit('/').next().unwrap_or_default()))
             .env("KOTINOS_AUTH_ISSUER", self.url())
+            .env("KOTINOS_AUTH_CLIENT_KEY_DIR", self.folder.path())
             .env("KOTINOS_EGRESS_ALLOW", "127.0.0.1:*")
             .env("KOTINOS_DRAIN_DELAY", "1s")
             .env("KOTINOS_LOG", "warn")
@@ -191,11 +202,22 @@ pub fn program(setting: &str) -> Result<PathBuf> {
     Ok(path.into())
 }
 
-fn bootstrap(parties: Option<SocketAddr>) -> serde_json::Value {
+// With it identity proves itself to itself: it calls the mailer as any service does.
+fn client_key() -> Result<(String, serde_json::Value)> {
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_ref())?;
+    // 4, then x and y (SEC 1, 2.3.3).
+    let point = pair.public_key().as_ref();
+    let [x, y] = [&point[1..33], &point[33..]].map(|half| URL_SAFE_NO_PAD.encode(half));
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key));
+    Ok((pem, json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})))
+}
+
+fn bootstrap(parties: Option<SocketAddr>, jwk: &serde_json::Value) -> serde_json::Value {
     let secret: String =
         digest(&SHA256, SECRET.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let count = if parties.is_some() { PARTIES } else { RELYING_PARTIES };
-    let clients: Vec<serde_json::Value> = (0..count)
+    let mut clients: Vec<serde_json::Value> = (0..count)
         .map(|rp| {
             json!({
                 "client_id": rp_id(rp), "name": "Bench", "kind": "first_party",
@@ -207,5 +229,11 @@ fn bootstrap(parties: Option<SocketAddr>) -> serde_json::Value {
             })
         })
         .collect();
+    clients.push(json!({
+        "client_id": "identity", "name": "identity", "kind": "first_party",
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [jwk]},
+        "grant_types": ["client_credentials"], "audiences": ["kotinos.mailer", "kotinos.profile"],
+        "scopes": ["mailer.transactional", "profile.read"],
+    }));
     json!({ "clients": clients })
 }

@@ -8,6 +8,7 @@ use super::App;
 use crate::{
     client::{AuthMethod, Client, InvalidClient, Profile, TokenRules},
     error::Error,
+    jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
     store,
 };
@@ -58,6 +59,7 @@ struct FileClient {
     token_url_audience: bool,
     jwks_uri: Option<String>,
     default_max_age: Option<u32>,
+    id_token_signed_response_alg: Option<String>,
 }
 
 /// What clients that register themselves may have.
@@ -200,6 +202,10 @@ impl FileClient {
             sector: None,
             jwks_uri: self.jwks_uri,
             default_max_age: self.default_max_age.map(i64::from),
+            id_token_alg: match self.id_token_signed_response_alg {
+                Some(name) => name.parse().map_err(|error: UnknownAlgorithm| wrong(error.into()))?,
+                None => Algorithm::Es256,
+            },
         };
         client.check().map_err(wrong)?;
         Ok(client)

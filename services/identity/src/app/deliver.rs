@@ -94,7 +94,8 @@ impl App {
             "sid": delivery.sid,
             "events": { EVENT: {} },
         });
-        let token = self.sign("logout+jwt", &claims)?;
+        self.need_key(client.id_token_alg).await?;
+        let token = self.sign_as(client.id_token_alg, "logout+jwt", &claims)?;
         let status = match self.egress.post_form(uri, &[("logout_token", &token)]).await {
             Ok(status) => status,
             Err(error) => {

@@ -48,6 +48,7 @@ impl App {
         if !client.may(grant_type) {
             return Err(Refusal::new("unauthorized_client", "the client may not use this grant_type"));
         }
+        self.need_key(client.id_token_alg).await?;
         let jkt = self.key_for_tokens(client, shown)?;
         let jkt = jkt.as_deref();
         match grant_type {
@@ -100,7 +101,7 @@ impl App {
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
         let scopes = family.scopes.clone();
         let nonce = grant.nonce.as_deref();
-        let issue = Issue { client, family: &family, scopes, resources, nonce, asked, jkt, now };
+        let issue = Issue { client, family: &family, scopes, resources, nonce, jkt, asked, shown: None, now };
         Ok(self.issue_tokens(&issue)?)
     }
 
@@ -163,6 +164,7 @@ impl App {
                 nonce: None,
                 jkt,
                 asked,
+                shown: Some(text),
                 now,
             })?);
         }

@@ -21,7 +21,7 @@ pub fn mint(keys: &Keyring, now: DateTime<Utc>) -> String {
     let mut bytes = [0; BODY + TAG];
     bytes[..4].copy_from_slice(&master.id());
     bytes[4..BODY].copy_from_slice(&now.timestamp().to_be_bytes());
-    let tag = tag(master, &bytes[..BODY]);
+    let tag = tag(&master, &bytes[..BODY]);
     bytes[BODY..].copy_from_slice(&tag);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -41,7 +41,7 @@ fn given_at(keys: &Keyring, text: &str) -> Option<i64> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (body, given) = bytes.split_at_checked(BODY)?;
     let master = keys.by_id(body[..4].try_into().ok()?)?;
-    let right: bool = tag(master, body).as_slice().ct_eq(given).into();
+    let right: bool = tag(&master, body).as_slice().ct_eq(given).into();
     right.then(|| body[4..].try_into().ok().map(i64::from_be_bytes)).flatten()
 }
 

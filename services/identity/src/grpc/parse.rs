@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use chassis::FieldViolation;
-use domain::EmailAddress;
+use domain::{DateTime, EmailAddress, Utc};
+use prost_types::Timestamp;
 
 use crate::{error::Error, scope};
 
@@ -54,12 +55,37 @@ impl Violations {
         }
     }
 
+    /// A time, if one is given.
+    pub fn time(&mut self, field: &str, at: Option<Timestamp>) -> Option<DateTime<Utc>> {
+        let at = at?;
+        let nanos = u32::try_from(at.nanos).unwrap_or(u32::MAX);
+        let time = DateTime::from_timestamp(at.seconds, nanos);
+        if time.is_none() {
+            self.add(field, "must be a time between the years 1 and 9999");
+        }
+        time
+    }
+
     pub fn done<T>(self, value: Option<T>) -> Result<T, Error> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(Error::Invalid(self.0)),
         }
     }
+}
+
+const DEFAULT_PAGE: u32 = 50;
+const LARGEST_PAGE: u32 = 200;
+
+/// How many rows a page has: 50 when nothing is asked for, 200 at most.
+pub fn page_size(asked: u32) -> u32 {
+    if asked == 0 { DEFAULT_PAGE } else { asked.min(LARGEST_PAGE) }
+}
+
+/// The token of the page behind this one; empty when it is not full.
+pub fn next_page<T>(rows: &[T], size: u32, token: impl Fn(&T) -> String) -> String {
+    let is_full = rows.len() >= size as usize;
+    rows.last().filter(|_| is_full).map(token).unwrap_or_default()
 }
 
 /// One id.

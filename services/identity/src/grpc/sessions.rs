@@ -11,9 +11,6 @@ use crate::{
     events,
 };
 
-const DEFAULT_PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 200;
-
 /// `kotinos.identity.v1.SessionService`
 #[derive(Clone)]
 pub struct Sessions {
@@ -57,10 +54,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<ListLogoutDeliveriesRequest>,
     ) -> Result<Response<ListLogoutDeliveriesResponse>, Status> {
-        let size = match request.get_ref().page_size {
-            0 => DEFAULT_PAGE,
-            size => size.min(LARGEST_PAGE),
-        };
+        let size = parse::page_size(request.get_ref().page_size);
         let deliveries = self.app.list_logout_deliveries(size).await.map_err(chassis::status)?;
         let deliveries = deliveries.into_iter().map(delivery).collect();
         Ok(Response::new(ListLogoutDeliveriesResponse { deliveries }))

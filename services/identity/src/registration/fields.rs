@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::is_redirect_uri;
+use crate::jws::Algorithm;
 
 /// Metadata that breaks a rule: the field and the rule (RFC 7591 3.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,8 +132,10 @@ impl<'a> Fields<'a> {
     }
 
     /// `none` is no signature, and never was.
-    pub fn id_token_alg(&self) -> Result<(), InvalidMetadata> {
-        self.one_of("id_token_signed_response_alg", &["ES256"]).map(|_| ())
+    pub fn id_token_alg(&self) -> Result<Algorithm, InvalidMetadata> {
+        let asked = self.one_of("id_token_signed_response_alg", &Algorithm::ALL.map(Algorithm::name))?;
+        // The answer says which one it is.
+        Ok(asked.and_then(|name| name.parse().ok()).unwrap_or(Algorithm::Es256))
     }
 }
 

@@ -11,13 +11,13 @@ use crate::{
     browser::{Arrived, Asks, Browser, Page},
     clients::{MAILER_KEY, PORTAL_SCOPE, SHOP_CALLBACK, assertion, with_assertion},
     oidf::fapi2::{FIRST, relying_party::RelyingParty},
-    wire::{Traffic, Wire},
+    tap::{Tap, Traffic},
     world::{ALICE, BOB, ISSUER, World, authorize_url, basic, param},
 };
 
-async fn world() -> (World, Wire) {
-    let wire = Wire::start().await;
-    (World::start_through(Some(wire.clone())).await, wire)
+async fn world() -> (World, Tap) {
+    let tap = Tap::start().await;
+    (World::start_through(&tap).await, tap)
 }
 
 #[track_caller]
@@ -43,65 +43,65 @@ async fn password(browser: &mut Browser<'_>, page: &Page, password: &str) -> Arr
 
 #[tokio::test]
 async fn a_sign_up_to_tokens_takes_three_commits() {
-    let (world, wire) = world().await;
-    wire.take();
+    let (world, tap) = world().await;
+    tap.take();
     let (_, code) = world.sign_up(ALICE).await;
     assert_eq!(world.redeem("portal", &code).await.status, StatusCode::OK);
-    costs("sign-up", &wire.take(), 3, 45);
+    costs("sign-up", &tap.take(), 3, 45);
 }
 
 #[tokio::test]
 async fn a_sign_in_to_tokens_takes_two_commits_and_a_wrong_password_one() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     world.sign_up(ALICE).await;
     let mut browser = world.browser();
     let page = login_page(&mut browser).await;
-    wire.take();
+    tap.take();
     let page = password(&mut browser, &page, "not the password").await.page();
-    costs("wrong password", &wire.take(), 1, 12);
+    costs("wrong password", &tap.take(), 1, 12);
     world.advance(TimeDelta::seconds(5));
     let url = password(&mut browser, &page, ALICE.password).await.away();
     assert_eq!(world.redeem("portal", &param(&url, "code")).await.status, StatusCode::OK);
-    costs("password to tokens", &wire.take(), 2, 18);
+    costs("password to tokens", &tap.take(), 2, 18);
 }
 
 #[tokio::test]
 async fn a_passkey_to_tokens_takes_two_commits() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let (mut browser, _) = world.sign_up(ALICE).await;
     let page = browser.open("/account/security").await.page();
     let mut authenticator = Authenticator::new();
     authenticator.register(&mut browser, &page).await.page();
     let mut browser = world.browser();
     let page = login_page(&mut browser).await;
-    wire.take();
+    tap.take();
     let url = authenticator.sign_in(&mut browser, &page).await.away();
     assert_eq!(world.redeem("portal", &param(&url, "code")).await.status, StatusCode::OK);
-    costs("passkey to tokens", &wire.take(), 2, 18);
+    costs("passkey to tokens", &tap.take(), 2, 18);
 }
 
 #[tokio::test]
 async fn a_pushed_request_takes_one_commit() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let form = [("response_type", "code"), ("redirect_uri", SHOP_CALLBACK), ("scope", "openid")];
     let push = async || world.post("/oauth2/par", basic("shop").as_deref(), &form).await.status;
     assert_eq!(push().await, StatusCode::CREATED);
-    wire.take();
+    tap.take();
     assert_eq!(push().await, StatusCode::CREATED);
-    costs("pushed request", &wire.take(), 1, 2);
+    costs("pushed request", &tap.take(), 1, 2);
 }
 
 #[tokio::test]
 async fn going_on_to_another_site_takes_two_commits_also_when_the_session_was_idle() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let (mut browser, _) = world.sign_up(ALICE).await;
     for idle in [TimeDelta::zero(), TimeDelta::minutes(20)] {
         world.advance(idle);
-        wire.take();
+        tap.take();
         let code = world.code(&mut browser, "portal", PORTAL_SCOPE).await;
         let tokens = world.redeem("portal", &code).await;
         assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::OK);
-        costs("single sign-on", &wire.take(), 2, 6);
+        costs("single sign-on", &tap.take(), 2, 6);
     }
     // It was in use twenty minutes after it began, and is told so by and by.
     testkit::eventually(crate::world::DEADLINE, || async {
@@ -118,34 +118,34 @@ async fn going_on_to_another_site_takes_two_commits_also_when_the_session_was_id
 
 #[tokio::test]
 async fn a_refresh_and_a_sign_out_take_one_commit_each() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let (mut browser, tokens) = world.tokens(ALICE).await;
-    wire.take();
+    tap.take();
     let next = world.refresh("portal", tokens.text("refresh_token")).await;
     assert_eq!(next.status, StatusCode::OK);
-    costs("refresh", &wire.take(), 1, 2);
+    costs("refresh", &tap.take(), 1, 2);
     // Asked again within the grace nothing is written.
     assert_eq!(world.refresh("portal", tokens.text("refresh_token")).await.status, StatusCode::OK);
-    costs("repeated refresh", &wire.take(), 0, 1);
+    costs("repeated refresh", &tap.take(), 0, 1);
     browser.open(&format!("/logout?id_token_hint={}", next.text("id_token"))).await;
-    costs("sign-out", &wire.take(), 1, 12);
+    costs("sign-out", &tap.take(), 1, 12);
 }
 
 #[tokio::test]
 async fn a_refresh_under_fapi2_writes_nothing() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let mut browser = world.browser();
     let rp = RelyingParty::new(&world, FIRST);
     let tokens = rp.tokens(&mut browser, &rp.request().with("prompt", "consent")).await;
-    wire.take();
+    tap.take();
     let answer = rp.refresh(tokens.text("refresh_token")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    costs("fapi2 refresh", &wire.take(), 0, 1);
+    costs("fapi2 refresh", &tap.take(), 0, 1);
 }
 
 #[tokio::test]
 async fn clients_tokens_and_introspection_ask_the_database_nothing() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let (mut browser, portal) = world.tokens(ALICE).await;
     let code = world.code(&mut browser, "vault", "openid").await;
     let vault = world.redeem("vault", &code).await;
@@ -157,16 +157,16 @@ async fn clients_tokens_and_introspection_ask_the_database_nothing() {
     // The first time in a second a caller's counter is looked up.
     introspect("profile", portal.text("access_token")).await;
     introspect("vault", vault.text("access_token")).await;
-    wire.take();
+    tap.take();
     introspect("profile", portal.text("access_token")).await;
     introspect("vault", vault.text("access_token")).await;
-    costs("introspection", &wire.take(), 0, 0);
+    costs("introspection", &tap.take(), 0, 0);
 
     let token = || with_assertion(&MAILER_KEY.sign(&assertion(world.app.clock.now())));
     assert_eq!(world.post("/oauth2/token", None, &token()).await.status, StatusCode::OK);
-    wire.take();
+    tap.take();
     assert_eq!(world.post("/oauth2/token", None, &token()).await.status, StatusCode::OK);
-    costs("client credentials", &wire.take(), 0, 0);
+    costs("client credentials", &tap.take(), 0, 0);
 }
 
 /// Every path that answers to GET, read from the routers' source: a new one is tried without anybody thinking of it.
@@ -200,7 +200,7 @@ fn paths() -> Vec<String> {
 
 #[tokio::test]
 async fn a_get_without_a_session_writes_nothing() {
-    let (world, wire) = world().await;
+    let (world, tap) = world().await;
     let (_, tokens) = world.tokens(BOB).await;
     // A mail is on its way to Alice, and its link is in a scanner's hands.
     let mut browser = world.browser();
@@ -225,13 +225,13 @@ async fn a_get_without_a_session_writes_nothing() {
     {
         assert!(paths.iter().any(|path| path == known), "{known} is not among {paths:?}");
     }
-    wire.take();
+    tap.take();
     for path in paths {
         for query in &queries {
             let url = Url::parse(&format!("{ISSUER}{path}?{query}")).unwrap();
             let response = world.browser().send(Method::GET, &url, &[]).await;
             assert!(!response.status().is_server_error(), "{url}: {}", response.status());
-            let traffic = wire.take();
+            let traffic = tap.take();
             assert_eq!(traffic.commits, 0, "{url}\n{}", traffic.texts.join("\n--\n"));
         }
     }

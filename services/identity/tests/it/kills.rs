@@ -1,5 +1,5 @@
 //! A real process of identity is killed before and after each statement of a flow, beside another one on the same database.
-//! The wire to the database is the trap, so that no statement is missed and none is hit by chance.
+//! The tap to the database is the trap, so that no statement is missed and none is hit by chance.
 
 use std::{
     net::TcpListener,
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     browser::Browser,
     clients::SHOP_CALLBACK,
-    wire::{When, Wire},
+    tap::{Tap, When},
     world::{ALICE, Answer, DEADLINE, ISSUER, KEK, VERIFIER, World, answer, basic},
 };
 
@@ -27,7 +27,7 @@ struct Process {
 }
 
 impl Process {
-    async fn start(world: &World, wire: &Wire) -> Self {
+    async fn start(world: &World, tap: &Tap) -> Self {
         let ports: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let address = |at: usize| ports[at].local_addr().unwrap().to_string();
         let (http, ops) = (format!("http://{}", address(0)), format!("http://{}/readyz", address(2)));
@@ -42,7 +42,7 @@ impl Process {
             ("KOTINOS_AUTH_JWKS_URL", issuer.keys_url().to_string()),
             ("KOTINOS_EGRESS_ALLOW", "127.0.0.1:*".to_owned()),
             ("KOTINOS_LOG", "error".to_owned()),
-            ("IDENTITY_DATABASE_URL", wire.lead(world.app.database_url())),
+            ("IDENTITY_DATABASE_URL", tap.lead(world.app.database_url())),
             ("IDENTITY_KEK", KEK.to_owned()),
             ("IDENTITY_ISSUER", ISSUER.to_owned()),
             ("IDENTITY_BOOTSTRAP_FILE", world.bootstrap_file().display().to_string()),
@@ -117,11 +117,11 @@ async fn scene(world: &World) -> Scene<'_> {
 
 impl Flow {
     /// One flow at the process that dies of it, until the trap is beyond its last statement; how many traps there were.
-    async fn die_everywhere(self, world: &World, wire: &Wire, whens: &[When]) -> usize {
+    async fn die_everywhere(self, world: &World, tap: &Tap, whens: &[When]) -> usize {
         let mut traps = 0;
         for when in whens {
             for nth in 1.. {
-                if self.die(world, wire, nth, *when).await {
+                if self.die(world, tap, nth, *when).await {
                     traps += 1;
                 } else {
                     break;
@@ -131,12 +131,12 @@ impl Flow {
         traps
     }
 
-    async fn die(self, world: &World, wire: &Wire, nth: usize, when: When) -> bool {
-        let process = Process::start(world, wire).await;
+    async fn die(self, world: &World, tap: &Tap, nth: usize, when: When) -> bool {
+        let process = Process::start(world, tap).await;
         let mut scene = scene(world).await;
-        wire.arm(nth, when, process.child.id());
+        tap.arm(nth, when, process.child.id());
         let answered = process.ask(self.request(world, &process, &scene)).await;
-        let sprung = wire.disarm();
+        let sprung = tap.disarm();
         assert_eq!(sprung, answered.is_none(), "{self:?}: a death has no answer, and no death has one");
         drop(process);
         match self {
@@ -269,42 +269,42 @@ async fn signed_out(world: &World, scene: &mut Scene<'_>) {
     assert_eq!((userinfo.status, userinfo.body.get("sub")), (StatusCode::UNAUTHORIZED, None::<&Value>));
 }
 
-async fn stage() -> (World, Wire) {
-    let (world, wire) = (World::start().await, Wire::start().await);
+async fn stage() -> (World, Tap) {
+    let (world, tap) = (World::start().await, Tap::start().await);
     world.sign_up(ALICE).await;
-    (world, wire)
+    (world, tap)
 }
 
 #[tokio::test]
 async fn a_process_killed_after_the_commit_of_a_refresh_costs_no_grant() {
-    let (world, wire) = stage().await;
+    let (world, tap) = stage().await;
     // The second statement of a refresh is the rotation: it is done, and its answer is lost.
-    assert!(Flow::Refresh.die(&world, &wire, 2, When::After).await);
+    assert!(Flow::Refresh.die(&world, &tap, 2, When::After).await);
 }
 
 #[tokio::test]
 #[ignore = "a kill at each statement, some minutes: run by make faults"]
 async fn a_process_killed_at_any_statement_leaves_no_half_grant_and_no_half_sign_out() {
-    let (world, wire) = stage().await;
+    let (world, tap) = stage().await;
     let both = [When::Before, When::After];
     for (flow, least) in [(Flow::Redeem, 6), (Flow::Refresh, 4), (Flow::SignOut, 12)] {
-        let traps = flow.die_everywhere(&world, &wire, &both).await;
+        let traps = flow.die_everywhere(&world, &tap, &both).await;
         assert!(traps >= least, "{flow:?} has {traps} places to die at");
     }
 }
 
 #[tokio::test]
 async fn a_database_that_goes_away_and_comes_back_costs_no_grant() {
-    let wire = Wire::start().await;
-    let world = World::start_through(Some(wire.clone())).await;
+    let tap = Tap::start().await;
+    let world = World::start_through(&tap).await;
     let (_, first) = world.tokens(ALICE).await;
     let mut token = first.text("refresh_token").to_owned();
     for _ in 0..6 {
         // Connections end in the middle of whatever they do; the client asks again until it has an answer.
         let cut = async {
-            wire.cut();
+            tap.cut();
             tokio::task::yield_now().await;
-            wire.mend();
+            tap.mend();
         };
         let (answered, ()) = tokio::join!(world.refresh("portal", &token), cut);
         let mut answered = answered;

@@ -159,7 +159,7 @@ async fn no_interleaving_of_many_differs_from_the_model() {
 #[tokio::test]
 async fn a_hundred_uses_at_two_instances_have_one_successor() {
     let world = World::start().await;
-    let there = world.second_instance().await;
+    let there = world.beside().await;
     let (_, first) = world.tokens(ALICE).await;
     let form = [
         ("grant_type", "refresh_token"),
@@ -202,7 +202,7 @@ async fn two_tabs_that_share_a_chain_are_no_theft() {
 #[tokio::test]
 async fn a_code_shown_again_takes_back_what_it_gave_everywhere() {
     let world = World::start().await;
-    let there = world.second_instance().await;
+    let there = world.beside().await;
     let (mut browser, _) = world.sign_up(ALICE).await;
     let code = world.code(&mut browser, "vault", "openid offline_access").await;
     let answers = join_all((0..10).map(|_| world.redeem("vault", &code))).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::TestApp;
 
 use crate::{
-    wire::Wire,
+    tap::Tap,
     world::{ALICE, Answer, World, answer, basic},
 };
 
@@ -57,7 +57,7 @@ async fn gone_soon(here: &World, there: &TestApp, tokens: &[(&'static str, Answe
 #[tokio::test]
 async fn a_revoked_grant_is_over_at_another_instance_within_a_second() {
     let world = World::start().await;
-    let there = world.second_instance().await;
+    let there = world.beside().await;
     let (_browser, tokens) = tokens_of_both_forms(&world, "openid").await;
     for (client_id, tokens) in &tokens {
         assert!(is_active(&there, client_id, tokens.text("access_token")).await);
@@ -70,7 +70,7 @@ async fn a_revoked_grant_is_over_at_another_instance_within_a_second() {
 #[tokio::test]
 async fn a_sign_out_is_known_at_another_instance_within_a_second() {
     let world = World::start().await;
-    let there = world.second_instance().await;
+    let there = world.beside().await;
     let (mut browser, tokens) = tokens_of_both_forms(&world, "openid").await;
     assert!(is_active(&there, "vault", tokens[1].1.text("access_token")).await);
     browser.open(&format!("/logout?id_token_hint={}", tokens[0].1.text("id_token"))).await;
@@ -80,7 +80,7 @@ async fn a_sign_out_is_known_at_another_instance_within_a_second() {
 #[tokio::test]
 async fn a_disabled_users_tokens_rest_everywhere_until_the_user_is_enabled() {
     let world = World::start().await;
-    let there = world.second_instance().await;
+    let there = world.beside().await;
     let (_, portal) = world.tokens(ALICE).await;
     let token = portal.text("access_token");
     let user_id =
@@ -137,8 +137,8 @@ async fn a_sealed_token_says_what_a_jwt_says_and_only_to_its_client() {
 
 #[tokio::test]
 async fn an_old_feed_is_not_believed_and_without_the_database_nothing_is_said() {
-    let wire = Wire::start().await;
-    let world = World::start_through(Some(wire.clone())).await;
+    let tap = Tap::start().await;
+    let world = World::start_through(&tap).await;
     let (_browser, tokens) = tokens_of_both_forms(&world, "openid").await;
     let (client_id, tokens) = &tokens[1];
     let token = tokens.text("access_token");
@@ -153,10 +153,10 @@ async fn an_old_feed_is_not_believed_and_without_the_database_nothing_is_said() 
         // A read may have begun just before, and is believed for a second.
         assert!(broken_at.elapsed() < 2 * SOON, "an old feed is believed");
     }
-    wire.cut();
+    tap.cut();
     let answer = introspect_at(&world.app, client_id, token).await;
     answer.refused_with(503, "temporarily_unavailable");
-    wire.mend();
+    tap.mend();
     let mended = "alter function identity.first_id_off(timestamptz) rename to first_id_of";
     sqlx::query(mended).execute(&world.app.pool).await.unwrap();
     testkit::eventually(crate::world::DEADLINE, || async {

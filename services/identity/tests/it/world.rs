@@ -41,7 +41,7 @@ use crate::{
     clients::{
         BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK, VAULT_CALLBACK,
     },
-    wire::Wire,
+    tap::Tap,
 };
 
 /// How long anything may take.
@@ -63,6 +63,7 @@ pub struct World {
     pub peers: Peers,
     pub relying_parties: RelyingParties,
     file: BootstrapFile,
+    kek: String,
 }
 
 /// An answer of an endpoint.
@@ -91,25 +92,46 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_through(None).await
+        Self::start_changed(KEK, |_| {}).await
     }
 
-    /// With a wire to the database that the test looks at, or cuts.
-    pub async fn start_through(wire: Option<Wire>) -> Self {
+    /// With other settings than usual.
+    pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
+        Self::start_changed(KEK, change).await
+    }
+
+    /// With a tap on the line to the database.
+    pub async fn start_through(tap: &Tap) -> Self {
+        let tap = tap.clone();
+        Self::start_with(move |config| {
+            config.database_url = tap.lead(&config.database_url.expose()).parse().unwrap();
+        })
+        .await
+    }
+
+    /// Under these key encryption keys: lines, or `file:` and the path of a file.
+    pub async fn start_under(kek: &str) -> Self {
+        Self::start_changed(kek, |_| {}).await
+    }
+
+    async fn start_changed(
+        kek: &str,
+        change: impl Fn(&mut identity::Config) + Send + Sync + 'static,
+    ) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
-        let file = BootstrapFile::write(&relying_parties.url);
-        let (config, fakes) = (Config { file: file.0.clone() }, peers.clone());
+        let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
+        let fakes = peers.clone();
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
-            let url = wire.map_or_else(|| database_url.clone(), |wire| wire.lead(&database_url));
-            config.components(&url, fakes, process).await
+            config.components(&database_url, fakes, process).await
         })
         .await;
-        Self { app, peers, relying_parties, file }
+        Self { app, peers, relying_parties, file, kek }
     }
 
-    /// Another process on the same database, beside the first one.
-    pub async fn second_instance(&self) -> TestApp {
-        let (config, fakes) = (Config { file: self.file.0.clone() }, self.peers.clone());
+    /// A second process beside the first, on its database and by its clock.
+    pub async fn beside(&self) -> TestApp {
+        let (config, fakes) = (self.config(), self.peers.clone());
         let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
         TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
@@ -119,14 +141,21 @@ impl World {
 
     /// Another process on the same database, after the first one was killed between two instructions.
     pub async fn killed_and_restarted(self) -> Self {
-        let Self { app, peers, relying_parties, file } = self;
-        let (url, clock) = app.kill();
-        let (config, fakes) = (Config { file: file.0.clone() }, peers.clone());
+        let kek = self.kek.clone();
+        self.killed_and_restarted_under(&kek).await
+    }
+
+    /// The same under other key encryption keys.
+    pub async fn killed_and_restarted_under(self, kek: &str) -> Self {
+        let Self { app, peers, relying_parties, file, .. } = self;
+        let ((url, clock), kek) = (app.kill(), kek.to_owned());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(|_| {}) };
+        let fakes = peers.clone();
         let app = TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
         .await;
-        Self { app, peers, relying_parties, file }
+        Self { app, peers, relying_parties, file, kek }
     }
 
     pub fn bootstrap_file(&self) -> &std::path::Path {
@@ -134,7 +163,7 @@ impl World {
     }
 
     pub fn config(&self) -> Config {
-        Config { file: self.file.0.clone() }
+        Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
     }
 
     pub fn browser(&self) -> Browser<'_> {
@@ -301,18 +330,23 @@ pub fn param(url: &Url, name: &str) -> String {
 #[derive(Clone)]
 pub struct Config {
     file: std::path::PathBuf,
+    change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
+    kek: String,
 }
 
 impl Config {
     pub fn identity(&self, database_url: &str) -> identity::Config {
-        identity::Config {
+        let mut config = identity::Config {
             database_url: database_url.parse().unwrap(),
-            kek: Some(KEK.parse().unwrap()),
+            kek: Some(self.kek.parse().unwrap()),
             issuer: ISSUER.to_owned(),
             bootstrap_file: Some(self.file.clone()),
+            breached_file: None,
             hash_threads: 2,
             access_token_seconds: 300,
-        }
+        };
+        (self.change)(&mut config);
+        config
     }
 
     async fn components(

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::{
         client::{AuthMethod, tests::client},
-        jws::SigningKey,
+        jws::{Algorithm::Es256, SigningKey},
     };
 
     const ISSUER: &str = "https://id.example";
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn key() -> SigningKey {
-        SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap()
+        SigningKey::from_pkcs8(Es256, &SigningKey::generate(Es256).unwrap()).unwrap()
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::{
     app::{App, Refusal},
     claims,
     client::{AuthMethod, DEVICE_CODE, TOKEN_EXCHANGE},
-    dpop, scope,
+    dpop,
+    jws::Algorithm,
+    scope,
 };
 
 /// GET `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414).
@@ -35,6 +37,7 @@ fn document(issuer: &str) -> Value {
         .map(|method| method.name())
         .collect();
     let claims: Vec<_> = OF_TOKENS.into_iter().chain(claims::OF_USER.map(|(name, _)| name)).collect();
+    let id_token = Algorithm::ALL.map(Algorithm::name);
     let signing = ["ES256", "PS256", "RS256"];
     json!({
         "issuer": issuer,
@@ -58,7 +61,7 @@ fn document(issuer: &str) -> Value {
         ],
         "acr_values_supported": Level::ALL.map(Level::name),
         "subject_types_supported": ["public", "pairwise"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": id_token,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": signing,
         "introspection_endpoint_auth_methods_supported": secret_methods,
