@@ -2,6 +2,7 @@
 
 mod answer;
 mod cors;
+mod device;
 mod dpop;
 mod introspect;
 mod par;
@@ -47,6 +48,7 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/revoke", post(revoke::revoke))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/device", post(device::start))
         .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/registration", post(registration::register))
