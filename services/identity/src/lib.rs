@@ -3,7 +3,8 @@
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
 //! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
-//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
+//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout, their keys
+//! and sectors).
 
 mod acr;
 mod app;
