@@ -1,5 +1,7 @@
 //! The second step of a sign-in by password: a one-time code or a recovery code; and how a user turns it on and off.
 
+use std::time::Duration;
+
 use domain::{DateTime, UserId, Utc, Uuid};
 
 use super::{App, Origin, SignIn};
@@ -70,10 +72,12 @@ impl App {
         origin: Origin,
     ) -> Result<SignIn, Error> {
         let user_id: UserId = proved.user_id.into();
-        let counters = [
-            (Counted::SecondFactor, Some(self.user_hash(user_id))),
-            (Counted::Network, self.network_hash(origin)),
-        ];
+        let user_hash = self.user_hash(user_id);
+        let Some(_turn) = self.guesses.take(&user_hash).await else {
+            return Ok(SignIn::Wait(Duration::from_secs(1)));
+        };
+        let counters =
+            [(Counted::SecondFactor, Some(user_hash.clone())), (Counted::Network, self.network_hash(origin))];
         if let Some(wait) = self.wait(&counters).await? {
             return Ok(SignIn::Wait(wait));
         }
@@ -82,9 +86,9 @@ impl App {
             && self.take(&mut tx, user_id, code).await?
             && let Some(session) = self.enter(&mut tx, &user, proved, current, origin).await?
         {
-            let account = self.address_hash(&user.email.key());
-            store::throttle::delete(&mut *tx, Counted::Account, &account).await?;
-            store::throttle::delete(&mut *tx, Counted::SecondFactor, &self.user_hash(user_id)).await?;
+            let (account, key_hash) = self.guessed(Some(&user), &user.email.key(), origin);
+            store::throttle::delete(&mut *tx, account, &key_hash).await?;
+            store::throttle::delete(&mut *tx, Counted::SecondFactor, &user_hash).await?;
             tx.commit().await?;
             self.nudges.logout.notify_one();
             return Ok(SignIn::Done(session));

@@ -63,8 +63,10 @@ impl App {
             Verdict::Wait(wait) => return Ok(SignIn::Wait(super::seconds(wait))),
             Verdict::MailProof => return Ok(SignIn::MailProof),
         };
-        let class = Class::of_sign_in(current.is_some(), account == Counted::Browser, is_throttled);
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
+        // Who guesses at others while signed in does not go before them.
+        let renews = current.as_ref().is_some_and(|current| current.user_id == user_id);
+        let class = Class::of_sign_in(renews, account == Counted::Browser, is_throttled);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
             phc: password::NOBODY.to_owned(),
@@ -104,7 +106,12 @@ impl App {
     }
 
     // Which counter a guess belongs to: the account's, or the one that its user has at this browser.
-    fn guessed(&self, user: Option<&User>, address_key: &[u8], origin: Origin) -> (Counted, Vec<u8>) {
+    pub(super) fn guessed(
+        &self,
+        user: Option<&User>,
+        address_key: &[u8],
+        origin: Origin,
+    ) -> (Counted, Vec<u8>) {
         match (user, origin.browser) {
             (Some(user), Some(browser)) if browser.mark == self.mark(user.user_id) => {
                 (Counted::Browser, self.browser_hash(user.user_id, browser.id))
