@@ -17,6 +17,7 @@ mod guessing;
 mod headers;
 mod hostile_protocol;
 mod introspect;
+mod libraries;
 mod keys;
 mod logout;
 mod logs;
