@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod authorize;
 mod bootstrap;
+mod breached;
 mod client_auth;
 mod client_keys;
 mod deliver;
@@ -13,8 +14,10 @@ mod introspect;
 mod key_rotation;
 mod keys;
 mod mail;
+mod new_password;
 mod par;
 mod passkeys;
+mod recover;
 mod register;
 mod republish;
 mod sign_in;
@@ -22,6 +25,7 @@ mod sign_out;
 mod sign_up;
 mod sweep;
 mod token;
+mod turns;
 mod userinfo;
 
 use std::{
@@ -31,7 +35,7 @@ use std::{
 };
 
 use chassis::{Metrics, Secret};
-use domain::{Clock, DateTime, Utc};
+use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
@@ -44,7 +48,7 @@ use crate::{
     replays::Replays,
     session::Session,
     store,
-    throttle::{Counted, Throttle},
+    throttle::{Counted, Throttle, Verdict},
     user::Status,
 };
 
@@ -53,15 +57,18 @@ pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
+pub use breached::BreachedList;
 pub use client_auth::{ClientProof, Refusal};
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
+pub use recover::Recovered;
 pub use register::RegistrationError;
 pub use sign_in::SignIn;
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+use turns::Turns;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.
@@ -81,6 +88,7 @@ pub struct App {
     egress: Egress,
     metrics: Metrics,
     nudges: Arc<Nudges>,
+    guesses: Turns,
 }
 
 /// What does not change while identity runs.
@@ -95,6 +103,8 @@ pub struct Settings {
     pub access_token_seconds: u32,
     /// Threads of the hash lane.
     pub hash_threads: usize,
+    /// Passwords that are known from breaches.
+    pub breached: Option<Arc<BreachedList>>,
 }
 
 /// Wakes the workers before their next look.
@@ -109,6 +119,17 @@ struct Nudges {
 pub struct Origin {
     /// The peer's address.
     pub ip: Option<IpAddr>,
+    /// The browser, where its cookie says so.
+    pub browser: Option<KnownBrowser>,
+}
+
+/// A browser that came back.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownBrowser {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is, as [`App::mark`] says; 0 where nobody has signed in.
+    pub mark: u32,
 }
 
 impl App {
@@ -136,6 +157,7 @@ impl App {
             egress,
             metrics: Metrics::new(),
             nudges: Arc::default(),
+            guesses: Turns::default(),
         }
     }
 
@@ -192,17 +214,31 @@ impl App {
         Some(keyed_hash(self.keys(), "network", &network))
     }
 
+    /// What the cookie of a browser keeps of the user who signed in there last. It does not lead back to the user.
+    pub fn mark(&self, user_id: UserId) -> u32 {
+        let hash = keyed_hash(self.keys(), "browser of", user_id.0.as_bytes());
+        hash.iter().take(4).fold(0, |mark, byte| mark << 8 | u32::from(*byte)).max(1)
+    }
+
     // The longest wait that any of these counters asks for.
     async fn wait(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Option<Duration>, Error> {
+        Ok(match self.judge(counters).await? {
+            Verdict::Wait(wait) => Some(seconds(wait)),
+            Verdict::Free | Verdict::Last | Verdict::MailProof => None,
+        })
+    }
+
+    // The strictest verdict of these counters.
+    async fn judge(&self, counters: &[(Counted, Option<Vec<u8>>)]) -> Result<Verdict, Error> {
         let now = self.now();
-        let mut longest = None;
+        let mut strictest = Verdict::Free;
         for (counted, key_hash) in counters {
             let Some(key_hash) = key_hash else { continue };
             let throttle = store::throttle::load(&self.db, *counted, key_hash).await?;
-            longest = longest.max(throttle.and_then(|throttle| throttle.wait(now)));
+            strictest =
+                strictest.max(throttle.map_or(Verdict::Free, |throttle| throttle.judge(*counted, now)));
         }
-        // A full second at least: `Retry-After` has no smaller unit.
-        Ok(longest.map(|wait| Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)))
+        Ok(strictest)
     }
 
     async fn count(
@@ -220,4 +256,9 @@ impl App {
         }
         Ok(())
     }
+}
+
+// A full second at least: `Retry-After` has no smaller unit.
+fn seconds(wait: TimeDelta) -> Duration {
+    Duration::from_secs(wait.num_seconds().max(0).unsigned_abs() + 1)
 }

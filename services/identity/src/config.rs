@@ -34,6 +34,10 @@ pub struct Config {
     #[arg(id = "IDENTITY_BOOTSTRAP_FILE", long = "identity-bootstrap-file", env = "IDENTITY_BOOTSTRAP_FILE")]
     pub bootstrap_file: Option<PathBuf>,
 
+    /// Passwords that are known from breaches, as `deploy/breached-list` writes them. Nobody may choose one of them.
+    #[arg(id = "IDENTITY_BREACHED_FILE", long = "identity-breached-file", env = "IDENTITY_BREACHED_FILE")]
+    pub breached_file: Option<PathBuf>,
+
     /// Threads that hash passwords; 0 means one a core.
     #[arg(
         id = "IDENTITY_HASH_THREADS",

@@ -31,6 +31,10 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
         created_at: Some(timestamp(user.created_at)),
         upstream_links: Vec::new(),
         client_id: user.client_id.clone(),
+        cause: match event {
+            Event::PasswordChanged { cause } => cause.to_owned(),
+            _ => String::new(),
+        },
     };
     Fact {
         topic: &USER,
@@ -41,6 +45,7 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
             Event::Enabled => "UserEnabled",
             Event::CredentialAdded => "UserCredentialAdded",
             Event::CredentialRemoved => "UserCredentialRemoved",
+            Event::PasswordChanged { .. } => "UserPasswordChanged",
         },
         payload: Some(state.encode_to_vec()),
         version: user.version,

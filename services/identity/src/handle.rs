@@ -16,7 +16,7 @@ pub enum Kind {
     Refresh,
     /// Session cookie; the counter is the session's epoch.
     Session,
-    /// Browser cookie: no row, only an id to which pages are bound.
+    /// Browser cookie: no row, only an id to which pages are bound; the counter tells whose browser it is.
     Browser,
     /// Link in a mail.
     MailLink,

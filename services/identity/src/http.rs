@@ -3,9 +3,11 @@
 mod account;
 mod authorize;
 mod consent;
+mod new_password;
 mod page;
 mod passkey;
 mod protocol;
+mod recover;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -17,7 +19,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, StatusCode, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -53,6 +55,8 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/signup", get(sign_up::show).post(sign_up::submit))
         .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
         .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
+        .route("/recover", get(recover::show).post(recover::submit))
+        .route("/recover/reset", get(recover::show_reset).post(recover::reset))
         .route("/consent", get(consent::show).post(consent::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
@@ -68,20 +72,28 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
         .with_state(site)
         .merge(protocol::router(app))
+        .layer(from_fn(guard))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text).into_response()
 }
 
-// Outermost: a failure becomes a page in the visitor's language, and no answer goes without the headers that guard it.
+// A failure becomes a page in the visitor's language.
 async fn dress(State(site): State<Site>, request: Request, next: Next) -> Response {
     let language = visitor::Language::of(request.headers(), request.uri().query());
-    let is_account = request.uri().path().starts_with("/account");
     let mut response = next.run(request).await;
     if let Some(told) = response.extensions_mut().remove::<Told>() {
         response = told_page(&site, &told, &language, &response);
     }
+    response
+}
+
+// Outermost: no answer goes without the headers that guard it, pages and protocol alike, nor one to a method or a path that
+// there is not.
+async fn guard(request: Request, next: Next) -> Response {
+    let is_account = request.uri().path().starts_with("/account");
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in page::GUARDS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

@@ -1,7 +1,8 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
-//! HTTP: the pages of sign-in, sign-up, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
+//! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService,
+//! StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
@@ -48,7 +49,10 @@ mod verbs;
 mod webauthn;
 mod words;
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
@@ -62,7 +66,7 @@ pub use config::Config;
 pub use error::Error;
 pub use verbs::VERBS;
 
-use app::{App, Bootstrap, Egress, Settings};
+use app::{App, Bootstrap, BreachedList, Egress, Settings};
 use keyring::Keyring;
 
 /// A setting that cannot be used. Its value is never repeated.
@@ -174,7 +178,13 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
         hash_threads,
+        breached: config.breached_file.as_deref().map(breached).transpose()?,
     })
+}
+
+fn breached(file: &Path) -> Result<Arc<BreachedList>, StartError> {
+    let list = BreachedList::open(file);
+    Ok(Arc::new(list.map_err(|error| setting("IDENTITY_BREACHED_FILE", error.to_string()))?))
 }
 
 // An origin: pages and endpoints stand at its root, and links, cookies and checks are made of it.

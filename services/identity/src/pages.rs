@@ -15,7 +15,7 @@ pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
-const TEMPLATES: [(&str, &str); 16] = [
+const TEMPLATES: [(&str, &str); 20] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),
@@ -25,6 +25,10 @@ const TEMPLATES: [(&str, &str); 16] = [
     ("verify.html", include_str!("../templates/verify.html")),
     ("link.html", include_str!("../templates/link.html")),
     ("complete.html", include_str!("../templates/complete.html")),
+    ("recover.html", include_str!("../templates/recover.html")),
+    ("recover_sent.html", include_str!("../templates/recover_sent.html")),
+    ("recover_link.html", include_str!("../templates/recover_link.html")),
+    ("reset.html", include_str!("../templates/reset.html")),
     ("consent.html", include_str!("../templates/consent.html")),
     ("logout.html", include_str!("../templates/logout.html")),
     ("signed_out.html", include_str!("../templates/signed_out.html")),
@@ -149,7 +153,7 @@ mod tests {
         let all = context! {
             passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
-            scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true,
+            scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
         };
         let frame = Frame { locale, title: EVIL.to_owned(), here: Some("/login?ctx=sealed"), errors };

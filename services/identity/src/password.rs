@@ -4,13 +4,16 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
+use zxcvbn::{Score, zxcvbn};
 
-/// A password as it is hashed: full-width letters folded, 8 to 128 characters.
+/// A password as it is hashed: in Unicode's normal form KC, so that an input method's full-width letters are the same, of
+/// 8 to 128 characters.
+#[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 /// Why a new password is refused.
-#[expect(clippy::enum_variant_names, reason = "each says in which way it is too much or too little")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPassword {
     /// Fewer than 8 characters.
@@ -19,9 +22,12 @@ pub enum InvalidPassword {
     /// More than 128 characters.
     #[error("must be at most 128 characters")]
     TooLong,
-    /// The local part of the address, or one character over and over.
+    /// Guessed within 10^6 tries, by somebody who knows the address (zxcvbn's score 0 or 1).
     #[error("must be harder to guess")]
     TooEasy,
+    /// Known from a breach.
+    #[error("must not be known from a breach")]
+    Breached,
 }
 
 /// The hash could not be computed: memory or random bytes are missing, or the stored text is damaged.
@@ -33,6 +39,11 @@ pub struct HashError;
 const MEMORY: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Characters.
+const SHORTEST: usize = 8;
+const LONGEST: usize = 128;
+/// What people think of first here.
+const CONTEXT: [&str; 5] = ["kotinos", "olympic", "olympics", "paralympic", "paralympics"];
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
 
@@ -43,14 +54,13 @@ impl Password {
     /// Too short, too long, or one that anybody would try first for this address.
     pub fn new(text: &str, address: &str) -> Result<Self, InvalidPassword> {
         let password = Self::entered(text).ok_or(InvalidPassword::TooLong)?;
-        if password.0.chars().count() < 8 {
+        if password.0.chars().count() < SHORTEST {
             return Err(InvalidPassword::TooShort);
         }
-        let lower = password.0.to_lowercase();
-        let local = address.split('@').next().unwrap_or_default().to_lowercase();
-        let mut letters = lower.chars();
-        let first = letters.next();
-        if lower == local || lower == address.to_lowercase() || letters.all(|letter| Some(letter) == first) {
+        let parts = address.split(|letter: char| !letter.is_alphanumeric()).filter(|part| part.len() > 2);
+        let local = address.split('@').next().unwrap_or_default();
+        let known: Vec<&str> = [address, local].into_iter().chain(parts).chain(CONTEXT).collect();
+        if zxcvbn(&password.0, &known).score() < Score::Two {
             return Err(InvalidPassword::TooEasy);
         }
         Ok(password)
@@ -58,23 +68,19 @@ impl Password {
 
     /// A password as somebody entered it at sign-in; nothing when it is longer than any that was ever taken.
     pub fn entered(text: &str) -> Option<Self> {
-        let folded: Zeroizing<String> = Zeroizing::new(text.chars().map(narrow).collect());
-        (folded.chars().count() <= 128).then_some(Self(folded))
+        let folded: Zeroizing<String> = Zeroizing::new(text.nfkc().take(LONGEST + 1).collect());
+        (folded.chars().count() <= LONGEST).then_some(Self(folded))
+    }
+
+    /// Its text, to be looked up among the breached ones.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password([pii])")
-    }
-}
-
-// The part of NFKC that an input method changes on its own: full-width ASCII and the ideographic space.
-fn narrow(letter: char) -> char {
-    match letter {
-        '\u{3000}' => ' ',
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - 0xfee0).unwrap_or(letter),
-        _ => letter,
     }
 }
 
@@ -102,6 +108,13 @@ pub fn verify(password: &Password, phc: &str, pepper: &[u8], memory: &mut Memory
     let (params, salt, stored) = parse(phc).ok_or(HashError)?;
     let computed = digest(password, pepper, params, &salt, stored.len(), memory)?;
     Ok(computed.ct_eq(&stored).into())
+}
+
+/// Whether a hash has the cost of new ones.
+pub fn is_current(phc: &str) -> bool {
+    parse(phc).is_some_and(|(params, ..)| {
+        (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY, PASSES, LANES)
+    })
 }
 
 /// A hash that fits no password: verified for unknown users, so that they take as long as known ones.
@@ -163,19 +176,39 @@ mod tests {
         let other = Password::entered("correct horsf").unwrap();
         assert!(!verify(&other, &phc, b"pepper", &mut memory).unwrap());
         assert!(!verify(&password, NOBODY, b"pepper", &mut memory).unwrap());
+        assert!(is_current(&phc) && is_current(NOBODY));
+        assert!(!is_current(&phc.replace("m=19456,t=2", "m=7168,t=5")) && !is_current(""));
     }
 
     #[test]
-    fn full_width_letters_are_the_same_password() {
-        let mut memory = Memory::new();
-        let wide = Password::new("Ｓｅｃｒｅｔ　１２", "alice@example.org").unwrap();
-        let phc = hash(&wide, b"", &mut memory).unwrap();
-        assert!(verify(&Password::entered("Secret 12").unwrap(), &phc, b"", &mut memory).unwrap());
+    fn one_password_has_one_form_however_it_is_typed() {
+        for (typed, kept) in [
+            ("Ｐａｓｓ　ｗｏｒｄ", "Pass word"),
+            ("ﾊﾟｽﾜｰﾄﾞです", "パスワードです"),
+            ("cafe\u{301} noir", "caf\u{e9} noir"),
+            ("ﬁnale №5", "finale No5"),
+        ] {
+            assert_eq!(Password::entered(typed).unwrap().as_str(), kept);
+        }
+        // One character may become eighteen.
+        assert!(Password::entered(&"\u{fdfa}".repeat(8)).is_none());
     }
 
     #[test]
-    fn rules_are_length_and_the_first_guesses() {
+    fn rules_are_length_and_how_soon_it_is_guessed() {
         let refused = |text: &str| Password::new(text, "alice.tanaka@example.org").unwrap_err();
+        for easy in [
+            "password",
+            "12345678",
+            "Passw0rd!",
+            "qwertyuiop",
+            "alice.tanaka1",
+            "kotinos1",
+            "Olympics24",
+            "20200724",
+        ] {
+            assert_eq!(refused(easy), InvalidPassword::TooEasy, "{easy}");
+        }
         assert_eq!(refused("1234567"), InvalidPassword::TooShort);
         assert_eq!(refused(&"é".repeat(129)), InvalidPassword::TooLong);
         assert_eq!(refused("ALICE.tanaka"), InvalidPassword::TooEasy);

@@ -23,6 +23,10 @@ pub enum Step {
     Verify,
     /// The address is proved; a password is missing.
     Complete,
+    /// The page that waits for the mail which lets a user back in.
+    Recover,
+    /// The address is proved; a new password is missing.
+    Reset,
     /// The user decides what the client gets.
     Consent,
     /// The user is asked whether to sign out.
@@ -39,6 +43,8 @@ impl Step {
             Self::SignIn => "ctx sign-in",
             Self::Verify => "ctx verify",
             Self::Complete => "ctx complete",
+            Self::Recover => "ctx recover",
+            Self::Reset => "ctx reset",
             Self::Consent => "ctx consent",
             Self::SignOut => "ctx sign-out",
             Self::Account => "ctx account",
@@ -48,7 +54,7 @@ impl Step {
     const fn life(self) -> TimeDelta {
         match self {
             Self::Authorize | Self::Logout => TimeDelta::minutes(1),
-            Self::Verify | Self::Complete => TimeDelta::hours(1),
+            Self::Verify | Self::Complete | Self::Recover | Self::Reset => TimeDelta::hours(1),
             Self::SignIn | Self::Consent | Self::SignOut | Self::Account => TimeDelta::hours(2),
         }
     }
@@ -70,10 +76,24 @@ pub struct Progress {
     pub at: i64,
 }
 
+const NEW_PASSWORD: &str = "new_password";
+
 impl Progress {
     /// The state of a user whom this request brought.
     pub fn of(request: Option<Request>) -> Self {
         Self { request, ..Self::default() }
+    }
+
+    /// The same for a user who has just set a new password.
+    #[must_use]
+    pub fn after_new_password(mut self) -> Self {
+        self.params.push((NEW_PASSWORD.to_owned(), "set".to_owned()));
+        self
+    }
+
+    /// Whether its user has just set a new password.
+    pub fn has_new_password(&self) -> bool {
+        self.params.iter().any(|(name, _)| name == NEW_PASSWORD)
     }
 
     /// Seals it for a step and a browser.

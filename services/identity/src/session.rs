@@ -44,6 +44,8 @@ pub enum Cause {
     Ended,
     /// The user was disabled.
     Disable,
+    /// The password was changed, or a new one was set by mail.
+    PasswordChange,
     /// Somebody else signed in at the same browser.
     Replaced,
     /// It was not used for too long, or got too old.
@@ -57,6 +59,7 @@ impl Cause {
             Self::Logout => "logout",
             Self::Ended => "ended",
             Self::Disable => "disable",
+            Self::PasswordChange => "password_change",
             Self::Replaced => "replaced",
             Self::Expiry => "expiry",
         }

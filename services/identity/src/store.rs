@@ -10,6 +10,7 @@ pub mod partition;
 pub mod passkey;
 pub mod pushed_request;
 pub mod record;
+pub mod recovery;
 pub mod registration;
 pub mod secret_key;
 pub mod session;

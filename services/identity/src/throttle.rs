@@ -5,9 +5,11 @@ use domain::{DateTime, TimeDelta, Utc};
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// Wrong passwords for one address: 5 free, then 1, 2, 4 ... 60 seconds.
+    /// Wrong passwords for one address by strangers: 5 free, then 1, 2, 4 ... 60 seconds; after 100 a day a proof by mail.
     Account,
-    /// Wrong passwords from one network: 30 in 10 minutes, then the rest of the 10 minutes.
+    /// The same for one address at a browser where its user has signed in: strangers do not slow the user down.
+    Browser,
+    /// Wrong passwords from one network: after 30 in 10 minutes it waits behind all others. A carrier may stand behind it.
     Network,
     /// Mails to one address: 5 an hour.
     ChallengeAddress,
@@ -17,11 +19,30 @@ pub enum Counted {
     ClientSecret,
 }
 
+/// What a counter makes of the next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing.
+    Free,
+    /// It stands behind all others.
+    Last,
+    /// Not before this time has passed.
+    Wait(TimeDelta),
+    /// A password alone will not do today: first a proof by mail.
+    MailProof,
+}
+
+/// Wrong passwords of a day after which a password alone will not do.
+const MAIL_PROOF: u32 = 100;
+/// Longest wait after a wrong password, in seconds.
+const LONGEST_WAIT: i64 = 60;
+
 impl Counted {
     /// The name in SQL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Account => "account",
+            Self::Browser => "browser",
             Self::Network => "network",
             Self::ChallengeAddress => "challenge_address",
             Self::ChallengeNetwork => "challenge_network",
@@ -31,7 +52,7 @@ impl Counted {
 
     const fn window(self) -> TimeDelta {
         match self {
-            Self::Account => TimeDelta::hours(24),
+            Self::Account | Self::Browser => TimeDelta::hours(24),
             Self::Network => TimeDelta::minutes(10),
             Self::ChallengeAddress | Self::ChallengeNetwork => TimeDelta::hours(1),
             Self::ClientSecret => TimeDelta::minutes(1),
@@ -40,7 +61,7 @@ impl Counted {
 
     const fn free(self) -> u32 {
         match self {
-            Self::Account => 5,
+            Self::Account | Self::Browser => 5,
             // The one that reaches the limit closes the window.
             Self::ChallengeAddress => 4,
             Self::Network | Self::ChallengeNetwork => 29,
@@ -56,14 +77,22 @@ pub struct Throttle {
     pub failures: u32,
     /// When the window began.
     pub first_at: DateTime<Utc>,
-    /// Nothing is tried before.
+    /// What the counter asks for lasts until then.
     pub until: DateTime<Utc>,
 }
 
 impl Throttle {
-    /// How long the caller has to wait.
-    pub fn wait(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        (now < self.until).then(|| self.until - now)
+    /// What it makes of the next try.
+    pub fn judge(&self, counted: Counted, now: DateTime<Utc>) -> Verdict {
+        let guessing = matches!(counted, Counted::Account | Counted::Browser);
+        if guessing && self.failures >= MAIL_PROOF && now < self.first_at + counted.window() {
+            return Verdict::MailProof;
+        }
+        match counted {
+            _ if now >= self.until => Verdict::Free,
+            Counted::Network => Verdict::Last,
+            _ => Verdict::Wait(self.until - now),
+        }
     }
 
     /// The counter after one more.
@@ -75,7 +104,9 @@ impl Throttle {
         let over = failures.saturating_sub(counted.free());
         let until = match (over, counted) {
             (0, _) => now,
-            (_, Counted::Account) => now + TimeDelta::seconds(60.min(1_i64 << (over - 1).min(6))),
+            (_, Counted::Account | Counted::Browser) => {
+                now + TimeDelta::seconds(LONGEST_WAIT.min(1_i64 << (over - 1).min(6)))
+            }
             _ => first_at + counted.window(),
         };
         Self { failures, first_at, until }
@@ -86,6 +117,8 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    const DAY: &str = "2026-07-24T10:00:00Z";
+
     fn after(counted: Counted, count: u32, now: DateTime<Utc>) -> Throttle {
         let mut throttle = None;
         for _ in 0..count {
@@ -94,24 +127,65 @@ mod tests {
         throttle.unwrap()
     }
 
+    fn judged(counted: Counted, count: u32) -> Verdict {
+        let now = DAY.parse().unwrap();
+        after(counted, count, now).judge(counted, now)
+    }
+
+    const fn seconds(seconds: i64) -> Verdict {
+        Verdict::Wait(TimeDelta::seconds(seconds))
+    }
+
     #[test]
     fn an_account_has_five_free_tries_and_then_doubling_delays() {
-        let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
-        let wait = |count| after(Counted::Account, count, now).wait(now).map(|wait| wait.num_seconds());
-        assert_eq!([5, 6, 7, 8].map(wait), [None, Some(1), Some(2), Some(4)]);
-        assert_eq!([12, 13, 500].map(wait), [Some(60), Some(60), Some(60)]);
-        let later = Throttle::count(
-            Some(after(Counted::Account, 50, now)),
-            Counted::Account,
-            now + TimeDelta::hours(24),
-        );
+        for counted in [Counted::Account, Counted::Browser] {
+            let judged = [1, 5, 6, 7, 8, 9, 10, 11, 12, 99].map(|count| judged(counted, count));
+            let waits = [1, 2, 4, 8, 16, 32, 60, 60].map(seconds);
+            assert_eq!(judged[..2], [Verdict::Free, Verdict::Free]);
+            assert_eq!(judged[2..], waits);
+        }
+        let now: DateTime<Utc> = DAY.parse().unwrap();
+        let sixth = after(Counted::Account, 6, now);
+        assert_eq!(sixth.judge(Counted::Account, now + TimeDelta::seconds(1)), Verdict::Free);
+    }
+
+    #[test]
+    fn after_a_hundred_a_day_an_account_wants_a_proof_by_mail_until_the_day_is_over() {
+        let now: DateTime<Utc> = DAY.parse().unwrap();
+        assert_eq!(judged(Counted::Account, 100), Verdict::MailProof);
+        let full = after(Counted::Account, 500, now);
+        assert_eq!(full.judge(Counted::Account, now + TimeDelta::hours(23)), Verdict::MailProof);
+        assert_eq!(full.judge(Counted::Account, now + TimeDelta::hours(24)), Verdict::Free);
+        let later = Throttle::count(Some(full), Counted::Account, now + TimeDelta::hours(24));
         assert_eq!(later.failures, 1);
     }
 
     #[test]
-    fn a_network_waits_for_the_end_of_its_window() {
-        let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
-        assert_eq!(after(Counted::Network, 29, now).wait(now), None);
-        assert_eq!(after(Counted::Network, 30, now).wait(now), Some(TimeDelta::minutes(10)));
+    fn a_network_that_guesses_is_served_last_until_its_window_ends() {
+        assert_eq!(
+            (judged(Counted::Network, 29), judged(Counted::Network, 30)),
+            (Verdict::Free, Verdict::Last)
+        );
+        let now: DateTime<Utc> = DAY.parse().unwrap();
+        let full = after(Counted::Network, 10_000, now);
+        assert_eq!(full.judge(Counted::Network, now + TimeDelta::seconds(599)), Verdict::Last);
+        assert_eq!(full.judge(Counted::Network, now + TimeDelta::minutes(10)), Verdict::Free);
+    }
+
+    #[test]
+    fn mails_and_client_secrets_wait_for_the_end_of_their_window() {
+        for (counted, most, window) in [
+            (Counted::ChallengeAddress, 5, 3_600),
+            (Counted::ChallengeNetwork, 30, 3_600),
+            (Counted::ClientSecret, 20, 60),
+        ] {
+            assert_eq!((judged(counted, most - 1), judged(counted, most)), (Verdict::Free, seconds(window)));
+        }
+    }
+
+    #[test]
+    fn the_strictest_verdict_is_the_greatest() {
+        let order = [Verdict::Free, Verdict::Last, seconds(1), seconds(60), Verdict::MailProof];
+        assert!(order.is_sorted());
     }
 }

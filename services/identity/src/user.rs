@@ -72,6 +72,11 @@ pub enum Event {
     CredentialAdded,
     /// Has one less.
     CredentialRemoved,
+    /// Has another password.
+    PasswordChanged {
+        /// recovery or change.
+        cause: &'static str,
+    },
 }
 
 /// The user is not in the state that this needs.
@@ -127,6 +132,18 @@ impl User {
         event
     }
 
+    /// Notes that there is a new password.
+    ///
+    /// # Errors
+    /// Only an active user has one to change.
+    pub fn change_password(&mut self, cause: &'static str) -> Result<Event, WrongState> {
+        if self.status != Status::Active {
+            return Err(WrongState { actual: self.status });
+        }
+        self.version += 1;
+        Ok(Event::PasswordChanged { cause })
+    }
+
     fn turn(&mut self, to: Status, event: Event) -> Result<Option<Event>, WrongState> {
         if self.status == Status::Erased {
             return Err(WrongState { actual: self.status });
@@ -154,7 +171,11 @@ mod tests {
         assert_eq!(user.disable(), Ok(None));
         assert_eq!(user.enable(), Ok(Some(Event::Enabled)));
         assert_eq!(user.version, 3);
+        let cause = "recovery";
+        assert_eq!(user.change_password(cause), Ok(Event::PasswordChanged { cause }));
+        assert_eq!(user.version, 4);
         user.status = Status::Erased;
+        assert!(user.change_password(cause).is_err());
         assert!(user.enable().is_err());
     }
 }

@@ -485,6 +485,9 @@ pub struct UserState {
     /// The client at which the user registered; empty when none.
     #[prost(string, tag = "9")]
     pub client_id: ::prost::alloc::string::String,
+    /// Why, of UserPasswordChanged: recovery or change. Empty with other facts.
+    #[prost(string, tag = "10")]
+    pub cause: ::prost::alloc::string::String,
 }
 /// The address as bytes, since some addresses in use break RFC 5321.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -619,6 +622,16 @@ pub struct EnableUserResponse {
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<User>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRecoveryRequest {
+    /// A UUIDv7 of the last hour; the same one again sends no second mail.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub user_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRecoveryResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Session {
     #[prost(string, tag = "1")]
@@ -907,6 +920,33 @@ pub mod user_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Mails the user a way to set a new password. Nothing changes before the user does so.
+        pub async fn start_recovery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartRecoveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRecoveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.identity.v1.UserService/StartRecovery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.identity.v1.UserService", "StartRecovery"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -947,6 +987,14 @@ pub mod user_service_server {
             request: tonic::Request<super::EnableUserRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EnableUserResponse>,
+            tonic::Status,
+        >;
+        /// Mails the user a way to set a new password. Nothing changes before the user does so.
+        async fn start_recovery(
+            &self,
+            request: tonic::Request<super::StartRecoveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRecoveryResponse>,
             tonic::Status,
         >;
     }
@@ -1192,6 +1240,51 @@ pub mod user_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EnableUserSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.identity.v1.UserService/StartRecovery" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartRecoverySvc<T: UserService>(pub Arc<T>);
+                    impl<
+                        T: UserService,
+                    > tonic::server::UnaryService<super::StartRecoveryRequest>
+                    for StartRecoverySvc<T> {
+                        type Response = super::StartRecoveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartRecoveryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UserService>::start_recovery(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartRecoverySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

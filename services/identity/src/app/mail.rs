@@ -63,9 +63,12 @@ impl App {
             tracing::warn!(%challenge_id, "a mail came too late and is not sent");
             return store::challenge::save_mail(&self.db, challenge_id, "expired", now).await;
         }
-        match self.mailer.send(self.mail_of(challenge, now)).await {
+        let Some(template) = challenge.purpose.template() else {
+            return store::challenge::save_mail(&self.db, challenge_id, "expired", now).await;
+        };
+        match self.mailer.send(self.mail_of(challenge, template, now)).await {
             Posted::Taken => {
-                tracing::info!(%challenge_id, template = challenge.purpose.template(), "mail handed over");
+                tracing::info!(%challenge_id, template, "mail handed over");
                 store::challenge::save_mail(&self.db, challenge_id, "sent", now).await
             }
             Posted::Refused(error) => {
@@ -80,29 +83,35 @@ impl App {
         }
     }
 
-    fn mail_of<'a>(&self, challenge: &'a Challenge, now: DateTime<Utc>) -> Mail<'a> {
+    fn mail_of<'a>(&self, challenge: &'a Challenge, template: &'static str, now: DateTime<Utc>) -> Mail<'a> {
         let issuer = self.issuer();
         let variables = match challenge.purpose {
-            Purpose::SignUp => {
-                let handle = Handle::of(Kind::MailLink, challenge.challenge_id).mint(self.keys());
-                let mut variables = vec![("link", format!("{issuer}/signup/verify?t={handle}"))];
-                // The digits live shorter than the link: a late mail goes without them.
-                if now < challenge.created_at + CODE_LIFE {
-                    variables.push(("code", mail_code(self.keys(), challenge.challenge_id)));
-                    variables.push(("minutes", CODE_LIFE.num_minutes().to_string()));
-                }
-                variables
-            }
+            Purpose::SignUp => self.proof(challenge, "/signup/verify", now),
+            Purpose::Recover => self.proof(challenge, "/recover/reset", now),
             Purpose::AddressTaken => vec![("link", format!("{issuer}/login"))],
+            Purpose::PasswordChanged => vec![("link", format!("{issuer}/account/security"))],
+            Purpose::NoRecovery => Vec::new(),
         };
         Mail {
             request_id: challenge.challenge_id,
-            template: challenge.purpose.template(),
+            template,
             address: &challenge.address,
             locale: challenge.locale,
             variables,
             deadline: challenge.expires_at,
         }
+    }
+
+    // Link and digits, derived and never stored.
+    fn proof(&self, challenge: &Challenge, path: &str, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+        let handle = Handle::of(Kind::MailLink, challenge.challenge_id).mint(self.keys());
+        let mut variables = vec![("link", format!("{}{path}?t={handle}", self.issuer()))];
+        // The digits live shorter than the link: a late mail goes without them.
+        if now < challenge.created_at + CODE_LIFE {
+            variables.push(("code", mail_code(self.keys(), challenge.challenge_id)));
+            variables.push(("minutes", CODE_LIFE.num_minutes().to_string()));
+        }
+        variables
     }
 }
 

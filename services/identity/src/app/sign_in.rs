@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::{EmailAddress, SessionId};
+use domain::{EmailAddress, SessionId, UserId, Uuid};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -9,10 +9,11 @@ use crate::{
     acr::Shown,
     error::Error,
     events,
+    handle::keyed_hash,
     password::{self, Password},
     session::{Cause, Session},
-    store::{self, record::AuditRecord},
-    throttle::Counted,
+    store::{self, record::AuditRecord, user::StoredPassword},
+    throttle::{Counted, Verdict},
     user::{Status, User},
 };
 
@@ -25,6 +26,8 @@ pub enum SignIn {
     Wrong,
     /// Not now.
     Wait(Duration),
+    /// After so many wrong ones a password alone will not do: first a proof by mail, which makes the browser known.
+    MailProof,
 }
 
 impl App {
@@ -41,30 +44,76 @@ impl App {
     ) -> Result<SignIn, Error> {
         let email = EmailAddress::classify(address.trim().as_bytes()).ok();
         let key = email.as_ref().map_or_else(|| address.as_bytes().to_vec(), EmailAddress::key);
-        let counters = [
-            (Counted::Account, Some(self.address_hash(&key))),
-            (Counted::Network, self.network_hash(origin)),
-        ];
-        if let Some(wait) = self.wait(&counters).await? {
-            return Ok(SignIn::Wait(wait));
-        }
         let user = match &email {
             Some(email) => store::user::find_by_address(&self.db, email).await?,
             None => None,
         };
+        let (account, key_hash) = self.guessed(user.as_ref(), &key, origin);
+        let Some(_turn) = self.guesses.take(&key_hash).await else {
+            return Ok(SignIn::Wait(Duration::from_secs(1)));
+        };
+        let counters = [(account, Some(key_hash)), (Counted::Network, self.network_hash(origin))];
+        match self.judge(&counters).await? {
+            Verdict::Free | Verdict::Last => {}
+            Verdict::Wait(wait) => return Ok(SignIn::Wait(super::seconds(wait))),
+            Verdict::MailProof => return Ok(SignIn::MailProof),
+        }
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
         let stored = store::user::load_password(&self.db, user_id).await?;
-        let (phc, pepper_id) = stored
-            .map_or((password::NOBODY.to_owned(), self.keys().pepper_id()), |stored| {
-                (stored.phc, stored.pepper_id)
-            });
+        let stored = stored.unwrap_or_else(|| StoredPassword {
+            phc: password::NOBODY.to_owned(),
+            pepper_id: self.keys().pepper_id(),
+        });
         // A password longer than any that was taken is as wrong as any other, and costs as much.
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
-        let right = self.lane.verify(password, phc, self.pepper(&pepper_id)?).await?;
-        match user.filter(|user| right && user.status == Status::Active) {
-            Some(user) => self.end_sign_in(&user, current, &counters, origin).await.map(SignIn::Done),
-            None => self.keep_out(&counters, origin).await.map(|()| SignIn::Wrong),
+        let pepper = self.pepper(&stored.pepper_id)?;
+        let right = self.lane.verify(password.clone(), stored.phc.clone(), pepper).await?;
+        let Some(user) = user.filter(|user| right && user.status == Status::Active) else {
+            self.keep_out(&counters, origin).await?;
+            return Ok(SignIn::Wrong);
+        };
+        let fresh = self.hashed_anew(password, &stored).await?;
+        let session = self.end_sign_in(&user, current, &counters, (&stored, fresh.as_ref()), origin).await?;
+        Ok(session.map_or(SignIn::Wrong, SignIn::Done))
+    }
+
+    // Which counter a guess belongs to: the account's, or the one that its user has at this browser.
+    fn guessed(&self, user: Option<&User>, address_key: &[u8], origin: Origin) -> (Counted, Vec<u8>) {
+        match (user, origin.browser) {
+            (Some(user), Some(browser)) if browser.mark == self.mark(user.user_id) => {
+                (Counted::Browser, self.browser_hash(user.user_id, browser.id))
+            }
+            _ => (Counted::Account, self.address_hash(address_key)),
+        }
+    }
+
+    fn browser_hash(&self, user_id: UserId, browser: Uuid) -> Vec<u8> {
+        keyed_hash(self.keys(), "guesses", &[user_id.0.as_bytes().as_slice(), browser.as_bytes()].concat())
+    }
+
+    /// Gives a user who has proved the address by mail free tries at this browser again.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn forgive(&self, user_id: UserId, browser: Uuid) -> Result<(), Error> {
+        store::throttle::delete(&self.db, Counted::Browser, &self.browser_hash(user_id, browser)).await
+    }
+
+    // A hash of today's cost under today's pepper, in place of an older one. A busy lane leaves it for another time.
+    async fn hashed_anew(
+        &self,
+        password: Password,
+        stored: &StoredPassword,
+    ) -> Result<Option<StoredPassword>, Error> {
+        let pepper_id = self.keys().pepper_id();
+        if password::is_current(&stored.phc) && stored.pepper_id == pepper_id {
+            return Ok(None);
+        }
+        match self.lane.hash(password, self.pepper(&pepper_id)?).await {
+            Ok(phc) => Ok(Some(StoredPassword { phc, pepper_id })),
+            Err(Error::Busy) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -73,19 +122,24 @@ impl App {
         user: &User,
         current: Option<Session>,
         counters: &[(Counted, Option<Vec<u8>>)],
+        (stored, fresh): (&StoredPassword, Option<&StoredPassword>),
         origin: Origin,
-    ) -> Result<Session, Error> {
+    ) -> Result<Option<Session>, Error> {
         let mut tx = chassis::begin(&self.db).await?;
+        // A password that was changed while this one was checked ends all sessions, and would not see this one.
+        if !store::recovery::keep_password(&mut tx, user.user_id, stored, fresh).await? {
+            return Ok(None);
+        }
         let session = self.let_in(&mut tx, user, current, Shown::Password, origin).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
-            if let (Counted::Account, Some(key_hash)) = (counted, key_hash) {
+            if let (Counted::Account | Counted::Browser, Some(key_hash)) = (counted, key_hash) {
                 store::throttle::delete(&mut *tx, *counted, key_hash).await?;
             }
         }
         tx.commit().await?;
         self.nudges.logout.notify_one();
-        Ok(session)
+        Ok(Some(session))
     }
 
     /// Gives a user who showed enough a session, within a transaction. Nudge `logout` after the commit.

@@ -1,5 +1,5 @@
 //! Sign-up: an address, a mail that proves it, a password, a user. Known and unknown addresses get the same answer after
-//! as many statements; what differs is the mail.
+//! as many statements; what differs is the mail. The proof by mail serves recovery too.
 
 use std::time::Duration;
 
@@ -81,18 +81,24 @@ pub enum Completed {
 }
 
 impl App {
-    /// Asks for a proof of an address by mail. A known address gets a mail that says so.
+    /// Asks for a proof of an address by mail, to sign up or to recover. Whether the address is known shows in the mail
+    /// only.
     ///
     /// # Errors
     /// The database.
-    pub async fn ask_for_proof(&self, new: NewChallenge, origin: Origin) -> Result<Asked, Error> {
+    pub async fn ask_for_proof(
+        &self,
+        purpose: Purpose,
+        new: NewChallenge,
+        origin: Origin,
+    ) -> Result<Asked, Error> {
         let answer_at = Instant::now() + SOONEST;
-        let asked = self.challenge(new, origin).await;
+        let asked = self.challenge(purpose, new, origin).await;
         sleep_until(answer_at).await;
         asked
     }
 
-    async fn challenge(&self, new: NewChallenge, origin: Origin) -> Result<Asked, Error> {
+    async fn challenge(&self, asked: Purpose, new: NewChallenge, origin: Origin) -> Result<Asked, Error> {
         let counters = [
             (Counted::ChallengeAddress, Some(self.address_hash(&new.address.key()))),
             (Counted::ChallengeNetwork, self.network_hash(origin)),
@@ -101,10 +107,14 @@ impl App {
             return Ok(Asked::Wait(wait));
         }
         let known = store::user::find_by_address(&self.db, &new.address).await?;
-        let purpose = if known.is_some() { Purpose::AddressTaken } else { Purpose::SignUp };
+        let purpose = asked.at_address(known.as_ref().map(|user| user.status));
         let client_id = new.request.as_ref().map(|request| request.client_id.clone()).unwrap_or_default();
         let mut challenge = Challenge::new(purpose, new.address, new.locale, client_id, self.now());
-        let progress = Progress::of(new.request).seal(self.keys(), Step::Verify, new.browser, self.now())?;
+        if purpose == Purpose::Recover {
+            challenge.user_id = known.map(|user| user.user_id);
+        }
+        let progress =
+            Progress::of(new.request).seal(self.keys(), waiting(asked), new.browser, self.now())?;
         challenge.progress = Some(progress.into_bytes());
         let mut tx = chassis::begin(&self.db).await?;
         self.count(&mut tx, &counters).await?;
@@ -149,15 +159,20 @@ impl App {
     ///
     /// # Errors
     /// The database.
-    pub async fn find_link(&self, link: &str, browser: Uuid) -> Result<Option<OpenLink>, Error> {
+    pub async fn find_link(
+        &self,
+        purpose: Purpose,
+        link: &str,
+        browser: Uuid,
+    ) -> Result<Option<OpenLink>, Error> {
         let Some(handle) = Handle::read(self.keys(), Kind::MailLink, link) else { return Ok(None) };
         let Some(challenge) = store::challenge::load(&self.db, handle.id).await? else { return Ok(None) };
-        if !challenge.is_open(self.now()) {
+        if !challenge.is_open(purpose, self.now()) {
             return Ok(None);
         }
         let sealed = challenge.progress.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
         let progress =
-            sealed.and_then(|text| Progress::open(self.keys(), Step::Verify, browser, text, self.now()));
+            sealed.and_then(|text| Progress::open(self.keys(), waiting(purpose), browser, text, self.now()));
         Ok(Some(OpenLink { request: progress.and_then(|progress| progress.request), challenge }))
     }
 
@@ -172,7 +187,7 @@ impl App {
         current: Option<Session>,
         origin: Origin,
     ) -> Result<Completed, Error> {
-        if !challenge.is_open(self.now()) {
+        if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
         }
         let pepper_id = self.keys().pepper_id();
@@ -194,7 +209,7 @@ impl App {
         current: Option<Session>,
         origin: Origin,
     ) -> Result<Completed, Error> {
-        if !challenge.is_open(self.now()) {
+        if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
         }
         match self.read_made(ceremony, made) {
@@ -224,7 +239,7 @@ impl App {
         }
         match &first {
             FirstCredential::Password(password) => {
-                store::user::save_password(&mut *tx, user_id, password, now).await?;
+                store::recovery::save_password(&mut tx, user_id, password, now).await?;
             }
             FirstCredential::Passkey(passkey) => {
                 if !store::passkey::insert(&mut *tx, passkey).await? {
@@ -259,4 +274,12 @@ impl App {
 enum FirstCredential {
     Password(StoredPassword),
     Passkey(Passkey),
+}
+
+// The page that waits for the mail, and goes on with the request that waits meanwhile.
+const fn waiting(purpose: Purpose) -> Step {
+    match purpose {
+        Purpose::Recover => Step::Recover,
+        _ => Step::Verify,
+    }
 }

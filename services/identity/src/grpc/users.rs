@@ -1,7 +1,7 @@
 use proto::identity::v1::{
     self as wire, DisableUserRequest, DisableUserResponse, EnableUserRequest, EnableUserResponse,
-    FindUserByEmailRequest, FindUserByEmailResponse, GetUserRequest, GetUserResponse,
-    user_service_server::UserService,
+    FindUserByEmailRequest, FindUserByEmailResponse, GetUserRequest, GetUserResponse, StartRecoveryRequest,
+    StartRecoveryResponse, user_service_server::UserService,
 };
 use tonic::{Request, Response, Status};
 
@@ -63,6 +63,20 @@ impl UserService for Users {
         let user_id = wrong.done(user_id).map_err(chassis::status)?;
         let user = self.app.enable_user(&actor, user_id, version).await.map_err(chassis::status)?;
         Ok(Response::new(EnableUserResponse { user: Some(to_proto(&user)) }))
+    }
+
+    async fn start_recovery(
+        &self,
+        request: Request<StartRecoveryRequest>,
+    ) -> Result<Response<StartRecoveryResponse>, Status> {
+        let actor = chassis::actor(&request)?;
+        let request = request.into_inner();
+        let mut wrong = Violations::default();
+        let request_id = wrong.parse("request_id", &request.request_id);
+        let user_id = wrong.parse("user_id", &request.user_id);
+        let (request_id, user_id) = wrong.done(request_id.zip(user_id)).map_err(chassis::status)?;
+        self.app.start_recovery(&actor, request_id, user_id).await.map_err(chassis::status)?;
+        Ok(Response::new(StartRecoveryResponse {}))
     }
 }
 

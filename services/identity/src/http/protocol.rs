@@ -118,5 +118,5 @@ async fn authenticated(
 
 fn origin(extensions: &Extensions) -> Origin {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    Origin { ip: peer.map(|ConnectInfo(address)| address.ip()) }
+    Origin { ip: peer.map(|ConnectInfo(address)| address.ip()), browser: None }
 }

@@ -39,15 +39,15 @@ pub async fn show(visitor: Visitor) -> Page {
         let user = visitor.app().own_user(session.user_id).await?;
         hint = user.email.as_str().unwrap_or_default().to_owned();
     }
-    write(&visitor, progress.request.as_ref(), &ctx, &hint, Vec::new()).await
+    write(&visitor, &progress, &ctx, &hint, Vec::new()).await
 }
 
 /// POST `/login`
 pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let fields = visitor.form(&body)?;
     let ctx = fields.get("ctx").unwrap_or_default();
-    let request = visitor.open(Step::SignIn, Some(ctx))?.request;
-    let locale = visitor.locale(request.as_ref());
+    let progress = visitor.open(Step::SignIn, Some(ctx))?;
+    let locale = visitor.locale(progress.request.as_ref());
     let (email, password) =
         (fields.get("email").unwrap_or_default(), fields.get("password").unwrap_or_default());
     let mut errors = Vec::new();
@@ -58,17 +58,24 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         errors.push(wrong(locale, "password", "missing_password"));
     }
     if !errors.is_empty() {
-        return write(&visitor, request.as_ref(), ctx, email, errors).await;
+        return write(&visitor, &progress, ctx, email, errors).await;
     }
     let current = visitor.session().await?;
     match visitor.app().sign_in(email, password, current, visitor.origin).await? {
-        SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
+        SignIn::Done(session) => {
+            authorize::enter(&visitor, progress.request, &session, "/account/security").await
+        }
         SignIn::Wrong => {
-            write(&visitor, request.as_ref(), ctx, email, vec![wrong(locale, "email", "wrong_password")])
-                .await
+            write(&visitor, &progress, ctx, email, vec![wrong(locale, "email", "wrong_password")]).await
+        }
+        SignIn::MailProof => {
+            let error = FieldError { field: "", text: words::text(locale, "mail_proof").to_owned() };
+            let mut page = write(&visitor, &progress, ctx, email, vec![error]).await?;
+            *page.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            Ok(page)
         }
         SignIn::Wait(wait) => {
-            let page = write(&visitor, request.as_ref(), ctx, email, vec![too_many(locale, wait)]).await?;
+            let page = write(&visitor, &progress, ctx, email, vec![too_many(locale, wait)]).await?;
             Ok(with_wait(page, wait))
         }
     }
@@ -84,14 +91,17 @@ pub fn carried_or_new(visitor: &Visitor) -> Result<(Progress, String), page::Fai
 
 async fn write(
     visitor: &Visitor,
-    request: Option<&Request>,
+    progress: &Progress,
     ctx: &str,
     email: &str,
     errors: Vec<FieldError>,
 ) -> Page {
+    let request = progress.request.as_ref();
     let locale = visitor.locale(request);
+    let changed = progress.has_new_password() && errors.is_empty();
     let client = client_name(visitor, request).await?;
-    let content = context! { ctx, client, email => kept(email), passkey => passkey::to_sign_in(visitor)? };
+    let passkey = passkey::to_sign_in(visitor)?;
+    let content = context! { ctx, client, changed, email => kept(email), passkey };
     let view = View {
         here: Some(format!("/login?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),

@@ -1,9 +1,9 @@
 use axum::body::Bytes;
-use domain::{EmailAddress, Locale, UserId};
+use domain::{EmailAddress, UserId};
 use minijinja::context;
 
 use super::{
-    Page, authorize,
+    Page, authorize, new_password,
     page::{Failure, View},
     passkey,
     sign_in::{carried_or_new, client_name, kept, too_many, with_wait, wrong},
@@ -12,11 +12,10 @@ use super::{
 use crate::{
     app::{Asked, CodeAnswer, Completed, NewChallenge},
     authorization::Request,
-    ceremony::Purpose,
-    challenge::Challenge,
+    ceremony,
+    challenge::{Challenge, Purpose},
     pages::FieldError,
     params::Params,
-    password::{InvalidPassword, Password},
     progress::{Progress, Step},
     words,
 };
@@ -40,7 +39,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         return write_form(&visitor, request.as_ref(), ctx, email, errors).await;
     };
     let new = NewChallenge { address, locale, request: request.clone(), browser: visitor.browser() };
-    match visitor.app().ask_for_proof(new, visitor.origin).await? {
+    match visitor.app().ask_for_proof(Purpose::SignUp, new, visitor.origin).await? {
         Asked::Mailed(challenge_id) => {
             let progress = Progress { challenge_id: Some(challenge_id), ..Progress::of(request) };
             visitor.go_on("/signup/verify", Step::Verify, progress)
@@ -80,8 +79,11 @@ pub async fn show_proof(visitor: Visitor) -> Page {
 }
 
 async fn show_link(visitor: &Visitor, link: &str) -> Page {
-    let open =
-        visitor.app().find_link(link, visitor.browser()).await?.ok_or(Failure::Refused("error_link"))?;
+    let open = visitor
+        .app()
+        .find_link(Purpose::SignUp, link, visitor.browser())
+        .await?
+        .ok_or(Failure::Refused("error_link"))?;
     let locale = visitor.locale(open.request.as_ref());
     let content = context! { link, address => open.challenge.address.masked() };
     let view = View {
@@ -95,8 +97,11 @@ async fn show_link(visitor: &Visitor, link: &str) -> Page {
 pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
     let fields = visitor.form(&body)?;
     if let Some(link) = fields.get("t") {
-        let open =
-            visitor.app().find_link(link, visitor.browser()).await?.ok_or(Failure::Refused("error_link"))?;
+        let open = visitor
+            .app()
+            .find_link(Purpose::SignUp, link, visitor.browser())
+            .await?
+            .ok_or(Failure::Refused("error_link"))?;
         let progress =
             Progress { challenge_id: Some(open.challenge.challenge_id), ..Progress::of(open.request) };
         return visitor.go_on("/signup/complete", Step::Complete, progress);
@@ -129,7 +134,8 @@ async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Ve
     visitor.write(locale, view.with_errors(errors))
 }
 
-async fn challenge_of(visitor: &Visitor, progress: &Progress) -> Result<Challenge, Failure> {
+/// The challenge that a page is about.
+pub async fn challenge_of(visitor: &Visitor, progress: &Progress) -> Result<Challenge, Failure> {
     let expired = Failure::Refused("error_expired");
     let Some(challenge_id) = progress.challenge_id else { return Err(expired) };
     visitor.app().find_challenge(challenge_id).await?.ok_or(expired)
@@ -139,7 +145,7 @@ async fn challenge_of(visitor: &Visitor, progress: &Progress) -> Result<Challeng
 pub async fn show_password(visitor: Visitor) -> Page {
     let (progress, ctx) = visitor.carried(Step::Complete)?;
     let challenge = challenge_of(&visitor, &progress).await?;
-    if !challenge.is_open(visitor.app().now()) {
+    if !challenge.is_open(Purpose::SignUp, visitor.app().now()) {
         return Err(Failure::Refused("error_link"));
     }
     write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new())
@@ -155,10 +161,10 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
     if fields.get("attestation").is_some() {
         return complete_by_passkey(&visitor, &fields, progress, &challenge).await;
     }
-    let password = match password_of(&fields, &challenge, locale) {
+    let password = match new_password::read(&visitor, &fields, &challenge.address, locale).await? {
         Ok(password) => password,
-        Err(errors) => {
-            return write_password(&visitor, progress.request.as_ref(), &challenge, ctx, vec![errors]);
+        Err(error) => {
+            return write_password(&visitor, progress.request.as_ref(), &challenge, ctx, vec![error]);
         }
     };
     let current = visitor.session().await?;
@@ -177,7 +183,7 @@ async fn complete_by_passkey(
     challenge: &Challenge,
 ) -> Page {
     let locale = visitor.locale(progress.request.as_ref());
-    let ceremony = passkey::ceremony(visitor, fields, Purpose::SignUp);
+    let ceremony = passkey::ceremony(visitor, fields, ceremony::Purpose::SignUp);
     let made = passkey::made(fields, words::text(locale, "passkey_unnamed").to_owned());
     let completed = match (ceremony, made) {
         (Some(ceremony), Some(made)) => {
@@ -198,24 +204,6 @@ async fn complete_by_passkey(
     }
 }
 
-fn password_of(fields: &Params, challenge: &Challenge, locale: Locale) -> Result<Password, FieldError> {
-    let text = fields.get("password").unwrap_or_default();
-    let address = challenge.address.as_str().unwrap_or_default();
-    let password = Password::new(text, address).map_err(|error| {
-        let name = match error {
-            InvalidPassword::TooShort => "password_short",
-            InvalidPassword::TooLong => "password_long",
-            InvalidPassword::TooEasy => "password_easy",
-        };
-        wrong(locale, "password", name)
-    })?;
-    if fields.get("password_again") == Some(text) {
-        Ok(password)
-    } else {
-        Err(wrong(locale, "password_again", "password_differs"))
-    }
-}
-
 fn write_password(
     visitor: &Visitor,
     request: Option<&Request>,
@@ -225,7 +213,8 @@ fn write_password(
 ) -> Page {
     let locale = visitor.locale(request);
     let address = challenge.address.as_str().unwrap_or_default();
-    let passkey = passkey::to_make(visitor, locale, Purpose::SignUp, UserId::new(), address, &[])?;
+    let purpose = ceremony::Purpose::SignUp;
+    let passkey = passkey::to_make(visitor, locale, purpose, UserId::new(), address, &[])?;
     let content = context! { ctx, address, passkey };
     let view = View {
         here: Some(format!("/signup/complete?ctx={ctx}")),
@@ -235,8 +224,8 @@ fn write_password(
     visitor.write(locale, view.with_errors(errors))
 }
 
-// Six digits, also full-width ones and with spaces between, as input methods and people write them.
-fn digits_of(text: &str) -> Option<String> {
+/// Six digits, also full-width ones and with spaces between, as input methods and people write them.
+pub fn digits_of(text: &str) -> Option<String> {
     let narrow = |letter: char| match letter {
         '０'..='９' => char::from_digit(letter as u32 - '０' as u32, 10).unwrap_or(letter),
         _ => letter,

@@ -3,7 +3,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header, request::Parts},
     response::Response,
 };
-use domain::{Locale, Uuid};
+use domain::{Locale, UserId, Uuid};
 use url::form_urlencoded;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     page::{self, Failure, View},
 };
 use crate::{
-    app::{App, Origin},
+    app::{App, KnownBrowser, Origin},
     authorization::{self, Request},
     error::Error,
     handle::{Handle, Kind},
@@ -29,6 +29,8 @@ const LANGUAGE: &str = "__Host-kotinos-language";
 
 const SESSION_LIFE: i64 = session::LIFE.num_seconds();
 const BROWSER_LIFE: i64 = SESSION_LIFE;
+/// How long a browser stays known to its user after a sign-in, in seconds.
+const KNOWN_LIFE: i64 = 90 * 86_400;
 const LANGUAGE_LIFE: i64 = 365 * 86_400;
 /// What a browser carries from page to page has to fit into a URL, in characters.
 const LONGEST_CTX: usize = 12_000;
@@ -93,7 +95,10 @@ impl FromRequestParts<Site> for Visitor {
         Ok(Self {
             site: site.clone(),
             query: query.map_err(|_| Failure::Refused("error_request"))?,
-            origin: Origin { ip: peer.map(|ConnectInfo(address)| address.ip()) },
+            origin: Origin {
+                ip: peer.map(|ConnectInfo(address)| address.ip()),
+                browser: known.map(|handle| KnownBrowser { id: handle.id, mark: handle.counter }),
+            },
             browser: known.map_or_else(domain::new_id, |handle| handle.id),
             is_new: known.is_none(),
             session: cookie(headers, SESSION).map(str::to_owned),
@@ -226,6 +231,13 @@ impl Visitor {
     /// Hands the session's cookie out.
     pub fn keep_session(&self, response: &mut Response, session: &Session) {
         set_cookie(response, SESSION, &self.app().session_cookie(session), SESSION_LIFE);
+        self.know(response, session.user_id);
+    }
+
+    /// Makes the browser known to its user: guesses of strangers do not slow the user down here.
+    pub fn know(&self, response: &mut Response, user_id: UserId) {
+        let handle = Handle { kind: Kind::Browser, id: self.browser, counter: self.app().mark(user_id) };
+        set_cookie(response, BROWSER, &handle.mint(self.app().keys()), KNOWN_LIFE);
     }
 
     /// Takes the session's cookie back.

@@ -7,10 +7,12 @@ use crate::{
     error::Error,
 };
 
+#[derive(sqlx::FromRow)]
 struct Row {
     challenge_id: Uuid,
     purpose: String,
     address: Vec<u8>,
+    user_id: Option<Uuid>,
     locale: String,
     client_id: String,
     progress: Option<Vec<u8>>,
@@ -22,15 +24,12 @@ struct Row {
 
 impl Row {
     fn into_challenge(self) -> Result<Challenge, Error> {
-        let purpose = match self.purpose.as_str() {
-            "sign_up" => Purpose::SignUp,
-            "address_taken" => Purpose::AddressTaken,
-            _ => return Err(Error::Stored { what: "purpose" }),
-        };
+        let purpose = Purpose::find(&self.purpose).ok_or(Error::Stored { what: "purpose" })?;
         Ok(Challenge {
             challenge_id: self.challenge_id,
             purpose,
             address: stored("address", EmailAddress::classify(&self.address))?,
+            user_id: self.user_id.map(Into::into),
             locale: stored("locale", self.locale.parse())?,
             client_id: self.client_id,
             progress: self.progress,
@@ -42,38 +41,41 @@ impl Row {
     }
 }
 
+/// Writes a challenge, with its mail to be sent where there is one; false when its id is taken.
 #[tracing::instrument(name = "db.challenge.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn insert(db: impl PgExecutor<'_>, challenge: &Challenge) -> Result<(), Error> {
-    sqlx::query!(
+pub async fn insert(db: impl PgExecutor<'_>, challenge: &Challenge) -> Result<bool, Error> {
+    let done = sqlx::query(
         "insert into identity.email_challenge
-             (challenge_id, purpose, address, class, locale, client_id, progress, failures, mail_state, attempts,
-              next_at, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, 0, 'pending', 0, $8, $8, $9)",
-        challenge.challenge_id,
-        challenge.purpose.name(),
-        challenge.address.as_bytes(),
-        challenge.address.class().name(),
-        challenge.locale.tag(),
-        challenge.client_id,
-        challenge.progress,
-        challenge.created_at,
-        challenge.expires_at
+             (challenge_id, purpose, address, class, user_id, locale, client_id, progress, failures, mail_state,
+              attempts, next_at, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, $10, $10, $11)
+         on conflict (challenge_id) do nothing",
     )
+    .bind(challenge.challenge_id)
+    .bind(challenge.purpose.name())
+    .bind(challenge.address.as_bytes())
+    .bind(challenge.address.class().name())
+    .bind(challenge.user_id.map(|id| id.0))
+    .bind(challenge.locale.tag())
+    .bind(&challenge.client_id)
+    .bind(&challenge.progress)
+    .bind(if challenge.purpose.template().is_some() { "pending" } else { "expired" })
+    .bind(challenge.created_at)
+    .bind(challenge.expires_at)
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 #[tracing::instrument(name = "db.challenge.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load(db: impl PgExecutor<'_>, challenge_id: Uuid) -> Result<Option<Challenge>, Error> {
-    let row = sqlx::query_as!(
-        Row,
-        "select challenge_id, purpose, address, locale, client_id, progress, failures, created_at, expires_at,
+    let row: Option<Row> = sqlx::query_as(
+        "select challenge_id, purpose, address, user_id, locale, client_id, progress, failures, created_at, expires_at,
                 consumed_at
          from identity.email_challenge
          where challenge_id = $1",
-        challenge_id
     )
+    .bind(challenge_id)
     .fetch_optional(db)
     .await?;
     row.map(Row::into_challenge).transpose()
@@ -111,17 +113,24 @@ pub struct DueMail {
     pub attempts: u32,
 }
 
-/// Leases at most 20 due mails.
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    #[sqlx(flatten)]
+    challenge: Row,
+    attempts: i32,
+}
+
+/// Leases at most 20 due mails. Purposes of a later version wait for a process that knows them.
 pub async fn lease_mails(
     db: impl PgExecutor<'_>,
     lease: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<DueMail>, Error> {
-    let rows = sqlx::query!(
+    let rows: Vec<DueRow> = sqlx::query_as(
         "with due as (
              select challenge_id
              from identity.email_challenge
-             where mail_state = 'pending' and next_at <= $1
+             where mail_state = 'pending' and next_at <= $1 and purpose = any($3)
              order by next_at
              limit 20
              for update skip locked
@@ -130,28 +139,17 @@ pub async fn lease_mails(
          set next_at = $2, attempts = attempts + 1
          from due
          where c.challenge_id = due.challenge_id
-         returning c.challenge_id, c.purpose, c.address, c.locale, c.client_id, c.progress, c.failures, c.created_at,
-                   c.expires_at, c.consumed_at, c.attempts",
-        now,
-        lease
+         returning c.challenge_id, c.purpose, c.address, c.user_id, c.locale, c.client_id, c.progress, c.failures,
+                   c.created_at, c.expires_at, c.consumed_at, c.attempts",
     )
+    .bind(now)
+    .bind(lease)
+    .bind(Purpose::ALL.map(Purpose::name))
     .fetch_all(db)
     .await?;
     let mut due = Vec::with_capacity(rows.len());
     for row in rows {
-        let challenge = Row {
-            challenge_id: row.challenge_id,
-            purpose: row.purpose,
-            address: row.address,
-            locale: row.locale,
-            client_id: row.client_id,
-            progress: row.progress,
-            failures: row.failures,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            consumed_at: row.consumed_at,
-        };
-        due.push(DueMail { challenge: challenge.into_challenge()?, attempts: uncount(row.attempts) });
+        due.push(DueMail { challenge: row.challenge.into_challenge()?, attempts: uncount(row.attempts) });
     }
     Ok(due)
 }

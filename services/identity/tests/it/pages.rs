@@ -20,12 +20,14 @@ const HOSTILE: [&str; 8] = [
     "javascript:alert(1)//https://portal.example/callback",
 ];
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "/login",
     "/login/passkey",
     "/signup",
     "/signup/verify",
     "/signup/complete",
+    "/recover",
+    "/recover/reset",
     "/consent",
     "/account/security",
     "/account/security/passkey",
@@ -53,7 +55,7 @@ fn pairs(form: &Form) -> Vec<(String, String)> {
 
 /// What every page keeps, whatever it is about.
 #[track_caller]
-fn keeps_the_rules(page: &Page, language: &str) {
+pub fn keeps_the_rules(page: &Page, language: &str) {
     let html = Html::parse_document(&page.html);
     let all = |selector: &str| select(&page.html, selector).len();
     assert_eq!(html.root_element().attr("lang"), Some(language), "{}", page.url);

@@ -88,14 +88,24 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_under(KEK).await
+        Self::start_as(KEK, |_| {}).await
     }
 
     /// Under these key encryption keys: lines, or `file:` and the path of a file.
     pub async fn start_under(kek: &str) -> Self {
+        Self::start_as(kek, |_| {}).await
+    }
+
+    /// With other settings than usual.
+    pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
+        Self::start_as(KEK, change).await
+    }
+
+    async fn start_as(kek: &str, change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
         let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
-        let (config, fakes) = (Config { file: file.0.clone(), kek: kek.clone() }, peers.clone());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
+        let fakes = peers.clone();
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
@@ -105,7 +115,7 @@ impl World {
 
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
-        let config = Config { file: self.file.0.clone(), kek: self.kek.clone() };
+        let config = Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) };
         let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
         TestApp::start_at(
             Service::Identity,
@@ -126,7 +136,8 @@ impl World {
     pub async fn killed_and_restarted_under(self, kek: &str) -> Self {
         let Self { app, peers, relying_parties, file, .. } = self;
         let ((url, clock), kek) = (app.kill(), kek.to_owned());
-        let (config, fakes) = (Config { file: file.0.clone(), kek: kek.clone() }, peers.clone());
+        let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(|_| {}) };
+        let fakes = peers.clone();
         let app = TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
@@ -135,7 +146,7 @@ impl World {
     }
 
     pub fn config(&self) -> Config {
-        Config { file: self.file.0.clone(), kek: self.kek.clone() }
+        Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
     }
 
     pub fn browser(&self) -> Browser<'_> {
@@ -304,18 +315,22 @@ const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub struct Config {
     file: std::path::PathBuf,
     kek: String,
+    change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
 }
 
 impl Config {
     pub fn identity(&self, database_url: &str) -> identity::Config {
-        identity::Config {
+        let mut config = identity::Config {
             database_url: database_url.parse().unwrap(),
             kek: Some(self.kek.parse().unwrap()),
             issuer: ISSUER.to_owned(),
             bootstrap_file: Some(self.file.clone()),
+            breached_file: None,
             hash_threads: 2,
             access_token_seconds: 300,
-        }
+        };
+        (self.change)(&mut config);
+        config
     }
 
     async fn components(

@@ -1,0 +1,149 @@
+//! Whether somebody has an ID is told by no page, no status, no number of statements and no time.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use proto::identity::v1::{
+    DisableUserRequest, FindUserByEmailRequest, user_service_client::UserServiceClient,
+};
+use reqwest::Method;
+use url::Url;
+
+use crate::{
+    browser::{Asks, Browser, Form},
+    ranks::distance,
+    wire::Wire,
+    world::{ALICE, BOB, ISSUER, World},
+};
+
+const KINDS: [&str; 3] = [ALICE.email, "nobody@example.org", BOB.email];
+const FLOWS: [&str; 3] = ["/login", "/signup", "/recover"];
+/// Beyond it chance goes once in ten thousand comparisons.
+const FAR: f64 = 3.9;
+
+/// Alice has an ID, Bob had one until he was disabled, nobody has none.
+async fn world(wire: &Wire) -> World {
+    let wire = wire.clone();
+    let world = World::start_with(move |config| wire.tap(&mut config.database_url)).await;
+    world.sign_up(ALICE).await;
+    world.sign_up(BOB).await;
+    let mut users = UserServiceClient::new(world.app.grpc(&["identity.read", "identity.support"]));
+    let request = FindUserByEmailRequest { address: BOB.email.as_bytes().to_vec() };
+    let bob = users.find_user_by_email(request).await.unwrap().into_inner().user.unwrap();
+    let request = DisableUserRequest { user_id: bob.user_id, ..DisableUserRequest::default() };
+    users.disable_user(request).await.unwrap();
+    world
+}
+
+struct Attempt {
+    url: Url,
+    pairs: Vec<(String, String)>,
+}
+
+async fn attempt(browser: &mut Browser<'_>, flow: &str, email: &str) -> Attempt {
+    let page = browser.open(flow).await.page();
+    let mut form: Form = page.form_asking(Asks::Address).unwrap();
+    form.fill(Asks::Address, email);
+    form.fill(Asks::Password, "wrong horse battery");
+    let pairs = form.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect();
+    Attempt { url: Url::parse(ISSUER).unwrap().join(&form.action).unwrap(), pairs }
+}
+
+async fn forget_counters(world: &World) {
+    sqlx::query("delete from identity.throttle").execute(&world.app.pool).await.unwrap();
+}
+
+/// Statements of the workers, which run beside every request.
+fn is_of_a_worker(text: &str) -> bool {
+    text.contains("set mail_state =") || text.contains("set next_at = $2, attempts")
+}
+
+#[tokio::test]
+async fn every_kind_of_user_costs_the_same_statements() {
+    let wire = Wire::default();
+    let world = world(&wire).await;
+    wire.take();
+    // What runs while nobody asks for anything.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    let idle = wire.take();
+    for flow in FLOWS {
+        let mut seen = Vec::new();
+        for email in KINDS {
+            let mut browser = world.browser();
+            let Attempt { url, pairs } = attempt(&mut browser, flow, email).await;
+            forget_counters(&world).await;
+            wire.take();
+            let status = browser.send(Method::POST, &url, &pairs).await.status();
+            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+            for text in wire.take().into_iter().filter(|text| !idle.contains(text) && !is_of_a_worker(text)) {
+                // A transaction says how much time its request has left.
+                let text = text.split("statement_timeout").next().unwrap_or_default().to_owned();
+                *counts.entry(text).or_default() += 1;
+            }
+            assert!(counts.keys().any(|text| text.contains("identity.user_email")), "{flow}: {counts:?}");
+            assert!(counts.values().sum::<usize>() >= 6, "{flow}: {counts:?}");
+            seen.push((status, counts));
+        }
+        assert_eq!(seen[0], seen[1], "{flow}");
+        assert_eq!(seen[0], seen[2], "{flow}");
+    }
+}
+
+/// Milliseconds of tries of each kind, the kinds in turn; `side` of them side by side.
+async fn times(world: &World, flow: &str, tries: usize, side: usize) -> [Vec<f64>; 3] {
+    let mut times: [Vec<f64>; 3] = Default::default();
+    for round in 0..tries.div_ceil(side) {
+        for turn in 0..KINDS.len() {
+            let kind = (round + turn) % KINDS.len();
+            forget_counters(world).await;
+            let tried = (0..side).map(|_| async {
+                let mut browser = world.browser();
+                let Attempt { url, pairs } = attempt(&mut browser, flow, KINDS[kind]).await;
+                let begun = Instant::now();
+                let answer = browser.send(Method::POST, &url, &pairs).await;
+                answer.bytes().await.unwrap();
+                begun.elapsed().as_secs_f64() * 1_000.0
+            });
+            times[kind].extend(futures::future::join_all(tried).await);
+        }
+    }
+    times
+}
+
+#[expect(clippy::print_stdout, reason = "the figure is wanted when all is well, too")]
+async fn cannot_be_told_apart(world: &World, flow: &str, tries: usize, side: usize) {
+    let times = times(world, flow, tries, side).await;
+    let [known, unknown, disabled] = &times;
+    for (one, other, what) in [
+        (known, unknown, "known, unknown"),
+        (known, disabled, "known, disabled"),
+        (unknown, disabled, "unknown, disabled"),
+    ] {
+        let apart = distance(one, other);
+        println!("{flow} {what}: {apart:.2} standard deviations, {} tries", one.len());
+        assert!(apart.abs() < FAR, "{flow} {what}: {apart:.2} standard deviations");
+    }
+    if flow != "/login" {
+        let soonest = times.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+        assert!(soonest >= 250.0, "{flow}: {soonest} ms");
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_an_answer_tells_nothing() {
+    let world = world(&Wire::default()).await;
+    cannot_be_told_apart(&world, "/login", 50, 1).await;
+    for flow in ["/signup", "/recover"] {
+        // Five side by side: an address gets five mails before it has to wait.
+        cannot_be_told_apart(&world, flow, 20, 5).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "takes ten minutes, with 2,000 tries of each kind: run by `make faults`"]
+async fn the_time_of_an_answer_tells_nothing_in_two_thousand_tries() {
+    let world = world(&Wire::default()).await;
+    cannot_be_told_apart(&world, "/login", 2_000, 1).await;
+    for flow in ["/signup", "/recover"] {
+        cannot_be_told_apart(&world, flow, 2_000, 5).await;
+    }
+}
