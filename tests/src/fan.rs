@@ -117,6 +117,21 @@ pub async fn go_on(browser: &mut WebVisitor, start: &str, end: &str) -> Result<P
     through_pages(browser, page, end).await
 }
 
+/// Types the code of a device at identity (RFC 8628 3.3), with a session that is there, and decides: `allow` or `deny`.
+///
+/// # Errors
+/// A page that is not as expected.
+pub async fn decide_on_device(browser: &mut WebVisitor, url: &str, code: &str, decision: &str) -> Result<()> {
+    let page = browser.visit(url).await?.ok()?;
+    let mut form = page.form_with("input[name=user_code]")?;
+    form.fill("user_code", code)?;
+    let page = browser.submit(form).await?.ok()?;
+    let mut form = page.form_with("button[name=decision]")?;
+    form.press("decision", decision)?;
+    browser.submit(form).await?.ok()?;
+    Ok(())
+}
+
 /// Goes on through identity's pages, as somebody who agrees to everything, until an address that starts with `end`.
 async fn through_pages(browser: &mut WebVisitor, mut page: Page, end: &str) -> Result<Page> {
     for _ in 0..MOST_PAGES {

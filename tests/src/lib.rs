@@ -5,6 +5,7 @@
 //! ODF, SMTP, Kafka's facts, and the simulated CRM's own view of itself.
 
 mod agreement;
+mod client_key;
 mod connected;
 mod crm;
 mod facts;
@@ -23,12 +24,13 @@ mod timing;
 mod visitor;
 mod walk;
 
+pub use client_key::{ClientKey, secret, secret_sha256};
 pub use crm::Crm;
 pub use facts::Facts;
-pub use fan::{Fan, PASSWORD, go_on, sign_up};
+pub use fan::{Fan, PASSWORD, decide_on_device, go_on, sign_in, sign_up};
 pub use leaks::{Leak, Place, leaks};
 pub use mailbox::mail_link;
-pub use oauth::{CodeFlow, Provider, Tokens};
+pub use oauth::{Claims, CodeFlow, Provider, Tokens};
 pub use patience::until;
 pub use staff::{Bearer, Channel, Staff};
 pub use steps::trace::TOLD;

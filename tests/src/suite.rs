@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use domain::Service;
 use futures::future::try_join_all;
+use serde_json::Value;
 use testkit::{SmtpSink, SpanCatcher};
 use tokio::sync::Mutex;
 
@@ -100,6 +101,20 @@ impl Suite {
         services: &[Service],
         given: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_with(name, shape, services, given, &Value::Null).await
+    }
+
+    /// The same with more entries in identity's bootstrap file: `more` has lists as the file has.
+    ///
+    /// # Errors
+    /// As those of [`Suite::start`].
+    pub async fn start_with(
+        name: &str,
+        shape: Shape,
+        services: &[Service],
+        given: &[(&str, &str)],
+        more: &Value,
+    ) -> Result<Self> {
         let (programs, target) = folders()?;
         let folder = target.join("journey").join(name);
         if folder.exists() {
@@ -108,7 +123,7 @@ impl Suite {
         std::fs::create_dir_all(&folder)?;
         let addresses = Addresses::choose(shape)?;
         let second_rp = SecondRp::listen().await?;
-        let keys = Keys::prepare(&folder, &addresses, &second_rp.logout_uri()).await?;
+        let keys = Keys::prepare(&folder, &addresses, &second_rp.logout_uri(), more).await?;
         let (sink, spans) = (SmtpSink::start().await, SpanCatcher::start().await);
         let database = Database::create().await?;
         let prefix = format!("j{}.", &domain::new_id().simple().to_string()[20..]);

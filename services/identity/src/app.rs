@@ -58,6 +58,8 @@ pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
+#[cfg(fuzzing)]
+pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
@@ -101,10 +103,10 @@ pub struct Settings {
     pub kek: Secret,
     /// Life of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// Threads of the hash lane.
-    pub hash_threads: usize,
     /// Passwords that are known from breaches.
     pub breached: Option<Arc<BreachedList>>,
+    /// Where passwords are hashed.
+    pub hash_lane: HashLane,
 }
 
 /// Wakes the workers before their next look.
@@ -145,7 +147,7 @@ impl App {
         Self {
             db,
             clock,
-            lane: HashLane::new(settings.hash_threads),
+            lane: settings.hash_lane.clone(),
             settings: Arc::new(settings),
             signing: Arc::default(),
             held: Arc::default(),

@@ -1,8 +1,7 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService,
-//! StaffService, AuditService.
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
 
@@ -19,10 +18,13 @@ mod cose;
 mod dpop;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grant;
 mod grpc;
 mod handle;
 mod hash_lane;
+mod hash_queue;
 mod http;
 mod jws;
 mod keyring;
@@ -67,6 +69,7 @@ pub use error::Error;
 pub use verbs::VERBS;
 
 use app::{App, Bootstrap, BreachedList, Egress, Settings};
+use hash_lane::HashLane;
 use keyring::Keyring;
 
 /// A setting that cannot be used. Its value is never repeated.
@@ -88,7 +91,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let app = App::new(
         pool.clone(),
         process.clock(),
-        settings(&config)?,
+        settings(&config, &process)?,
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
@@ -163,7 +166,7 @@ async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
     Ok(app.apply(Bootstrap::read(&file).await?).await?)
 }
 
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> {
     let kek = config.kek.as_ref().ok_or_else(|| {
         setting("IDENTITY_KEK", "must be given, usually as a file by IDENTITY_KEK_FILE".to_owned())
     })?;
@@ -177,8 +180,8 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         keys,
         kek: kek.clone(),
         access_token_seconds: config.access_token_seconds,
-        hash_threads,
         breached: config.breached_file.as_deref().map(breached).transpose()?,
+        hash_lane: HashLane::start(hash_threads, process.metrics())?,
     })
 }
 

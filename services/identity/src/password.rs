@@ -1,6 +1,6 @@
 //! Rules of a password, and its Argon2id hash in PHC form with a pepper (RFC 9106).
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2_wide::{Backend, Cost, Input};
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -85,7 +85,12 @@ impl std::fmt::Debug for Password {
 }
 
 /// Memory of one hash, so that it is allocated once a thread of the lane.
-pub type Memory = Vec<Block>;
+pub use argon2_wide::Memory;
+
+/// The name of the instructions that passwords are hashed with.
+pub fn backend() -> &'static str {
+    Backend::widest().name()
+}
 
 /// Hashes a new password.
 ///
@@ -94,8 +99,8 @@ pub type Memory = Vec<Block>;
 pub fn hash(password: &Password, pepper: &[u8], memory: &mut Memory) -> Result<String, HashError> {
     let mut salt = [0; SALT];
     rand::fill(&mut salt).map_err(|_| HashError)?;
-    let params = Params::new(MEMORY, PASSES, LANES, Some(OUTPUT)).map_err(|_| HashError)?;
-    let digest = digest(password, pepper, params, &salt, OUTPUT, memory)?;
+    let cost = Cost { memory: MEMORY, passes: PASSES, lanes: LANES };
+    let digest = digest(password, pepper, cost, &salt, OUTPUT, memory)?;
     let (salt, digest) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(digest));
     Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${digest}"))
 }
@@ -105,8 +110,8 @@ pub fn hash(password: &Password, pepper: &[u8], memory: &mut Memory) -> Result<S
 /// # Errors
 /// The stored text is damaged, or there is no memory.
 pub fn verify(password: &Password, phc: &str, pepper: &[u8], memory: &mut Memory) -> Result<bool, HashError> {
-    let (params, salt, stored) = parse(phc).ok_or(HashError)?;
-    let computed = digest(password, pepper, params, &salt, stored.len(), memory)?;
+    let (cost, salt, stored) = parse(phc).ok_or(HashError)?;
+    let computed = digest(password, pepper, cost, &salt, stored.len(), memory)?;
     Ok(computed.ct_eq(&stored).into())
 }
 
@@ -124,22 +129,18 @@ pub const NOBODY: &str =
 fn digest(
     password: &Password,
     pepper: &[u8],
-    params: Params,
+    cost: Cost,
     salt: &[u8],
     length: usize,
     memory: &mut Memory,
 ) -> Result<Vec<u8>, HashError> {
-    memory.resize(params.block_count(), Block::new());
-    let argon = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params)
-        .map_err(|_| HashError)?;
+    let input = Input { password: password.0.as_bytes(), salt, secret: pepper, associated_data: &[] };
     let mut output = vec![0; length];
-    argon
-        .hash_password_into_with_memory(password.0.as_bytes(), salt, &mut output, memory.as_mut_slice())
-        .map_err(|_| HashError)?;
+    Backend::widest().argon2id(input, cost, memory, &mut output).map_err(|_| HashError)?;
     Ok(output)
 }
 
-fn parse(phc: &str) -> Option<(Params, Vec<u8>, Vec<u8>)> {
+fn parse(phc: &str) -> Option<(Cost, Vec<u8>, Vec<u8>)> {
     let mut parts = phc.strip_prefix("$argon2id$v=19$")?.split('$');
     let (mut memory, mut passes, mut lanes) = (None, None, None);
     for cost in parts.next()?.split(',') {
@@ -158,7 +159,7 @@ fn parse(phc: &str) -> Option<(Params, Vec<u8>, Vec<u8>)> {
     if parts.next().is_some() || !(8..=64).contains(&salt.len()) || !(16..=64).contains(&digest.len()) {
         return None;
     }
-    Some((Params::new(memory?, passes?, lanes?, Some(digest.len())).ok()?, salt, digest))
+    Some((Cost { memory: memory?, passes: passes?, lanes: lanes? }, salt, digest))
 }
 
 #[cfg(test)]

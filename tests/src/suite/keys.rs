@@ -31,6 +31,7 @@ impl Keys {
         folder: &Path,
         addresses: &Addresses,
         second_rp_logout: &str,
+        more: &Value,
     ) -> Result<Self> {
         let given =
             std::env::var("KOTINOS_TEST_KEYS").or_else(|_| std::env::var("KOTINOS_AUTH_CLIENT_KEY_DIR"));
@@ -39,7 +40,21 @@ impl Keys {
         let keys = Self { bootstrap: folder.join("bootstrap.json"), made };
         let portal = addresses.url(Service::Portal);
         write_bootstrap(&keys.made, &keys.bootstrap, &portal, second_rp_logout).await?;
+        keys.add(more)?;
         Ok(keys)
+    }
+
+    fn add(&self, more: &Value) -> Result<()> {
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&self.bootstrap)?)?;
+        for (name, entries) in more.as_object().into_iter().flatten() {
+            let entries = entries.as_array().with_context(|| format!("{name} is no list"))?;
+            if file[name].is_null() {
+                file[name] = Value::Array(Vec::new());
+            }
+            let there = file[name].as_array_mut().with_context(|| format!("{name} is no list"))?;
+            there.extend_from_slice(entries);
+        }
+        Ok(std::fs::write(&self.bootstrap, serde_json::to_vec(&file)?)?)
     }
 
     /// Removes the derived file.

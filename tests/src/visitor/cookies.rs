@@ -69,6 +69,8 @@ fn parse(url: &Url, text: &str) -> Result<(Cookie, bool)> {
         match attribute.to_ascii_lowercase().as_str() {
             "path" if value.starts_with('/') => value.clone_into(&mut cookie.path),
             "max-age" => gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
+            // Many sites remove a cookie by the oldest of dates (RFC 6265 5.2.1); none here means another one.
+            "expires" if value.contains("1970") => gone = true,
             "secure" => cookie.secure = true,
             "httponly" => http_only = true,
             "domain" => has_domain = true,

@@ -24,7 +24,7 @@ const PURE: &[(&str, &str)] = &[
     ("subtle", "comparison in constant time"),
     ("zeroize", "secrets leave memory"),
     ("aws_lc_rs", "digests, ciphers, signatures; its `rand` is chance, and is refused"),
-    ("argon2", "password hashing"),
+    ("argon2_wide", "password hashing"),
     ("jsonwebtoken", "signs and reads tokens"),
     ("quick_xml", "parses"),
     ("csv", "parses and writes"),

@@ -151,6 +151,12 @@ impl Bootstrap {
         }
         Ok(serde_json::from_slice(&text)?)
     }
+
+    /// One client as the file would have it; none when it breaks a rule.
+    #[cfg(fuzzing)]
+    pub fn client(client: Value) -> Option<Client> {
+        serde_json::from_value::<FileClient>(client).ok()?.into_client().ok()
+    }
 }
 
 impl FileClient {

@@ -17,6 +17,8 @@ use crate::{
     throttle::Counted,
 };
 
+#[cfg(fuzzing)]
+pub use assertion::verify as verify_assertion;
 pub use proof::ClientProof;
 
 /// A refusal of the token endpoint and its sisters (RFC 6749 5.2).

@@ -10,6 +10,7 @@ use crate::{
     challenge::{Challenge, Purpose},
     error::Error,
     events,
+    hash_queue::Class,
     password::Password,
     session::Cause,
     store::{self, record::AuditRecord, user::StoredPassword},
@@ -46,7 +47,7 @@ impl App {
             return Ok(Recovered::Over);
         };
         let pepper_id = self.keys().pepper_id();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let mut tx = chassis::begin(&self.db).await?;
         let Some(mut user) = store::user::load_for_update(&mut tx, user_id).await? else {
             return Ok(Recovered::Over);

@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     events,
     handle::keyed_hash,
+    hash_queue::Class,
     password::{self, Password},
     session::{Cause, Session},
     store::{self, record::AuditRecord, user::StoredPassword},
@@ -53,11 +54,13 @@ impl App {
             return Ok(SignIn::Wait(Duration::from_secs(1)));
         };
         let counters = [(account, Some(key_hash)), (Counted::Network, self.network_hash(origin))];
-        match self.judge(&counters).await? {
-            Verdict::Free | Verdict::Last => {}
+        let is_throttled = match self.judge(&counters).await? {
+            Verdict::Free => false,
+            Verdict::Last => true,
             Verdict::Wait(wait) => return Ok(SignIn::Wait(super::seconds(wait))),
             Verdict::MailProof => return Ok(SignIn::MailProof),
-        }
+        };
+        let class = Class::of_sign_in(current.is_some(), account == Counted::Browser, is_throttled);
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
@@ -68,7 +71,7 @@ impl App {
         let password = Password::entered(entered).or_else(|| Password::entered(""));
         let Some(password) = password else { return Ok(SignIn::Wrong) };
         let pepper = self.pepper(&stored.pepper_id)?;
-        let right = self.lane.verify(password.clone(), stored.phc.clone(), pepper).await?;
+        let right = self.lane.verify(class, password.clone(), stored.phc.clone(), pepper).await?;
         let Some(user) = user.filter(|user| right && user.status == Status::Active) else {
             self.keep_out(&counters, origin).await?;
             return Ok(SignIn::Wrong);
@@ -110,7 +113,7 @@ impl App {
         if password::is_current(&stored.phc) && stored.pepper_id == pepper_id {
             return Ok(None);
         }
-        match self.lane.hash(password, self.pepper(&pepper_id)?).await {
+        match self.lane.hash(Class::Throttled, password, self.pepper(&pepper_id)?).await {
             Ok(phc) => Ok(Some(StoredPassword { phc, pepper_id })),
             Err(Error::Busy) => Ok(None),
             Err(error) => Err(error),

@@ -16,6 +16,7 @@ use crate::{
     events,
     handle::{Handle, Kind, mail_code},
     passkey::Passkey,
+    hash_queue::Class,
     password::Password,
     progress::{Progress, Step},
     session::Session,
@@ -191,7 +192,7 @@ impl App {
             return Ok(Completed::Over);
         }
         let pepper_id = self.keys().pepper_id();
-        let phc = self.lane.hash(password, self.pepper(&pepper_id)?).await?;
+        let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
         self.enrol(challenge, first, current, origin).await
     }

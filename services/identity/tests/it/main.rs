@@ -8,6 +8,7 @@ mod browser;
 mod claims;
 mod client_auth;
 mod clients;
+mod description;
 mod discovery;
 mod equal_answers;
 mod guessing;

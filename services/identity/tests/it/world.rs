@@ -88,20 +88,23 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_as(KEK, |_| {}).await
-    }
-
-    /// Under these key encryption keys: lines, or `file:` and the path of a file.
-    pub async fn start_under(kek: &str) -> Self {
-        Self::start_as(kek, |_| {}).await
+        Self::start_changed(KEK, |_| {}).await
     }
 
     /// With other settings than usual.
     pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
-        Self::start_as(KEK, change).await
+        Self::start_changed(KEK, change).await
     }
 
-    async fn start_as(kek: &str, change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
+    /// Under these key encryption keys: lines, or `file:` and the path of a file.
+    pub async fn start_under(kek: &str) -> Self {
+        Self::start_changed(kek, |_| {}).await
+    }
+
+    async fn start_changed(
+        kek: &str,
+        change: impl Fn(&mut identity::Config) + Send + Sync + 'static,
+    ) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
         let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
         let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
@@ -314,8 +317,8 @@ const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 #[derive(Clone)]
 pub struct Config {
     file: std::path::PathBuf,
-    kek: String,
     change: Arc<dyn Fn(&mut identity::Config) + Send + Sync>,
+    kek: String,
 }
 
 impl Config {

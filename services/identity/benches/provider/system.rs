@@ -1,0 +1,78 @@
+//! What the system says of processes: /proc (proc(5)), whose clock ticks a hundred times a second on Linux.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+const TICKS: f64 = 100.0;
+
+/// Seconds of processor that a process has used, in its own code and in the system's, all threads.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    times(pid).map_or(f64::NAN, |times| times.own)
+}
+
+/// The same of a process and of its children, those that live and those that ended.
+pub fn cpu_seconds_of_family(parent: u32) -> f64 {
+    let Some(times) = times(parent) else { return f64::NAN };
+    let children: f64 =
+        pids().into_iter().filter_map(self::times).filter(|of| of.parent == parent).map(|of| of.own).sum();
+    times.own + times.ended_children + children
+}
+
+/// The memory that a process has resident, in MiB.
+pub fn resident_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.map_or(f64::NAN, |kib| kib / 1_024.0)
+}
+
+/// The parent of a process.
+pub fn parent(pid: u32) -> Option<u32> {
+    times(pid).map(|times| times.parent)
+}
+
+/// Seconds that the machine's processors worked, and that they had, since it started.
+pub fn machine_seconds() -> Result<(f64, f64)> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("an empty /proc/stat")?;
+    let fields: Vec<f64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+    let all: f64 = fields.iter().sum();
+    // user nice system idle iowait irq softirq steal
+    let idle = fields.get(3).unwrap_or(&0.0) + fields.get(4).unwrap_or(&0.0);
+    Ok(((all - idle) / TICKS, all / TICKS))
+}
+
+/// Processors and memory, for the head of a report.
+pub fn machine() -> String {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{cores} processors, {:.0} GiB", kib / 1_048_576.0)
+}
+
+struct Times {
+    parent: u32,
+    own: f64,
+    ended_children: f64,
+}
+
+fn times(pid: u32) -> Option<Times> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name, in parentheses, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Field 3 is the first behind the name: 4 is the parent, 14 to 17 the times.
+    let seconds = |number: usize| fields.get(number - 3)?.parse::<f64>().ok().map(|ticks| ticks / TICKS);
+    Some(Times {
+        parent: fields.get(1)?.parse().ok()?,
+        own: seconds(14)? + seconds(15)?,
+        ended_children: seconds(16)? + seconds(17)?,
+    })
+}
+
+fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
