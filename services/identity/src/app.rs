@@ -1,5 +1,6 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
+mod access_token;
 mod admin;
 mod audit;
 mod authorize;
@@ -7,10 +8,14 @@ mod bootstrap;
 mod breached;
 mod client_auth;
 mod client_keys;
+mod clients;
 mod deliver;
+mod device;
 mod dpop;
 mod egress;
+mod exchange;
 mod introspect;
+mod issue;
 mod key_rotation;
 mod keys;
 mod mail;
@@ -20,6 +25,8 @@ mod passkeys;
 mod recover;
 mod register;
 mod republish;
+mod revocations;
+mod seen;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -61,13 +68,14 @@ pub use breached::BreachedList;
 #[cfg(fuzzing)]
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
+pub use device::Typed;
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
-pub use sign_in::SignIn;
+pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
 use turns::Turns;
@@ -90,6 +98,10 @@ pub struct App {
     egress: Egress,
     metrics: Metrics,
     nudges: Arc<Nudges>,
+    revocations: revocations::Feed,
+    clients: clients::Clients,
+    quiet: client_auth::Quiet,
+    seen: seen::Seen,
     guesses: Turns,
 }
 
@@ -159,8 +171,18 @@ impl App {
             egress,
             metrics: Metrics::new(),
             nudges: Arc::default(),
+            revocations: revocations::Feed::default(),
+            clients: clients::Clients::default(),
+            quiet: client_auth::Quiet::default(),
+            seen: seen::Seen::default(),
             guesses: Turns::default(),
         }
+    }
+
+    /// The same with other connections to the same database.
+    #[must_use]
+    pub fn on(&self, db: PgPool) -> Self {
+        Self { db, ..self.clone() }
     }
 
     /// The same, with its figures among those of the process.

@@ -17,6 +17,10 @@ pub enum Counted {
     ChallengeNetwork,
     /// Wrong client credentials: 20 a minute.
     ClientSecret,
+    /// Wrong codes of devices, typed by one user: 10 in 10 minutes.
+    UserCode,
+    /// The same from one network: 30 in 10 minutes.
+    UserCodeNetwork,
 }
 
 /// What a counter makes of the next try.
@@ -47,13 +51,15 @@ impl Counted {
             Self::ChallengeAddress => "challenge_address",
             Self::ChallengeNetwork => "challenge_network",
             Self::ClientSecret => "client_secret",
+            Self::UserCode => "user_code",
+            Self::UserCodeNetwork => "user_code_network",
         }
     }
 
     const fn window(self) -> TimeDelta {
         match self {
             Self::Account | Self::Browser => TimeDelta::hours(24),
-            Self::Network => TimeDelta::minutes(10),
+            Self::Network | Self::UserCode | Self::UserCodeNetwork => TimeDelta::minutes(10),
             Self::ChallengeAddress | Self::ChallengeNetwork => TimeDelta::hours(1),
             Self::ClientSecret => TimeDelta::minutes(1),
         }
@@ -64,7 +70,8 @@ impl Counted {
             Self::Account | Self::Browser => 5,
             // The one that reaches the limit closes the window.
             Self::ChallengeAddress => 4,
-            Self::Network | Self::ChallengeNetwork => 29,
+            Self::UserCode => 9,
+            Self::Network | Self::ChallengeNetwork | Self::UserCodeNetwork => 29,
             Self::ClientSecret => 19,
         }
     }

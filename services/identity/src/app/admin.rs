@@ -9,6 +9,7 @@ use super::App;
 use crate::{
     error::Error,
     events,
+    revocation::Revoked,
     session::{Cause, Session},
     store::{self, record::AuditRecord},
     user::{Event, User, WrongState},
@@ -61,6 +62,8 @@ impl App {
         if changed {
             let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
             self.end_within(&mut tx, &sessions, Cause::Disable).await?;
+            // Grants that outlive their sessions rest until the user is enabled again.
+            store::revocation::insert_user(&mut *tx, user_id, self.now()).await?;
             let record = AuditRecord {
                 detail: Some(json!({"reason": reason})),
                 ..record(actor, "disable_user", user_id)
@@ -68,6 +71,7 @@ impl App {
             store::record::insert(&mut *tx, &record, self.now()).await?;
         }
         tx.commit().await?;
+        self.revocations.note([Revoked::User(user_id)]);
         self.nudges.logout.notify_one();
         Ok(user)
     }
@@ -154,6 +158,7 @@ impl App {
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::Ended).await?;
         tx.commit().await?;
+        self.revocations.note(sessions.into_iter().map(|id| Revoked::Session(id.into())));
         self.nudges.logout.notify_one();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod cors;
+mod device;
 mod dpop;
 mod introspect;
 mod par;
@@ -45,6 +46,7 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/userinfo", get(userinfo::by_header).post(userinfo::by_body))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/device", post(device::start))
         .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))

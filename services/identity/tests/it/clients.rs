@@ -18,6 +18,7 @@ pub const SECRET: &str = "0hb-9Xw2s_JQ1nN7aLr5cT4dKe8uVi3y6mZpRfGqEAo";
 pub const PORTAL_CALLBACK: &str = "https://portal.example/callback";
 pub const SHOP_CALLBACK: &str = "https://shop.example/callback";
 pub const FORUM_CALLBACK: &str = "https://forum.example/callback";
+pub const VAULT_CALLBACK: &str = "https://vault.example/callback";
 pub const STAFF: &str = "staff@committee.example";
 
 /// The scopes that the portal asks for.
@@ -124,6 +125,21 @@ pub fn bootstrap(rp: &str) -> Value {
                 "pkce_required": false,
             },
             {
+                "client_id": "vault", "name": "Vault", "kind": "partner",
+                "token_endpoint_auth_method": "client_secret_basic", "client_secret_sha256": secret_sha256(),
+                "redirect_uris": [VAULT_CALLBACK],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "scopes": ["openid", "email", "offline_access"],
+                "access_token_format": "reference", "refresh_grace_seconds": 0,
+            },
+            {
+                "client_id": "tv", "name": "Living room <TV>", "kind": "partner",
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+                "scopes": ["openid", "email", "offline_access"],
+                "audiences": ["kotinos.results"],
+            },
+            {
                 "client_id": "mailer", "name": "mailer", "kind": "first_party",
                 "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [MAILER_KEY.jwk]},
                 "grant_types": ["client_credentials"],
@@ -133,7 +149,9 @@ pub fn bootstrap(rp: &str) -> Value {
             {
                 "client_id": "profile", "name": "profile", "kind": "first_party",
                 "token_endpoint_auth_method": "client_secret_basic", "client_secret_sha256": secret_sha256(),
-                "grant_types": ["client_credentials"],
+                "grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
+                "scopes": ["profile.read", "segmentation.read"],
+                "audiences": ["kotinos.segmentation", "kotinos.identity"],
             },
             of_suite("suite", "client_secret_basic", rp),
             of_suite("suite-2", "client_secret_basic", rp),

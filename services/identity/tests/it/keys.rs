@@ -1,6 +1,6 @@
 //! Keys that change: those that sign, those behind handles, and the lines of the KEK file.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering, time::Instant};
 
 use domain::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
@@ -132,8 +132,16 @@ async fn a_client_gets_the_algorithm_that_it_registered() {
             .execute(&world.app.pool)
             .await
             .unwrap();
-        let code = world.code(&mut browser, "shop", "openid").await;
-        let tokens = world.redeem("shop", &code).await;
+        // Known after the next look at the clients.
+        let changed_at = Instant::now();
+        let tokens = loop {
+            let code = world.code(&mut browser, "shop", "openid").await;
+            let tokens = world.redeem("shop", &code).await;
+            if jsonwebtoken::decode_header(tokens.text("id_token")).unwrap().alg == algorithm {
+                break tokens;
+            }
+            assert!(changed_at.elapsed() < DEADLINE, "the change is not seen");
+        };
         let keys: JwkSet = serde_json::from_value(world.get("/oauth2/keys.json", &[]).await.body).unwrap();
         let read = |token: &str, typ: &str| {
             let header = jsonwebtoken::decode_header(token).unwrap();

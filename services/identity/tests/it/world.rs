@@ -38,12 +38,16 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     browser::{Browser, Person},
-    clients::{BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK},
+    clients::{
+        BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK, VAULT_CALLBACK,
+    },
+    tap::Tap,
 };
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const ISSUER: &str = "https://id.example";
+pub const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const NONCE: &str = "n-0S6_WzA2Mj";
 pub const STATE: &str = "af0ifjsldkj &=?";
@@ -96,6 +100,15 @@ impl World {
         Self::start_changed(KEK, change).await
     }
 
+    /// With a tap on the line to the database.
+    pub async fn start_through(tap: &Tap) -> Self {
+        let tap = tap.clone();
+        Self::start_with(move |config| {
+            config.database_url = tap.lead(&config.database_url.expose()).parse().unwrap();
+        })
+        .await
+    }
+
     /// Under these key encryption keys: lines, or `file:` and the path of a file.
     pub async fn start_under(kek: &str) -> Self {
         Self::start_changed(kek, |_| {}).await
@@ -118,14 +131,11 @@ impl World {
 
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
-        let config = Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) };
-        let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
-        TestApp::start_at(
-            Service::Identity,
-            url,
-            self.app.clock.clone(),
-            move |process, database_url| async move { config.components(&database_url, fakes, process).await },
-        )
+        let (config, fakes) = (self.config(), self.peers.clone());
+        let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
+        TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
+            config.components(&database_url, fakes, process).await
+        })
         .await
     }
 
@@ -146,6 +156,10 @@ impl World {
         })
         .await;
         Self { app, peers, relying_parties, file, kek }
+    }
+
+    pub fn bootstrap_file(&self) -> &std::path::Path {
+        &self.file.0
     }
 
     pub fn config(&self) -> Config {
@@ -267,6 +281,7 @@ fn callback(client_id: &str) -> &'static str {
     match client_id {
         "shop" => SHOP_CALLBACK,
         "forum" => FORUM_CALLBACK,
+        "vault" => VAULT_CALLBACK,
         _ => PORTAL_CALLBACK,
     }
 }
@@ -274,7 +289,7 @@ fn callback(client_id: &str) -> &'static str {
 /// The Authorization header of a client that has one.
 pub fn basic(client_id: &str) -> Option<String> {
     use base64::engine::general_purpose::STANDARD;
-    matches!(client_id, "shop" | "profile")
+    matches!(client_id, "shop" | "profile" | "vault")
         .then(|| format!("Basic {}", STANDARD.encode(format!("{client_id}:{SECRET}"))))
 }
 
@@ -310,8 +325,6 @@ pub fn param(url: &Url, name: &str) -> String {
     let found = url.query_pairs().find(|(own, _)| own == name);
     found.map(|(_, value)| value.into_owned()).unwrap_or_else(|| panic!("no {name} in {url}"))
 }
-
-const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What a service of the test is made of.
 #[derive(Clone)]
