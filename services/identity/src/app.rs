@@ -6,7 +6,9 @@ mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
+mod client_admin;
 mod client_auth;
+mod credential_admin;
 mod client_keys;
 mod clients;
 mod deliver;
@@ -15,6 +17,7 @@ mod dpop;
 mod egress;
 mod exchange;
 mod introspect;
+mod key_admin;
 mod issue;
 mod key_rotation;
 mod keys;
@@ -33,6 +36,7 @@ mod sign_up;
 mod sweep;
 mod token;
 mod turns;
+mod user_admin;
 mod userinfo;
 
 use std::{
@@ -60,12 +64,13 @@ use crate::{
 };
 
 pub use crate::store::staff::Consented;
-pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use admin::{DeliveryChoice, DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
 #[cfg(fuzzing)]
+pub use client_admin::{ClientRow, Draft};
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use device::Typed;
@@ -75,6 +80,9 @@ use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
+pub use user_admin::UserChoice;
+pub use credential_admin::{Consent, Credential, CredentialKind};
+pub use key_admin::KeyRow;
 pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
