@@ -8,7 +8,6 @@ use serde_json::json;
 use super::{
     App,
     admin::{reach, record},
-    user_admin::noted,
 };
 use crate::{
     error::Error,
@@ -49,7 +48,7 @@ impl App {
         if !credential::delete(&mut tx, user_id, kind, credential_id).await? {
             return Err(Error::NotFound { what: "credential" });
         }
-        let event = noted(&mut user, Event::CredentialRemoved);
+        let event = user.note(Event::CredentialRemoved);
         store::user::save_status(&mut tx, &user).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         let detail =
@@ -88,7 +87,7 @@ impl App {
         if !credential::delete_consent(&mut tx, user_id, client_id, now).await? {
             return Err(Error::NotFound { what: "consent" });
         }
-        let event = noted(&mut user, Event::ConsentWithdrawn);
+        let event = user.note(Event::ConsentWithdrawn);
         store::user::save_status(&mut tx, &user).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         let record = AuditRecord {

@@ -11,7 +11,7 @@ use crate::{
     session::Cause,
     store::{self, record::AuditRecord, user_admin},
     subject,
-    user::{Event, Status, User},
+    user::{Status, User},
 };
 
 pub use user_admin::UserChoice;
@@ -184,10 +184,4 @@ impl App {
             None => Err(Error::NotFound { what: "user" }),
         }
     }
-}
-
-/// A fact of a user whose row changed elsewhere.
-pub(super) fn noted(user: &mut User, event: Event) -> Event {
-    user.version += 1;
-    event
 }
