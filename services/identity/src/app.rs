@@ -73,20 +73,20 @@ pub use breached::BreachedList;
 pub use client_admin::{ClientRow, Draft};
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
+pub use credential_admin::{Consent, Credential, CredentialKind};
 pub use device::Typed;
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
+pub use key_admin::KeyRow;
 use keys::{Held, SigningKeys};
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
-pub use user_admin::UserChoice;
-pub use credential_admin::{Consent, Credential, CredentialKind};
-pub use key_admin::KeyRow;
 pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
 use turns::Turns;
+pub use user_admin::UserChoice;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.

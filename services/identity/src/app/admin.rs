@@ -16,7 +16,9 @@ use crate::{
 };
 
 pub use store::{
-    delivery::{DeliveryChoice, Listed as DeliveryRow}, session::Listed as ListedSession, staff::Listed as StaffGrant,
+    delivery::{DeliveryChoice, Listed as DeliveryRow},
+    session::Listed as ListedSession,
+    staff::Listed as StaffGrant,
 };
 
 /// A live session as its user sees it.
@@ -193,7 +195,8 @@ impl App {
         reach(actor, user_id, "identity.support")?;
         self.end_own_sessions(user_id).await?;
         let mut connection = self.db.acquire().await?;
-        store::record::insert(&mut *connection, &record(actor, "end_user_sessions", user_id), self.now()).await
+        store::record::insert(&mut *connection, &record(actor, "end_user_sessions", user_id), self.now())
+            .await
     }
 
     /// Rows of the ledger of back-channel logouts, the newest first.

@@ -169,8 +169,8 @@ impl Bootstrap {
 /// The first field that breaks a rule.
 pub(super) fn client_of(fields: Value) -> Result<Client, Error> {
     let wrong = |field: &str, rule: &str| Error::from(FieldViolation::new(format!("client.{field}"), rule));
-    let file: FileClient =
-        serde_json::from_value(fields).map_err(|error| wrong("", &format!("is not of the right form: {error}")))?;
+    let file: FileClient = serde_json::from_value(fields)
+        .map_err(|error| wrong("", &format!("is not of the right form: {error}")))?;
     file.into_client().map_err(|refused| match refused {
         InvalidBootstrap::Client { source, .. } => wrong(source.field, source.rule),
         other => wrong("", &other.to_string()),

@@ -53,8 +53,7 @@ impl App {
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         let detail =
             json!({"kind": kind.name(), "credential_id": credential_id.map(|id| URL_SAFE_NO_PAD.encode(id))});
-        let record =
-            AuditRecord { detail: Some(detail), ..record(actor, "delete_credential", user_id) };
+        let record = AuditRecord { detail: Some(detail), ..record(actor, "delete_credential", user_id) };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
         tracing::info!(%user_id, kind = kind.name(), "credential deleted");
@@ -74,12 +73,7 @@ impl App {
     ///
     /// # Errors
     /// Not the actor's own; no such user, no such consent.
-    pub async fn revoke_consent(
-        &self,
-        actor: &Actor,
-        user_id: UserId,
-        client_id: &str,
-    ) -> Result<(), Error> {
+    pub async fn revoke_consent(&self, actor: &Actor, user_id: UserId, client_id: &str) -> Result<(), Error> {
         reach(actor, user_id, "identity.support")?;
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;

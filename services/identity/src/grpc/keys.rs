@@ -1,6 +1,6 @@
 use proto::identity::v1::{
-    self as wire, ListKeysRequest, ListKeysResponse, PromoteKeyRequest, PromoteKeyResponse,
-    RetireKeyRequest, RetireKeyResponse, StageKeyRequest, StageKeyResponse, key_service_server::KeyService,
+    self as wire, ListKeysRequest, ListKeysResponse, PromoteKeyRequest, PromoteKeyResponse, RetireKeyRequest,
+    RetireKeyResponse, StageKeyRequest, StageKeyResponse, key_service_server::KeyService,
 };
 use tonic::{Request, Response, Status};
 
@@ -26,10 +26,7 @@ impl Keys {
 
 #[tonic::async_trait]
 impl KeyService for Keys {
-    async fn list_keys(
-        &self,
-        _: Request<ListKeysRequest>,
-    ) -> Result<Response<ListKeysResponse>, Status> {
+    async fn list_keys(&self, _: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
         let rows = self.app.list_keys().await.map_err(chassis::status)?;
         Ok(Response::new(ListKeysResponse { keys: rows.into_iter().map(to_proto).collect() }))
     }

@@ -1,9 +1,9 @@
-use proto::identity::v1::{
-    self as wire, EndUserSessionsRequest, EndUserSessionsResponse, RetryLogoutDeliveryRequest, RetryLogoutDeliveryResponse, EndSessionRequest, EndSessionResponse, ListLogoutDeliveriesRequest,
-    ListLogoutDeliveriesResponse, ListSessionsRequest, ListSessionsResponse,
-    session_service_server::SessionService,
-};
 use domain::{SessionId, Uuid};
+use proto::identity::v1::{
+    self as wire, EndSessionRequest, EndSessionResponse, EndUserSessionsRequest, EndUserSessionsResponse,
+    ListLogoutDeliveriesRequest, ListLogoutDeliveriesResponse, ListSessionsRequest, ListSessionsResponse,
+    RetryLogoutDeliveryRequest, RetryLogoutDeliveryResponse, session_service_server::SessionService,
+};
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};

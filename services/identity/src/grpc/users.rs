@@ -1,6 +1,11 @@
 use proto::identity::v1::{
-    self as wire, BatchGetSubjectsRequest, BatchGetSubjectsResponse, ChangeEmailRequest, ChangeEmailResponse, CreateUserRequest, CreateUserResponse, DeleteCredentialRequest, DeleteCredentialResponse, DisableUserRequest, DisableUserResponse, EnableUserRequest, EnableUserResponse, EraseUserRequest, EraseUserResponse, FindUserByEmailRequest, FindUserByEmailResponse, GetUserRequest, GetUserResponse, ListConsentsRequest, ListConsentsResponse, ListCredentialsRequest, ListCredentialsResponse, ListUsersRequest, ListUsersResponse, ResolveSubjectRequest, ResolveSubjectResponse, RevokeConsentRequest, RevokeConsentResponse, StartRecoveryRequest, StartRecoveryResponse,
-    user_service_server::UserService,
+    self as wire, BatchGetSubjectsRequest, BatchGetSubjectsResponse, ChangeEmailRequest, ChangeEmailResponse,
+    CreateUserRequest, CreateUserResponse, DeleteCredentialRequest, DeleteCredentialResponse,
+    DisableUserRequest, DisableUserResponse, EnableUserRequest, EnableUserResponse, EraseUserRequest,
+    EraseUserResponse, FindUserByEmailRequest, FindUserByEmailResponse, GetUserRequest, GetUserResponse,
+    ListConsentsRequest, ListConsentsResponse, ListCredentialsRequest, ListCredentialsResponse,
+    ListUsersRequest, ListUsersResponse, ResolveSubjectRequest, ResolveSubjectResponse, RevokeConsentRequest,
+    RevokeConsentResponse, StartRecoveryRequest, StartRecoveryResponse, user_service_server::UserService,
 };
 use tonic::{Request, Response, Status};
 
@@ -98,8 +103,7 @@ impl UserService for Users {
         request: Request<CreateUserRequest>,
     ) -> Result<Response<CreateUserResponse>, Status> {
         let actor = chassis::actor(&request)?;
-        let (request_id, email, locale) =
-            user_parts::new_user(request.get_ref()).map_err(chassis::status)?;
+        let (request_id, email, locale) = user_parts::new_user(request.get_ref()).map_err(chassis::status)?;
         let user = self.app.create_user(&actor, request_id, email, locale).await.map_err(chassis::status)?;
         Ok(Response::new(CreateUserResponse { user: Some(to_proto(&user)) }))
     }

@@ -20,10 +20,11 @@ async fn whole(db: &mut PgConnection, rows: Vec<Beside>) -> Result<Vec<ClientRow
 
 #[tracing::instrument(name = "db.client.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load(db: &mut PgConnection, client_id: &str) -> Result<Option<ClientRow>, Error> {
-    let rows = sqlx::query_as("select client_id, version, updated_at from identity.client where client_id = $1")
-        .bind(client_id)
-        .fetch_all(&mut *db)
-        .await?;
+    let rows =
+        sqlx::query_as("select client_id, version, updated_at from identity.client where client_id = $1")
+            .bind(client_id)
+            .fetch_all(&mut *db)
+            .await?;
     Ok(whole(db, rows).await?.pop())
 }
 

@@ -19,11 +19,7 @@ pub struct UserChoice {
 
 /// By id, or by address where a prefix is given.
 #[tracing::instrument(name = "db.user.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn list(
-    db: impl PgExecutor<'_>,
-    choice: &UserChoice,
-    limit: i64,
-) -> Result<Vec<User>, Error> {
+pub async fn list(db: impl PgExecutor<'_>, choice: &UserChoice, limit: i64) -> Result<Vec<User>, Error> {
     // Two statements: each has an index for its order.
     let sql = if choice.prefix.is_some() {
         "select u.user_id, u.version, u.status, u.locale, u.origin, u.client_id, u.created_at, e.address, e.verified_at

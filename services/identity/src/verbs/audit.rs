@@ -10,7 +10,8 @@ use crate::app::AuditChoice;
 
 pub(super) fn command() -> Command {
     let at = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("TIME").help(help);
-    let only = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("TEXT").help(help);
+    let only =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("TEXT").help(help);
     let list = Command::new("list")
         .about("Lists records, the newest first")
         .arg(limit_arg())

@@ -15,12 +15,21 @@ const LARGEST: u64 = 1 << 20;
 pub(super) fn command() -> Command {
     let id = || Arg::new("client_id").required(true).value_name("CLIENT_ID");
     let file = || {
-        Arg::new("file").required(true).value_name("FILE").help("JSON in the form of the bootstrap file; - reads standard input")
+        Arg::new("file")
+            .required(true)
+            .value_name("FILE")
+            .help("JSON in the form of the bootstrap file; - reads standard input")
     };
     let list = Command::new("list")
         .about("Lists clients by id")
         .arg(limit_arg())
-        .arg(Arg::new("after").long("after").value_name("CLIENT_ID").default_value("").help("Only those behind it"))
+        .arg(
+            Arg::new("after")
+                .long("after")
+                .value_name("CLIENT_ID")
+                .default_value("")
+                .help("Only those behind it"),
+        )
         .after_help("Example: identity clients list --json");
     let show = Command::new("show")
         .about("Shows all of a client but its secret, which nobody has")
@@ -141,8 +150,7 @@ fn draft(matches: &ArgMatches) -> Result<Draft, Stop> {
 
 async fn create(desk: &Desk<'_>, matches: &ArgMatches, operator: &Operator) -> Result<(), Stop> {
     let draft = draft(matches)?;
-    let (row, secret) =
-        desk.app.create_client(&desk.actor, domain::new_id(), draft).await.map_err(stop)?;
+    let (row, secret) = desk.app.create_client(&desk.actor, domain::new_id(), draft).await.map_err(stop)?;
     match secret {
         Some(secret) => secret_of(operator, &row, &secret),
         None => show(operator, &row),
@@ -168,7 +176,8 @@ async fn rotate(desk: &Desk<'_>, matches: &ArgMatches, operator: &Operator) -> R
 async fn delete(desk: &Desk<'_>, matches: &ArgMatches, operator: &Operator) -> Result<(), Stop> {
     let client_id = text(matches, "client_id");
     let row = desk.app.get_client(client_id).await.map_err(stop)?;
-    operator.confirm(&format!("would delete {client_id} ({}), its consents and its tokens", row.client.name))?;
+    operator
+        .confirm(&format!("would delete {client_id} ({}), its consents and its tokens", row.client.name))?;
     desk.app.delete_client(&desk.actor, client_id, Some(row.version)).await.map_err(stop)?;
     operator.say(&format!("{client_id} is deleted"))
 }

@@ -15,12 +15,18 @@ const COLUMNS: [&str; 7] = ["kid", "alg", "state", "kek_id", "created_at", "acti
 pub(super) fn command() -> Command {
     let kid = || Arg::new("kid").required(true).value_name("KID");
     let list = Command::new("list")
-        .about("Lists keys, and under which line of the KEK file each is sealed: a line that none names may go")
+        .about(
+            "Lists keys, and under which line of the KEK file each is sealed: a line that none names may go",
+        )
         .after_help("Example: identity keys list");
     let stage = Command::new("stage")
         .about("Makes the next key and publishes it")
         .arg(
-            Arg::new("alg").long("alg").default_value("ES256").value_name("ALG").help("ES256, RS256 or PS256"),
+            Arg::new("alg")
+                .long("alg")
+                .default_value("ES256")
+                .value_name("ALG")
+                .help("ES256, RS256 or PS256"),
         )
         .after_help("Example: identity keys stage --alg ES256");
     let promote = Command::new("promote")

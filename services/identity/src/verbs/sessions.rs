@@ -55,8 +55,7 @@ pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), S
                     ]
                 })
                 .collect();
-            operator
-                .table(&["session_id", "client_ids", "authenticated_at", "seen_at", "expires_at"], &rows)
+            operator.table(&["session_id", "client_ids", "authenticated_at", "seen_at", "expires_at"], &rows)
         }
         "end" => {
             let session_id = parsed(matches, "session")?;

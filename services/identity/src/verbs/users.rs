@@ -45,7 +45,12 @@ fn looking() -> Vec<Command> {
             .about("Lists users, the oldest first, or by address where a prefix is given")
             .arg(limit_arg())
             .arg(Arg::new("after").long("after").value_name("USER_ID").help("Only those behind this one"))
-            .arg(Arg::new("status").long("status").value_parser(["active", "disabled"]).help("Only in this state"))
+            .arg(
+                Arg::new("status")
+                    .long("status")
+                    .value_parser(["active", "disabled"])
+                    .help("Only in this state"),
+            )
             .arg(Arg::new("prefix").long("prefix").value_name("TEXT").help("Only addresses that begin so"))
             .arg(reveal())
             .after_help("Example: identity users list --status disabled"),
@@ -78,7 +83,9 @@ fn changing() -> Vec<Command> {
             .arg(user_arg())
             .arg(Arg::new("address").required(true).value_name("ADDRESS"))
             .arg(reason())
-            .after_help("Example: identity users change-email alice@example.org alice@example.com --reason moved"),
+            .after_help(
+                "Example: identity users change-email alice@example.org alice@example.com --reason moved",
+            ),
         Command::new("disable")
             .about("Shuts a user out, and ends the user's sessions at every site")
             .arg(user_arg())
@@ -91,12 +98,12 @@ fn changing() -> Vec<Command> {
         Command::new("delete-credential")
             .about("Takes a way to sign in from a user")
             .arg(user_arg())
-            .arg(
-                Arg::new("kind")
-                    .long("kind")
-                    .required(true)
-                    .value_parser(["password", "passkey", "totp", "recovery_code"]),
-            )
+            .arg(Arg::new("kind").long("kind").required(true).value_parser([
+                "password",
+                "passkey",
+                "totp",
+                "recovery_code",
+            ]))
             .arg(Arg::new("id").long("id").value_name("CREDENTIAL_ID").help("Of a passkey"))
             .arg(chassis::yes())
             .after_help("Example: identity users delete-credential alice@example.org --kind totp --yes"),
@@ -278,10 +285,7 @@ async fn delete_credential(desk: &Desk<'_>, matches: &ArgMatches, operator: &Ope
         (_, None) => None,
     };
     operator.confirm(&format!("would take the {} of {}", kind.name(), user.user_id))?;
-    desk.app
-        .delete_credential(&desk.actor, user.user_id, kind, id.as_deref())
-        .await
-        .map_err(stop)?;
+    desk.app.delete_credential(&desk.actor, user.user_id, kind, id.as_deref()).await.map_err(stop)?;
     operator.say(&format!("{} signs in by it no more", user.user_id))
 }
 

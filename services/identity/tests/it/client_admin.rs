@@ -1,11 +1,11 @@
 //! Clients and signing keys as administrators see them.
 
-use proto::identity::v1::{
-    Client, CreateClientRequest, DeleteClientRequest, GetClientRequest, Key, ListClientsRequest, ListKeysRequest,
-    PromoteKeyRequest, RetireKeyRequest, RotateClientSecretRequest, StageKeyRequest, UpdateClientRequest,
-    client_service_client::ClientServiceClient, key_service_client::KeyServiceClient,
-};
 use domain::TimeDelta;
+use proto::identity::v1::{
+    Client, CreateClientRequest, DeleteClientRequest, GetClientRequest, Key, ListClientsRequest,
+    ListKeysRequest, PromoteKeyRequest, RetireKeyRequest, RotateClientSecretRequest, StageKeyRequest,
+    UpdateClientRequest, client_service_client::ClientServiceClient, key_service_client::KeyServiceClient,
+};
 use reqwest::StatusCode;
 use tonic::Code;
 
@@ -62,12 +62,14 @@ async fn a_client_is_created_once_changed_with_its_version_and_deleted() {
     assert_eq!((updated.version, updated.name.as_str()), (2, "Kiosk at the gate"));
     assert_eq!(token(&world, &created.client_secret).await, StatusCode::OK, "the secret stays");
 
-    let rotate = RotateClientSecretRequest { client_id: "kiosk".to_owned(), request_id: id(), expected_version: 2 };
+    let rotate =
+        RotateClientSecretRequest { client_id: "kiosk".to_owned(), request_id: id(), expected_version: 2 };
     let rotated = clients.rotate_client_secret(rotate.clone()).await.unwrap().into_inner();
     assert_eq!(clients.rotate_client_secret(rotate).await.unwrap().into_inner(), rotated);
     assert_eq!(token(&world, &created.client_secret).await, StatusCode::UNAUTHORIZED);
     assert_eq!(token(&world, &rotated.client_secret).await, StatusCode::OK);
-    let public = RotateClientSecretRequest { client_id: "portal".to_owned(), request_id: id(), expected_version: 0 };
+    let public =
+        RotateClientSecretRequest { client_id: "portal".to_owned(), request_id: id(), expected_version: 0 };
     assert_eq!(clients.rotate_client_secret(public).await.unwrap_err().code(), Code::FailedPrecondition);
 
     let delete = DeleteClientRequest { client_id: "kiosk".to_owned(), expected_version: 3 };
@@ -77,11 +79,12 @@ async fn a_client_is_created_once_changed_with_its_version_and_deleted() {
     let get = GetClientRequest { client_id: "kiosk".to_owned() };
     assert_eq!(clients.get_client(get).await.unwrap_err().code(), Code::NotFound);
     // No secret stands in the audit.
-    let audited: Vec<(String, String)> =
-        sqlx::query_as("select action, detail::text from identity.audit_record where subject = 'kiosk' order by audit_id")
-            .fetch_all(&world.app.pool)
-            .await
-            .unwrap();
+    let audited: Vec<(String, String)> = sqlx::query_as(
+        "select action, detail::text from identity.audit_record where subject = 'kiosk' order by audit_id",
+    )
+    .fetch_all(&world.app.pool)
+    .await
+    .unwrap();
     let actions: Vec<&str> = audited.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(actions, ["create_client", "update_client", "rotate_client_secret", "delete_client"]);
     assert!(audited.iter().all(|(_, detail)| !detail.contains(&rotated.client_secret)));
@@ -99,10 +102,12 @@ async fn a_deleted_client_has_nothing_of_its_users_any_more() {
     assert_eq!(world.refresh("shop", tokens.text("refresh_token")).await.status, StatusCode::UNAUTHORIZED);
     let userinfo = world.userinfo(tokens.text("access_token")).await;
     assert_eq!(userinfo.status, StatusCode::UNAUTHORIZED, "{}", userinfo.body);
-    let left: i64 = sqlx::query_scalar("select count(*) from identity.token_family where client_id = 'shop' and revoked_at is null")
-        .fetch_one(&world.app.pool)
-        .await
-        .unwrap();
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from identity.token_family where client_id = 'shop' and revoked_at is null",
+    )
+    .fetch_one(&world.app.pool)
+    .await
+    .unwrap();
     assert_eq!(left, 0);
 }
 
@@ -116,15 +121,22 @@ async fn a_client_that_breaks_a_rule_is_told_the_field() {
         (|client| client.grant_types = vec!["password".to_owned()], "client.grant_types"),
         (|client| client.redirect_uris = vec!["javascript:alert(1)".to_owned()], "client.redirect_uris"),
         (|client| client.jwks = "{".to_owned(), "client.jwks"),
-        (|client| client.id_token_signed_response_alg = "none".to_owned(), "client.id_token_signed_response_alg"),
+        (
+            |client| client.id_token_signed_response_alg = "none".to_owned(),
+            "client.id_token_signed_response_alg",
+        ),
         (|client| client.token_endpoint_auth_method = String::new(), "client.token_endpoint_auth_method"),
     ] {
         let mut client = kiosk();
         change(&mut client);
         let request = CreateClientRequest { request_id: id(), client: Some(client) };
         let refused = clients.create_client(request).await.unwrap_err();
-        let named: Vec<_> = chassis::fields_of(&refused).into_iter().map(|violation| violation.field).collect();
-        assert_eq!((refused.code(), named.as_slice()), (Code::InvalidArgument, [field.to_owned()].as_slice()));
+        let named: Vec<_> =
+            chassis::fields_of(&refused).into_iter().map(|violation| violation.field).collect();
+        assert_eq!(
+            (refused.code(), named.as_slice()),
+            (Code::InvalidArgument, [field.to_owned()].as_slice())
+        );
     }
 }
 
@@ -164,7 +176,13 @@ async fn a_key_that_leaked_is_replaced_by_hand() {
     let refused = service.stage_key(StageKeyRequest { alg: "none".to_owned() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     // A day after it is staged a key may sign without haste.
-    let next = service.stage_key(StageKeyRequest { alg: "ES256".to_owned() }).await.unwrap().into_inner().key.unwrap();
+    let next = service
+        .stage_key(StageKeyRequest { alg: "ES256".to_owned() })
+        .await
+        .unwrap()
+        .into_inner()
+        .key
+        .unwrap();
     world.advance(TimeDelta::hours(24));
     service.promote_key(PromoteKeyRequest { kid: next.kid, at_once: false }).await.unwrap();
 }

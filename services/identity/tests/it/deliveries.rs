@@ -2,8 +2,10 @@
 
 use domain::TimeDelta;
 use proto::identity::v1::{
-    DisableUserRequest, FindUserByEmailRequest, GetClientRequest, UpdateClientRequest, client_service_client::ClientServiceClient, ListLogoutDeliveriesRequest, LogoutDelivery, RetryLogoutDeliveryRequest,
-    session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
+    DisableUserRequest, FindUserByEmailRequest, GetClientRequest, ListLogoutDeliveriesRequest,
+    LogoutDelivery, RetryLogoutDeliveryRequest, UpdateClientRequest,
+    client_service_client::ClientServiceClient, session_service_client::SessionServiceClient,
+    user_service_client::UserServiceClient,
 };
 use tonic::Code;
 
@@ -68,7 +70,8 @@ async fn a_dead_relying_party_delays_nobody_and_gets_everything_when_it_is_back(
     becomes(&world, "portal", "delivered", 150).await;
     assert_eq!(world.relying_parties.told("portal").len(), 150, "each once");
     // Its circuit opens: most of what it is owed is not even tried.
-    let tried: Vec<_> = list(&world, "shop", "pending").await.into_iter().filter(|one| one.attempts > 0).collect();
+    let tried: Vec<_> =
+        list(&world, "shop", "pending").await.into_iter().filter(|one| one.attempts > 0).collect();
     assert!(!tried.is_empty() && tried.len() <= 40, "{}", tried.len());
     assert!(tried.iter().all(|one| one.last_status == 0));
 
@@ -108,10 +111,11 @@ async fn sessions_that_expire_and_users_who_are_disabled_are_told_of_alike() {
     let request = DisableUserRequest { user_id, expected_version: 0, reason: String::new() };
     users.disable_user(request).await.unwrap();
     becomes(&world, "portal", "delivered", 2).await;
-    let causes: Vec<String> = sqlx::query_scalar("select cause from identity.logout_delivery order by delivery_id")
-        .fetch_all(&world.app.pool)
-        .await
-        .unwrap();
+    let causes: Vec<String> =
+        sqlx::query_scalar("select cause from identity.logout_delivery order by delivery_id")
+            .fetch_all(&world.app.pool)
+            .await
+            .unwrap();
     assert_eq!(causes, ["expiry", "disable"]);
 }
 

@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering, time:
 
 use domain::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
-use proto::identity::v1::{GetClientRequest, UpdateClientRequest, client_service_client::ClientServiceClient};
+use proto::identity::v1::{
+    GetClientRequest, UpdateClientRequest, client_service_client::ClientServiceClient,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use testkit::TestApp;

@@ -61,8 +61,7 @@ async fn users_are_listed_page_by_page_by_state_and_by_the_start_of_an_address()
         let begins = ListUsersRequest { address_prefix: none.into(), ..ListUsersRequest::default() };
         assert!(list(begins).await.users.is_empty(), "{none}");
     }
-    let disabled =
-        ListUsersRequest { status: UserStatus::Disabled.into(), ..ListUsersRequest::default() };
+    let disabled = ListUsersRequest { status: UserStatus::Disabled.into(), ..ListUsersRequest::default() };
     assert!(list(disabled).await.users.is_empty());
     let wrong = ListUsersRequest {
         page_token: "x".to_owned(),
@@ -234,12 +233,10 @@ async fn each_client_has_its_own_names_for_users_and_they_lead_back() {
     let mut users = staff(&world);
     let mut subjects = Vec::new();
     for client_id in ["portal", "shop", "forum"] {
-        let request =
-            BatchGetSubjectsRequest { client_id: client_id.to_owned(), user_ids: ids.to_vec() };
+        let request = BatchGetSubjectsRequest { client_id: client_id.to_owned(), user_ids: ids.to_vec() };
         let found = users.batch_get_subjects(request).await.unwrap().into_inner().subjects;
         for (subject, user_id) in found.iter().zip(&ids) {
-            let request =
-                ResolveSubjectRequest { client_id: client_id.to_owned(), subject: subject.clone() };
+            let request = ResolveSubjectRequest { client_id: client_id.to_owned(), subject: subject.clone() };
             assert_eq!(&users.resolve_subject(request).await.unwrap().into_inner().user_id, user_id);
         }
         subjects.extend(found);
@@ -250,10 +247,10 @@ async fn each_client_has_its_own_names_for_users_and_they_lead_back() {
     assert_eq!(subjects.len(), 6);
     let foreign = ResolveSubjectRequest { client_id: "shop".to_owned(), subject: ids[0].clone() };
     assert_eq!(users.resolve_subject(foreign).await.unwrap_err().code(), Code::NotFound);
-    let nowhere =
-        BatchGetSubjectsRequest { client_id: "nobody".to_owned(), user_ids: ids.to_vec() };
+    let nowhere = BatchGetSubjectsRequest { client_id: "nobody".to_owned(), user_ids: ids.to_vec() };
     assert_eq!(users.batch_get_subjects(nowhere).await.unwrap_err().code(), Code::NotFound);
-    let many = BatchGetSubjectsRequest { client_id: "shop".to_owned(), user_ids: vec![ids[0].clone(); 1_001] };
+    let many =
+        BatchGetSubjectsRequest { client_id: "shop".to_owned(), user_ids: vec![ids[0].clone(); 1_001] };
     assert_eq!(fields(&users.batch_get_subjects(many).await.unwrap_err()), ["user_ids"]);
     let wrong = BatchGetSubjectsRequest { client_id: "'".to_owned(), user_ids: vec!["x".to_owned()] };
     let refused = users.batch_get_subjects(wrong).await.unwrap_err();

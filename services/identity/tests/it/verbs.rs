@@ -90,9 +90,16 @@ async fn a_client_is_made_of_a_file_and_its_secret_is_shown_once() {
     assert!(shown.contains("Kiosk") && !shown.contains(secret), "{shown}");
     operate(&world, &["clients", "delete", "kiosk", "--yes"]).await;
     let gone = operate(&world, &["clients", "show", "kiosk"]).await;
-    assert_eq!((gone.code, gone.why.as_str()), (1, "no such client: `identity clients list` shows what there is"));
+    assert_eq!(
+        (gone.code, gone.why.as_str()),
+        (1, "no such client: `identity clients list` shows what there is")
+    );
 
-    std::fs::write(&path, r#"{"client_id": "kiosk", "name": "K", "kind": "ours", "token_endpoint_auth_method": "none"}"#).unwrap();
+    std::fs::write(
+        &path,
+        r#"{"client_id": "kiosk", "name": "K", "kind": "ours", "token_endpoint_auth_method": "none"}"#,
+    )
+    .unwrap();
     let wrong = operate(&world, &["clients", "create", file]).await;
     assert_eq!((wrong.code, wrong.why.as_str()), (2, "client.kind must be first_party or partner"));
     std::fs::remove_file(&path).unwrap();
