@@ -3,7 +3,7 @@
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::Actor;
-use domain::{DateTime, Utc, Uuid};
+use domain::Uuid;
 use serde_json::{Value, json};
 use sqlx::PgTransaction;
 
@@ -14,16 +14,7 @@ use crate::{
     store::{self, client_admin, credential, record::AuditRecord},
 };
 
-/// A client with what its row says beside.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClientRow {
-    /// The client.
-    pub client: Client,
-    /// Raised by every change.
-    pub version: i64,
-    /// Of the last change.
-    pub updated_at: DateTime<Utc>,
-}
+pub use client_admin::ClientRow;
 
 const NO_CLIENT: Error = Error::NotFound { what: "client" };
 

@@ -2,7 +2,17 @@ use domain::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::client;
-use crate::{app::ClientRow, error::Error};
+use crate::{client::Client, error::Error};
+
+/// A client with what its row says beside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientRow {
+    pub client: Client,
+    /// Raised by every change.
+    pub version: i64,
+    /// Of the last change.
+    pub updated_at: DateTime<Utc>,
+}
 
 type Beside = (String, i64, DateTime<Utc>);
 
