@@ -214,7 +214,7 @@ impl Client {
         if self.may(TOKEN_EXCHANGE) && (!self.is_first_party() || self.auth_method == AuthMethod::None) {
             return wrong("grant_types", "must have token-exchange at confidential first-party clients only");
         }
-        if !self.profile.may_sign_with(self.id_token_alg.name()) {
+        if !self.may_sign_with(self.id_token_alg.name()) {
             return wrong("id_token_signed_response_alg", "must be ES256 or PS256 with profile fapi2");
         }
         let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);

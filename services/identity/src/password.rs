@@ -117,9 +117,7 @@ pub fn verify(password: &Password, phc: &str, pepper: &[u8], memory: &mut Memory
 
 /// Whether a hash has the cost of new ones.
 pub fn is_current(phc: &str) -> bool {
-    parse(phc).is_some_and(|(params, ..)| {
-        (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY, PASSES, LANES)
-    })
+    parse(phc).is_some_and(|(cost, ..)| (cost.memory, cost.passes, cost.lanes) == (MEMORY, PASSES, LANES))
 }
 
 /// A hash that fits no password: verified for unknown users, so that they take as long as known ones.

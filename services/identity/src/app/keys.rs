@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, PoisonError},
 };
 
@@ -116,17 +116,17 @@ impl App {
         let mut failed = None;
         for row in &secrets {
             let place = (row.purpose.name(), row.key_id.clone());
-            if !held.secrets.contains_key(&place) {
+            if let Entry::Vacant(place) = held.secrets.entry(place) {
                 match open_secret(self.keys(), row) {
-                    Ok(master) => drop(held.secrets.insert(place, Arc::new(master))),
+                    Ok(master) => drop(place.insert(Arc::new(master))),
                     Err(error) => failed = Some(error),
                 }
             }
         }
         for row in &signing {
-            if !held.signing.contains_key(&row.kid) {
+            if let Entry::Vacant(place) = held.signing.entry(row.kid.clone()) {
                 match open_signing(self.keys(), row) {
-                    Ok(key) => drop(held.signing.insert(row.kid.clone(), key)),
+                    Ok(key) => drop(place.insert(key)),
                     Err(error) => failed = Some(error),
                 }
             }

@@ -62,7 +62,7 @@ impl App {
         let policy = policy.filter(|policy| policy.is_open(handle.counter, now));
         let policy = policy.ok_or(RegistrationError::Token)?;
         let registration_id = domain::new_id();
-        let registration = self.judge(registration_id, metadata, &policy).await?;
+        let registration = self.judge_metadata(registration_id, metadata, &policy).await?;
         let secret = registration.has_secret().then(new_secret).transpose()?;
         let (client, metadata) = registration.into_client(secret.as_deref().map(sha256))?;
         let registered = Registered { policy_id: policy.policy_id, metadata, created_at: now };
@@ -113,7 +113,7 @@ impl App {
         }
         let policy = store::registration::policy(&self.db, registered.policy_id).await?;
         let policy = policy.ok_or(RegistrationError::Token)?;
-        let registration = self.judge(registration_id, metadata, &policy).await?;
+        let registration = self.judge_metadata(registration_id, metadata, &policy).await?;
         let is_new = registration.has_secret() && old.secret_sha256.is_none();
         let secret = is_new.then(new_secret).transpose()?;
         let digest = match &secret {
@@ -199,7 +199,7 @@ impl App {
         }
     }
 
-    async fn judge(
+    async fn judge_metadata(
         &self,
         registration_id: Uuid,
         metadata: &Map<String, Value>,

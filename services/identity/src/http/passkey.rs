@@ -46,7 +46,8 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         SignIn::Done(entered) => {
             authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
-        SignIn::Wrong => write(&visitor, request.as_ref(), ctx, refused).await,
+        // A passkey is a proof by itself: none by mail is asked for.
+        SignIn::Wrong | SignIn::MailProof => write(&visitor, request.as_ref(), ctx, refused).await,
         SignIn::Wait(wait) => {
             let page = write(&visitor, request.as_ref(), ctx, vec![too_many(locale, wait)]).await?;
             Ok(with_wait(page, wait))

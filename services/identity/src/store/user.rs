@@ -168,29 +168,6 @@ pub async fn insert(db: &mut PgConnection, user: &User) -> Result<bool, Error> {
     Ok(address.rows_affected() == 1)
 }
 
-/// Gives a user a password, in place of the one that is there.
-#[tracing::instrument(name = "db.password.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn save_password(
-    db: impl PgExecutor<'_>,
-    user_id: UserId,
-    password: &StoredPassword,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query(
-        "insert into identity.password (user_id, phc, pepper_id, set_at)
-         values ($1, $2, $3, $4)
-         on conflict (user_id) do update
-         set phc = excluded.phc, pepper_id = excluded.pepper_id, set_at = excluded.set_at",
-    )
-    .bind(user_id.0)
-    .bind(&password.phc)
-    .bind(&password.pepper_id)
-    .bind(now)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 #[tracing::instrument(name = "db.user.save_status", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn save_status(db: &mut PgConnection, user: &User) -> Result<(), Error> {
     sqlx::query!(

@@ -168,7 +168,7 @@ impl World {
 
     /// A verb of the command line, beside the process that runs: what it answers and how it ends.
     pub async fn operate(&self, arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
-        let config = Config { file: self.file.0.clone(), kek: self.kek.clone() };
+        let config = self.config();
         let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
         let with = (chassis::Settings::default(), self.app.clock.clone());
         chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
