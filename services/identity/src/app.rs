@@ -69,8 +69,8 @@ pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
-#[cfg(fuzzing)]
 pub use client_admin::{ClientRow, Draft};
+#[cfg(fuzzing)]
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
 pub use credential_admin::{Consent, Credential, CredentialKind};

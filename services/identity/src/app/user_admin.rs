@@ -131,7 +131,7 @@ impl App {
         user.erase();
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::Erasure).await?;
-        store::grant::revoke_offline(&mut *tx, user_id, now).await?;
+        store::recovery::revoke_offline(&mut tx, user_id, now).await?;
         store::revocation::insert_user(&mut *tx, user_id, now).await?;
         user_admin::erase(&mut tx, &user, now).await?;
         for fact in events::user_erased(&user, request_id, (&ERASED, &RETAINED), now) {

@@ -69,7 +69,13 @@ pub async fn list(db: &PgPool, after: &str, limit: i64) -> Result<Vec<ClientRow>
 
 /// Takes a client away, and what users allowed it.
 #[tracing::instrument(name = "db.client.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn delete(db: &mut PgConnection, client_id: &str) -> Result<(), Error> {
+pub async fn delete(db: &mut PgConnection, client_id: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    // Every instance looks its tokens up from now on.
+    sqlx::query("insert into identity.revocation (client_id, at) values ($1, $2)")
+        .bind(client_id)
+        .bind(now)
+        .execute(&mut *db)
+        .await?;
     for sql in [
         "delete from identity.consent where client_id = $1",
         "delete from identity.client where client_id = $1",
