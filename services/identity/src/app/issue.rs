@@ -69,6 +69,8 @@ pub(super) struct Issue<'a> {
     pub jkt: Option<&'a str>,
     /// Claims of the ID token that were asked for by name.
     pub asked: Map<String, Value>,
+    /// The refresh token that was shown: its successors keep its key.
+    pub shown: Option<&'a str>,
     pub now: DateTime<Utc>,
 }
 
@@ -83,7 +85,8 @@ impl App {
     ) -> Result<TokenAnswer, Error> {
         let (scopes, resources) = (family.scopes.clone(), family.resources.clone());
         let asked = Map::new();
-        self.issue_tokens(&Issue { client, family, scopes, resources, nonce: None, jkt, asked, now })
+        let (nonce, shown) = (None, None);
+        self.issue_tokens(&Issue { client, family, scopes, resources, nonce, jkt, asked, shown, now })
     }
 
     pub(super) fn issue_tokens(&self, issue: &Issue<'_>) -> Result<TokenAnswer, Error> {
@@ -124,7 +127,10 @@ impl App {
             token_type,
             expires_in: seconds,
             scope,
-            refresh_token: client.may("refresh_token").then(|| refresh.mint(self.keys())),
+            refresh_token: client.may("refresh_token").then(|| match issue.shown {
+                Some(shown) => refresh.mint_as(self.keys(), shown),
+                None => refresh.mint(self.keys()),
+            }),
             id_token,
             issued_token_type: None,
         })
@@ -148,7 +154,7 @@ impl App {
             claims.extend(own);
         }
         claims.extend(issue.nonce.map(|nonce| ("nonce".to_owned(), Value::from(nonce))));
-        self.sign("JWT", &Value::Object(claims))
+        self.sign_as(issue.client.id_token_alg, "JWT", &Value::Object(claims))
     }
 
     // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.

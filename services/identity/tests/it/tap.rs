@@ -18,26 +18,30 @@ use tokio::{
 use url::Url;
 
 /// What tasks do by themselves, whatever a flow does: a piece of text that only their statements have.
-const BACKGROUND: [&str; 19] = [
-    "identity.relay_",
-    "hashtextextended",
-    "from identity.signing_key",
+const BACKGROUND: [&str; 23] = [
+    "_default",
+    "advisory",
+    "delete from identity.throttle where until",
+    "from identity.inbox",
+    "from identity.outbox",
     "from identity.revocation\n",
-    "set seen_at = n.at",
-    "mail_state = ",
-    "update identity.logout_delivery",
+    "from identity.secret_key",
+    "from identity.signing_key",
+    "hashtextextended",
+    "identity.audit_chain",
+    "identity.audit_seal",
+    "identity.inbox_old",
+    "identity.make_days",
+    "identity.relay_",
     "limit 200",
     "limit 5000",
-    "set ip_hmac = null",
-    "delete from identity.throttle where until",
-    "pg_try_advisory_lock",
-    "pg_advisory_unlock",
-    "from identity.outbox",
-    "pg_partition_tree",
-    "pg_snapshot_xmin",
+    "mail_state = ",
+    "order by position, audit_id",
     "pg_inherits",
-    "identity.inbox",
-    "identity.make_days",
+    "pg_snapshot_xmin",
+    "set ip_hmac = null",
+    "set seen_at = n.at",
+    "update identity.logout_delivery",
 ];
 
 /// A proxy that speaks enough of PostgreSQL's protocol to read statements. Clones share it.
