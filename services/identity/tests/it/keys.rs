@@ -1,6 +1,6 @@
 //! Keys that change: those that sign, those behind handles, and the lines of the KEK file.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering, time::Instant};
+use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use domain::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
