@@ -45,6 +45,8 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
             Event::Enabled => "UserEnabled",
             Event::CredentialAdded => "UserCredentialAdded",
             Event::CredentialRemoved => "UserCredentialRemoved",
+            Event::ConsentGranted => "UserConsentGranted",
+            Event::ConsentWithdrawn => "UserConsentWithdrawn",
             Event::PasswordChanged { .. } => "UserPasswordChanged",
         },
         payload: Some(state.encode_to_vec()),

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod challenge;
 pub mod client;
+pub mod consent;
 pub mod delivery;
 pub mod device_grant;
 pub mod grant;
@@ -13,6 +14,7 @@ pub mod pushed_request;
 pub mod record;
 pub mod recovery;
 pub mod registration;
+pub mod second_factor;
 pub mod secret_key;
 pub mod revocation;
 pub mod session;

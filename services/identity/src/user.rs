@@ -72,6 +72,10 @@ pub enum Event {
     CredentialAdded,
     /// Has one less.
     CredentialRemoved,
+    /// Allowed a client something.
+    ConsentGranted,
+    /// Took it back.
+    ConsentWithdrawn,
     /// Has another password.
     PasswordChanged {
         /// recovery or change.
