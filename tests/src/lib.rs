@@ -5,6 +5,7 @@
 //! ODF, SMTP, Kafka's facts, and the simulated CRM's own view of itself.
 
 mod agreement;
+mod app_codes;
 mod client_key;
 mod connected;
 mod crm;

@@ -9,7 +9,7 @@ use tonic::{
     transport::Endpoint,
 };
 
-use crate::{CodeFlow, Suite, WebVisitor, fan};
+use crate::{CodeFlow, Suite, WebVisitor, app_codes, fan};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -72,17 +72,22 @@ impl Interceptor for Bearer {
 }
 
 impl Staff {
-    /// Signs up on the same pages as everybody, by the console: a public client with code and PKCE.
+    /// Signs up on the same pages as everybody, by the console: a public client with code and PKCE. Then turns codes by
+    /// app on, since a scope of staff needs two factors, and asks for the scopes.
     ///
     /// # Errors
     /// The pages or the tokens are not as expected.
     pub async fn sign_up(suite: &Suite, address: &'static str, scopes: &[&str]) -> Result<Self> {
         let provider = suite.provider().await?;
+        let mut browser = WebVisitor::new("en")?;
+        let flow = CodeFlow::begin("console", REDIRECT_URI, "openid")?;
+        let start = provider.authorize_url(&flow)?;
+        fan::sign_up(suite, &mut browser, address, start.as_str(), REDIRECT_URI).await?;
+        app_codes::turn_on(&mut browser, &provider.issuer).await?;
         let scope = format!("openid {}", scopes.join(" "));
         let flow = CodeFlow::begin("console", REDIRECT_URI, &scope)?;
         let start = provider.authorize_url(&flow)?;
-        let mut browser = WebVisitor::new("en")?;
-        let answer = fan::sign_up(suite, &mut browser, address, start.as_str(), REDIRECT_URI).await?;
+        let answer = fan::go_on(&mut browser, start.as_str(), REDIRECT_URI).await?;
         let (tokens, claims) = provider.redeem(&flow, &answer.url, None).await?;
         let granted: Vec<&str> = tokens.scope.split(' ').collect();
         // RFC 6749 5.1: without `scope` everything that was asked for was granted.

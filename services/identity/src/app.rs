@@ -23,6 +23,8 @@ mod key_rotation;
 mod keys;
 mod mail;
 mod new_password;
+mod own_consents;
+mod own_password;
 mod par;
 mod passkeys;
 mod recover;
@@ -30,9 +32,11 @@ mod register;
 mod republish;
 mod revocations;
 mod seen;
+mod second_factor;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod step_up;
 mod sweep;
 mod token;
 mod turns;
@@ -79,12 +83,15 @@ pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
 pub use key_admin::KeyRow;
 use keys::{Held, SigningKeys};
+pub use own_consents::OwnConsent;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
+pub use second_factor::Code;
 pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
+pub use step_up::StepUp;
 use turns::Turns;
 pub use user_admin::UserChoice;
 pub use userinfo::UserinfoError;
@@ -236,6 +243,10 @@ impl App {
 
     fn address_hash(&self, address_key: &[u8]) -> Vec<u8> {
         keyed_hash(self.keys(), "address", address_key)
+    }
+
+    fn user_hash(&self, user_id: UserId) -> Vec<u8> {
+        keyed_hash(self.keys(), "user", user_id.0.as_bytes())
     }
 
     fn network_hash(&self, origin: Origin) -> Option<Vec<u8>> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::{
-    acr::Level,
+    acr::{self, Level},
     claims,
     client::Client,
     dpop,
@@ -64,6 +64,9 @@ pub struct Request {
     pub acr_values: Vec<String>,
     /// One of these and nothing else will do.
     pub acr_is_essential: bool,
+    /// The user was asked to show more: a mere wish is given up.
+    #[serde(default)]
+    pub asked_more: bool,
     /// Thumbprint of the key to which the code is bound (RFC 9449 10).
     pub dpop_jkt: Option<String>,
     /// It was pushed (RFC 9126), and one code is issued for it.
@@ -129,6 +132,7 @@ impl Request {
             sub: asked.sub,
             acr_values: asked.acr_values,
             acr_is_essential: asked.acr_is_essential,
+            asked_more: false,
             dpop_jkt: dpop_jkt(params)?,
             pushed_request_id: None,
         };
@@ -159,6 +163,11 @@ impl Request {
         self.prompt_login = false;
         self.max_age = None;
         self
+    }
+
+    /// How strongly the user is to sign in.
+    pub fn acr(&self) -> acr::Asked {
+        acr::Asked { values: self.acr_values.clone(), essential: self.acr_is_essential }
     }
 
     /// The language that it asked for.
@@ -250,11 +259,6 @@ fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
     }
 }
 
-const UNMET: Fault = Fault {
-    error: "unmet_authentication_requirements",
-    description: "the user cannot be authenticated by one of the essential acr values",
-};
-
 // Whether this level is one of these values, or includes one.
 fn reaches(level: Level, acr_values: &[String]) -> bool {
     Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
@@ -313,6 +317,14 @@ fn ui_locales(text: &str) -> Option<Language> {
     })
 }
 
+/// Nobody may be asked, and somebody would have to sign in.
+pub const LOGIN_REQUIRED: Fault = Fault { error: "login_required", description: "the user must sign in" };
+/// The user cannot sign in as strongly as it is essential (OIDC Core Error Code unmet_authentication_requirements 1.0).
+pub const UNMET: Fault = Fault {
+    error: "unmet_authentication_requirements",
+    description: "the user cannot sign in as strongly as asked",
+};
+
 /// What happens next with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -335,18 +347,14 @@ pub fn next(
     needs_consent: bool,
     now: DateTime<Utc>,
 ) -> Next {
-    let login_required = Fault { error: "login_required", description: "the user must sign in" };
     let consent_required = Fault { error: "consent_required", description: "the user must allow it" };
     let usable = session.filter(|session| {
         let recent = request.max_age.is_none_or(|most| (now - session.pwd_at).num_seconds() <= most);
         let hinted = hinted.is_none_or(|user| user == Some(session.user_id));
         recent && hinted && !request.prompt_login
     });
-    let Some(usable) = usable else {
-        return if request.prompt_none { Next::Fail(login_required) } else { Next::SignIn };
-    };
-    if request.acr_is_essential && !reaches(usable.shown().level(), &request.acr_values) {
-        return Next::Fail(UNMET);
+    if usable.is_none() {
+        return if request.prompt_none { Next::Fail(LOGIN_REQUIRED) } else { Next::SignIn };
     }
     if !needs_consent {
         return Next::Issue;

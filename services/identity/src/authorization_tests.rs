@@ -95,7 +95,7 @@ fn claims_and_acr_values_are_read() {
     assert_eq!((acr.acr_values.len(), acr.acr_is_essential), (2, false));
     let essential =
         |value: &str| claims(&format!(r#"{{"id_token":{{"acr":{{"essential":true,"value":"{value}"}}}}}}"#));
-    assert!(essential(Level::One.name()).unwrap().acr_is_essential);
+    assert!(essential(Level::Two.name()).unwrap().acr_is_essential);
     assert_eq!(essential("urn:kotinos:acr:9").unwrap_err().error, "unmet_authentication_requirements");
 }
 

@@ -3,7 +3,10 @@
 use domain::{DateTime, EmailAddress, Locale, TimeDelta, UserId, Utc, Uuid};
 use subtle::ConstantTimeEq;
 
-use crate::user::{Status, User};
+use crate::{
+    change::Change,
+    user::{Status, User},
+};
 
 /// Life of the link.
 pub const LINK_LIFE: TimeDelta = TimeDelta::hours(1);
@@ -27,12 +30,24 @@ pub enum Purpose {
     NoRecovery,
     /// Tells a user that the password was changed.
     PasswordChanged,
+    /// Tells a user that another way to sign in was changed.
+    Changed(Change),
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::SignUp, Self::AddressTaken, Self::Recover, Self::NoRecovery, Self::PasswordChanged];
+    pub const ALL: [Self; 10] = [
+        Self::SignUp,
+        Self::AddressTaken,
+        Self::Recover,
+        Self::NoRecovery,
+        Self::PasswordChanged,
+        Self::Changed(Change::ALL[0]),
+        Self::Changed(Change::ALL[1]),
+        Self::Changed(Change::ALL[2]),
+        Self::Changed(Change::ALL[3]),
+        Self::Changed(Change::ALL[4]),
+    ];
 
     /// The name in SQL.
     pub const fn name(self) -> &'static str {
@@ -42,6 +57,7 @@ impl Purpose {
             Self::Recover => "recover",
             Self::NoRecovery => "no_recovery",
             Self::PasswordChanged => "password_changed",
+            Self::Changed(change) => change.name(),
         }
     }
 
@@ -58,6 +74,7 @@ impl Purpose {
             Self::Recover => Some("identity.recover"),
             Self::NoRecovery => None,
             Self::PasswordChanged => Some("identity.password_changed"),
+            Self::Changed(_) => Some("identity.sign_in_changed"),
         }
     }
 
@@ -78,7 +95,7 @@ impl Purpose {
 
     const fn life(self) -> TimeDelta {
         match self {
-            Self::PasswordChanged => NOTICE_LIFE,
+            Self::PasswordChanged | Self::Changed(_) => NOTICE_LIFE,
             _ => LINK_LIFE,
         }
     }

@@ -9,6 +9,7 @@ mod page;
 mod passkey;
 mod protocol;
 mod recover;
+mod second_factor;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -53,6 +54,11 @@ pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
         .route("/authorize", get(authorize::take).post(authorize::take_form))
         .route("/login", get(sign_in::show).post(sign_in::submit))
         .route("/login/passkey", get(passkey::show).post(passkey::submit))
+        .route("/login/totp", get(second_factor::show_totp).post(second_factor::submit_totp))
+        .route(
+            "/login/recovery-code",
+            get(second_factor::show_recovery_code).post(second_factor::submit_recovery_code),
+        )
         .route("/signup", get(sign_up::show).post(sign_up::submit))
         .route("/signup/verify", get(sign_up::show_proof).post(sign_up::prove))
         .route("/signup/complete", get(sign_up::show_password).post(sign_up::complete))
@@ -64,6 +70,10 @@ pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
         .route("/account/security/confirm", get(account::confirm))
+        .route("/account/security/password", get(account::password::show).post(account::password::change))
+        .route("/account/security/consent", post(account::consents::withdraw))
+        .route("/account/security/totp", get(account::codes::show).post(account::codes::change))
+        .route("/account/security/recovery-codes", post(account::codes::renew))
         .route("/account/security/passkey", post(account::passkeys::change))
         .route(
             "/identity/assets/passkey.js",

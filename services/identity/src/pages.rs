@@ -15,11 +15,17 @@ pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
-const TEMPLATES: [(&str, &str); 23] = [
+const TEMPLATES: [(&str, &str); 29] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("passkey.html", include_str!("../templates/passkey.html")),
+    ("code.html", include_str!("../templates/code.html")),
+    ("password.html", include_str!("../templates/password.html")),
+    ("totp.html", include_str!("../templates/totp.html")),
+    ("recovery_codes.html", include_str!("../templates/recovery_codes.html")),
+    ("security_consents.html", include_str!("../templates/security_consents.html")),
+    ("security_codes.html", include_str!("../templates/security_codes.html")),
     ("passkey_form.html", include_str!("../templates/passkey_form.html")),
     ("signup.html", include_str!("../templates/signup.html")),
     ("verify.html", include_str!("../templates/verify.html")),
@@ -154,7 +160,10 @@ mod tests {
             exclude => EVIL, ceremony => EVIL, id => EVIL, name => EVIL, created => 0, used => (),
         };
         let all = context! {
-            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, done => EVIL,
+            path => EVIL, by_app => true, secret => EVIL, picture => context! { width => 1, path => EVIL }, uri => EVIL,
+            sealed => EVIL, codes => vec![EVIL], second_factor => context! { since => 0, left => 0 },
+            passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, has_password => true,
+            consents => vec![context! { client_id => EVIL, name => EVIL, allowed => vec![EVIL], since => 0 }], done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             user_code => EVIL, allowed => true, redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
@@ -165,7 +174,14 @@ mod tests {
     }
 
     // Included by pages, or read by them.
-    const PARTS: [&str; 4] = ["layout.html", "field.html", "passkey_form.html", "security_passkeys.html"];
+    const PARTS: [&str; 6] = [
+        "layout.html",
+        "field.html",
+        "passkey_form.html",
+        "security_passkeys.html",
+        "security_codes.html",
+        "security_consents.html",
+    ];
 
     fn names() -> impl Iterator<Item = &'static str> {
         TEMPLATES.into_iter().map(|(name, _)| name).filter(|name| !PARTS.contains(name))

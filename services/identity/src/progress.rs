@@ -1,7 +1,7 @@
 //! What travels from page to page, sealed for one browser: the authorization request and how far its user is. So a GET
 //! of a stranger writes nothing, and a form of another browser opens nothing.
 
-use domain::{DateTime, TimeDelta, Utc, Uuid};
+use domain::{DateTime, TimeDelta, UserId, Utc, Uuid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,6 +19,8 @@ pub enum Step {
     Logout,
     /// Sign-in, and sign-up up to the address.
     SignIn,
+    /// The password was right; a code is missing.
+    SecondFactor,
     /// The page that waits for the mail.
     Verify,
     /// The address is proved; a password is missing.
@@ -45,6 +47,7 @@ impl Step {
             Self::Authorize => "ctx authorize",
             Self::Logout => "ctx logout",
             Self::SignIn => "ctx sign-in",
+            Self::SecondFactor => "ctx second factor",
             Self::Verify => "ctx verify",
             Self::Complete => "ctx complete",
             Self::Recover => "ctx recover",
@@ -61,11 +64,43 @@ impl Step {
         match self {
             Self::Authorize | Self::Logout => TimeDelta::minutes(1),
             Self::Verify | Self::Complete | Self::Recover | Self::Reset => TimeDelta::hours(1),
+            Self::SecondFactor => PROVED,
             Self::SignIn | Self::Consent | Self::SignOut | Self::Account | Self::Device => {
                 TimeDelta::hours(2)
             }
             Self::DeviceConfirm => TimeDelta::minutes(10),
         }
+    }
+}
+
+/// Longest time between the first step of a sign-in and the second.
+const PROVED: TimeDelta = TimeDelta::minutes(10);
+
+/// The first step of a sign-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proved {
+    /// Who.
+    pub user_id: Uuid,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The password was shown for the session that is there: the second step adds to it.
+    pub adds: bool,
+}
+
+impl Proved {
+    /// Somebody has just shown the password.
+    pub fn now(user_id: UserId, now: DateTime<Utc>) -> Self {
+        Self { user_id: user_id.into(), at: now.timestamp(), adds: false }
+    }
+
+    /// The user of a session adds to what was shown for it.
+    pub fn adding(user_id: UserId, now: DateTime<Utc>) -> Self {
+        Self { adds: true, ..Self::now(user_id, now) }
+    }
+
+    /// Whether the second step may still follow.
+    pub fn is_recent(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp() - self.at < PROVED.num_seconds()
     }
 }
 
@@ -81,6 +116,9 @@ pub struct Progress {
     /// The user is signed in and does so once more, to change something of the own account.
     #[serde(default)]
     pub again: bool,
+    /// Who has shown the password, at [`Step::SecondFactor`].
+    #[serde(default)]
+    pub proved: Option<Proved>,
     /// When it was sealed, in seconds since 1970.
     pub at: i64,
 }

@@ -27,6 +27,24 @@ pub fn open(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Opti
     open_under(&kek, purpose, context, sealed)
 }
 
+/// Seals what stays in the database for years: under the key that never changes, so that nothing has to be sealed anew.
+///
+/// # Errors
+/// No random bytes.
+pub fn seal_to_stay(
+    keys: &Keyring,
+    purpose: &str,
+    context: &str,
+    plain: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    seal_under(&keys.oldest(), purpose, context, plain)
+}
+
+/// Opens what [`seal_to_stay`] made.
+pub fn open_to_stay(keys: &Keyring, purpose: &str, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    open_under(&keys.oldest(), purpose, context, sealed)
+}
+
 /// The short id of the key under which something is sealed.
 pub fn master_of(sealed: &[u8]) -> Option<[u8; 4]> {
     sealed.get(..4)?.try_into().ok()

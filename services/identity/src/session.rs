@@ -98,6 +98,20 @@ impl Session {
         Self { epoch: self.epoch + 1, expires_at: self.expires_at, ..next }
     }
 
+    /// The same session after its user added a code to the password.
+    #[must_use]
+    pub fn stepped_up(self, now: DateTime<Utc>) -> Self {
+        Self { otp_at: Some(now), ..self.under_new_cookie(now) }
+    }
+
+    /// The same session, of which every other cookie dies.
+    #[must_use]
+    pub fn under_new_cookie(mut self, now: DateTime<Utc>) -> Self {
+        self.epoch += 1;
+        self.seen_at = now;
+        self
+    }
+
     /// By what its user signed in.
     pub fn shown(&self) -> Shown {
         let counts = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= self.pwd_at);
@@ -142,15 +156,18 @@ mod tests {
         assert!(!used.is_live(1, now));
     }
     #[test]
-    fn a_sign_in_replaces_what_was_shown() {
+    fn a_sign_in_replaces_what_was_shown_and_a_code_adds_to_it() {
         let now: DateTime<Utc> = "2026-07-24T10:00:00Z".parse().unwrap();
         let later = now + TimeDelta::minutes(1);
         let by_passkey = Session::start(SessionId::new(), UserId::new(), Shown::Passkey, now);
         assert_eq!(by_passkey.shown(), Shown::Passkey);
         let by_password = by_passkey.renewed(Shown::Password, later);
         assert_eq!((by_password.shown(), by_password.pwd_at, by_password.epoch), (Shown::Password, later, 1));
-        let with_code = by_password.clone().renewed(Shown::PasswordAndCode, later);
-        assert_eq!((with_code.shown(), with_code.epoch), (Shown::PasswordAndCode, 2));
+        let with_code = by_password.clone().stepped_up(later + TimeDelta::minutes(5));
+        assert_eq!(
+            (with_code.shown(), with_code.pwd_at, with_code.epoch),
+            (Shown::PasswordAndCode, later, 2)
+        );
         // An older program renews without a word on the other factors.
         let older = Session { pwd_at: later + TimeDelta::hours(1), ..with_code };
         assert_eq!(older.shown(), Shown::Password);

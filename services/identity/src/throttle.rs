@@ -17,6 +17,8 @@ pub enum Counted {
     ChallengeNetwork,
     /// Wrong client credentials: 20 a minute.
     ClientSecret,
+    /// Wrong codes after a right password: 5 free, then 1, 2, 4 ... 60 seconds; after 100 none until the day is over.
+    SecondFactor,
     /// Wrong codes of devices, typed by one user: 10 in 10 minutes.
     UserCode,
     /// The same from one network: 30 in 10 minutes.
@@ -51,6 +53,7 @@ impl Counted {
             Self::ChallengeAddress => "challenge_address",
             Self::ChallengeNetwork => "challenge_network",
             Self::ClientSecret => "client_secret",
+            Self::SecondFactor => "second_factor",
             Self::UserCode => "user_code",
             Self::UserCodeNetwork => "user_code_network",
         }
@@ -58,7 +61,7 @@ impl Counted {
 
     const fn window(self) -> TimeDelta {
         match self {
-            Self::Account | Self::Browser => TimeDelta::hours(24),
+            Self::Account | Self::Browser | Self::SecondFactor => TimeDelta::hours(24),
             Self::Network | Self::UserCode | Self::UserCodeNetwork => TimeDelta::minutes(10),
             Self::ChallengeAddress | Self::ChallengeNetwork => TimeDelta::hours(1),
             Self::ClientSecret => TimeDelta::minutes(1),
@@ -67,7 +70,7 @@ impl Counted {
 
     const fn free(self) -> u32 {
         match self {
-            Self::Account | Self::Browser => 5,
+            Self::Account | Self::Browser | Self::SecondFactor => 5,
             // The one that reaches the limit closes the window.
             Self::ChallengeAddress => 4,
             Self::UserCode => 9,
@@ -111,7 +114,9 @@ impl Throttle {
         let over = failures.saturating_sub(counted.free());
         let until = match (over, counted) {
             (0, _) => now,
-            (_, Counted::Account | Counted::Browser) => {
+            // Whoever guesses here knows the password.
+            (_, Counted::SecondFactor) if failures >= MAIL_PROOF => first_at + counted.window(),
+            (_, Counted::Account | Counted::Browser | Counted::SecondFactor) => {
                 now + TimeDelta::seconds(LONGEST_WAIT.min(1_i64 << (over - 1).min(6)))
             }
             _ => first_at + counted.window(),
@@ -194,5 +199,14 @@ mod tests {
     fn the_strictest_verdict_is_the_greatest() {
         let order = [Verdict::Free, Verdict::Last, seconds(1), seconds(60), Verdict::MailProof];
         assert!(order.is_sorted());
+    }
+    #[test]
+    fn codes_are_guessed_at_a_hundred_times_a_day_at_most() {
+        let now: DateTime<Utc> = DAY.parse().unwrap();
+        assert_eq!(judged(Counted::SecondFactor, 5), Verdict::Free);
+        assert_eq!(judged(Counted::SecondFactor, 6), seconds(1));
+        assert_eq!(judged(Counted::SecondFactor, 99), seconds(60));
+        let closed = after(Counted::SecondFactor, 100, now);
+        assert_eq!(closed.judge(Counted::SecondFactor, now), Verdict::Wait(TimeDelta::hours(24)));
     }
 }

@@ -70,12 +70,14 @@ pub enum Event {
     Enabled,
     /// Has another address.
     EmailChanged,
-    /// Took back what a client was allowed.
-    ConsentWithdrawn,
     /// Has one more way to sign in.
     CredentialAdded,
     /// Has one less.
     CredentialRemoved,
+    /// Allowed a client something.
+    ConsentGranted,
+    /// Took it back.
+    ConsentWithdrawn,
     /// Has another password.
     PasswordChanged {
         /// recovery or change.

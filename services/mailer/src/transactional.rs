@@ -27,6 +27,8 @@ pub enum Template {
     Recover,
     /// The password was changed.
     PasswordChanged,
+    /// Another way to sign in was changed; `change` says which, in the mail's language.
+    SignInChanged,
 }
 
 /// Where a transactional mail stands.
@@ -112,7 +114,8 @@ pub fn retry_after(attempts: u32) -> TimeDelta {
 
 impl Template {
     /// Every template.
-    pub const ALL: [Self; 4] = [Self::VerifyEmail, Self::AddressTaken, Self::Recover, Self::PasswordChanged];
+    pub const ALL: [Self; 5] =
+        [Self::VerifyEmail, Self::AddressTaken, Self::Recover, Self::PasswordChanged, Self::SignInChanged];
 
     /// Name on the wire and in SQL.
     #[must_use]
@@ -122,6 +125,7 @@ impl Template {
             Self::AddressTaken => "identity.address_taken",
             Self::Recover => "identity.recover",
             Self::PasswordChanged => "identity.password_changed",
+            Self::SignInChanged => "identity.sign_in_changed",
         }
     }
 
@@ -143,6 +147,8 @@ impl Template {
         let Words { subject, intro, action, code, expiry, outro } = words::of(self, locale);
         let value = |name: &str| variables.get(name).map_or("", String::as_str);
         let minutes = value("minutes");
+        let change = value("change");
+        let intro = if self == Self::SignInChanged && !change.is_empty() { change } else { intro };
         let context = context! {
             language => locale.tag(),
             subject, intro, action, outro,
@@ -219,6 +225,16 @@ mod tests {
                 assert!(mail.text.contains("123456") && mail.html.contains("123456"));
             }
         }
+    }
+
+    #[test]
+    fn a_mail_about_the_sign_in_says_what_changed() {
+        let values = variables(&[("change", "A <passkey> was added.")]);
+        let mail = Template::SignInChanged.render(Locale::En, &values).unwrap();
+        assert!(mail.text.starts_with("A <passkey> was added.\n"), "{}", mail.text);
+        assert!(mail.html.contains("A &lt;passkey&gt; was added."), "{}", mail.html);
+        let other = Template::PasswordChanged.render(Locale::En, &values).unwrap();
+        assert!(!other.text.contains("passkey"), "{}", other.text);
     }
 
     #[test]

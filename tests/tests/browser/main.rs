@@ -1,5 +1,5 @@
 //! The pages of steps 1, 2 and 6 in a real browser: Japanese, English, French, with and without script, each page free of
-//! violations of WCAG 2.2 AA that axe-core can find. Pictures lie in `target/journey/browser/pictures`.
+//! violations of WCAG 2.2 AA that axe-core can find. And a passkey of Chromium's virtual authenticator. Pictures lie in `target/journey/browser/pictures`.
 #![expect(clippy::print_stdout, reason = "a test prints what it saw")]
 
 use std::{
@@ -25,7 +25,10 @@ const PAGES: usize = 17;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_every_language_with_and_without_script() {
     let suite = Suite::start("browser", Shape::AllInOne).await.unwrap_or_else(|error| panic!("{error:?}"));
-    let done = everyone(&suite).await;
+    let done = match passkeys(&suite).await {
+        Ok(()) => everyone(&suite).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = done {
         panic!("{:?}", suite.with_logs(error).await);
     }
@@ -54,6 +57,35 @@ async fn everyone(suite: &Suite) -> Result<()> {
     Ok(())
 }
 
+/// Somebody without a password, in Chromium with its virtual authenticator.
+async fn passkeys(suite: &Suite) -> Result<()> {
+    let address = "passkey@fans.example";
+    let given = json!({
+        "portal": suite.addresses.url(Service::Portal), "address": address, "chromium": chromium()?,
+        "pictures": suite.folder.join("pictures").join("passkeys"),
+    });
+    let mut browser = start("passkeys.mjs", &given)?;
+    let mut lines = BufReader::new(browser.stdout.take().context("no output")?).lines();
+    let mut answers = browser.stdin.take().context("no input")?;
+    let mut steps = Vec::new();
+    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.context("the browser is silent")?? {
+        let told: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        if told["ask"] == "mail" {
+            let answer = json!({ "link": mail_link(suite, address).await? });
+            answers.write_all(format!("{answer}\n").as_bytes()).await?;
+        } else if let Some(step) = told["step"].as_str() {
+            println!("passkeys: {step}");
+            steps.push(step.to_owned());
+        } else if told["done"] == true {
+            ensure!(steps == ["sign-up", "suggestion", "button"], "only {steps:?} were gone");
+            return Ok(());
+        } else {
+            bail!("at {}: {}", told["url"], told["failed"].as_str().unwrap_or(&line));
+        }
+    }
+    bail!("the browser's program ended without a result: {}", browser.wait().await?)
+}
+
 /// One person's way; gives what axe-core found.
 async fn one(suite: &Suite, race: &mut Race, language: &str, script: bool) -> Result<Vec<String>> {
     let name = format!("{language}-{}", if script { "script" } else { "plain" });
@@ -63,7 +95,7 @@ async fn one(suite: &Suite, race: &mut Race, language: &str, script: bool) -> Re
         "password": PASSWORD, "unit": testkit::races::FINAL_100M, "chromium": chromium()?,
         "pictures": suite.folder.join("pictures").join(&name),
     });
-    let mut browser = start(&given)?;
+    let mut browser = start("pages.mjs", &given)?;
     let mut lines = BufReader::new(browser.stdout.take().context("no output")?).lines();
     let mut answers = browser.stdin.take().context("no input")?;
     let (mut violations, mut pages) = (Vec::new(), 0);
@@ -103,11 +135,11 @@ async fn answer(
     Ok(answers.write_all(format!("{answer}\n").as_bytes()).await?)
 }
 
-fn start(given: &Value) -> Result<Child> {
+fn start(program: &str, given: &Value) -> Result<Child> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
     ensure!(folder.join("node_modules").exists(), "run: npm ci --prefix tests/browser");
     Command::new("node")
-        .arg("pages.mjs")
+        .arg(program)
         .arg(given.to_string())
         .current_dir(folder)
         .stdin(Stdio::piped())

@@ -353,7 +353,7 @@ pub struct SendTransactionalRequest {
     /// A UUID.
     #[prost(string, tag = "1")]
     pub request_id: ::prost::alloc::string::String,
-    /// identity.verify_email, identity.recover, identity.address_taken or identity.password_changed.
+    /// identity.verify_email, identity.recover, identity.address_taken, identity.password_changed or identity.sign_in_changed.
     #[prost(string, tag = "2")]
     pub template: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "3")]
@@ -363,7 +363,7 @@ pub struct SendTransactionalRequest {
     /// ja, en or fr; another falls back to en.
     #[prost(string, tag = "5")]
     pub language: ::prost::alloc::string::String,
-    /// At most 20 of at most 2,000 characters: link, code, minutes. Sealed at rest, wiped after the hand-over.
+    /// At most 20 of at most 2,000 characters: link, code, minutes, change. Sealed at rest, wiped after the hand-over.
     #[prost(map = "string, string", tag = "6")]
     pub variables: ::std::collections::HashMap<
         ::prost::alloc::string::String,

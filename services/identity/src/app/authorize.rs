@@ -2,8 +2,9 @@ use domain::UserId;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::{App, par};
+use super::{App, StepUp, par};
 use crate::{
+    acr::{Level, Met},
     authorization::{self, Fault, Next, Request, ResponseMode},
     client::Client,
     error::Error,
@@ -23,6 +24,8 @@ pub enum Step {
     Refuse(&'static str),
     /// The user signs in.
     SignIn(Request),
+    /// The user, who is signed in, shows more.
+    ShowMore(Request, StepUp),
     /// The user is asked to allow these scopes.
     AskConsent(Request),
     /// The client gets its answer.
@@ -41,6 +44,8 @@ pub(super) enum Planned {
         request: Request,
         /// Whether the client is ours.
         first_party: bool,
+        /// How strongly the user has signed in.
+        reached: Level,
     },
 }
 
@@ -130,13 +135,17 @@ impl App {
 
     /// Writes a planned code, perhaps as part of a transaction.
     pub(super) async fn carry_out(&self, db: &mut PgConnection, planned: Planned) -> Result<Step, Error> {
-        let (mut grant, request, first_party) = match planned {
+        let (mut grant, request, first_party, reached) = match planned {
             Planned::Step(step) => return Ok(step),
-            Planned::Code { grant, request, first_party } => (grant, request, first_party),
+            Planned::Code { grant, request, first_party, reached } => (grant, request, first_party, reached),
         };
         if grant.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
-            // Somebody nominated becomes staff in the transaction of the sign-up.
-            let held = store::staff::scopes(&mut *db, grant.user_id).await?;
+            // Of a user who has shown two factors. Somebody nominated becomes staff in the transaction of the sign-up.
+            let held = if reached < Level::Two {
+                Vec::new()
+            } else {
+                store::staff::scopes(&mut *db, grant.user_id).await?
+            };
             grant.scopes = scope::of_user(&grant.scopes, &grant.scopes, first_party, &held);
         }
         if !store::grant::issue(db, &grant, request.pushed_request_id).await? {
@@ -192,7 +201,7 @@ impl App {
             return Ok(Step::Refuse("error_client"));
         };
         let asked = asked(&request, &client);
-        store::staff::save_consent(&self.db, session.user_id, &client.client_id, &asked, self.now()).await?;
+        self.grant_consent(session.user_id, &client.client_id, &asked).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
     }
@@ -226,18 +235,39 @@ impl App {
             None => false,
         };
         let next = authorization::next(&request, session, hinted, needs_consent, self.now());
+        let mut reached = Level::One;
+        if let (Next::Issue | Next::AskConsent, Some(session)) = (&next, session) {
+            reached = match self.judge_level(&request, client, session).await? {
+                Met::With(level) => level,
+                Met::StepUp if !request.prompt_none => {
+                    return self.ask_more(request, session).await.map(Planned::Step);
+                }
+                Met::StepUp => {
+                    return Ok(Planned::Step(self.refuse(&request, authorization::LOGIN_REQUIRED)));
+                }
+                Met::Unmet => return Ok(Planned::Step(self.refuse(&request, authorization::UNMET))),
+            };
+        }
         Ok(Planned::Step(match (next, session) {
             (Next::Issue, Some(session)) => {
-                let grant = Box::new(self.grant(&request, client, session));
-                return Ok(Planned::Code { grant, request, first_party: client.is_first_party() });
+                let grant = Box::new(self.grant(&request, client, session, reached));
+                let first_party = client.is_first_party();
+                return Ok(Planned::Code { grant, request, first_party, reached });
             }
             (Next::Issue | Next::SignIn, _) => Step::SignIn(request),
             (Next::AskConsent, _) => Step::AskConsent(request),
-            (Next::Fail(fault), _) => {
-                let state = request.state.as_deref();
-                Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault))
-            }
+            (Next::Fail(fault), _) => self.refuse(&request, fault),
         }))
+    }
+
+    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+        request.asked_more = true;
+        Ok(Step::ShowMore(request, self.step_up(session).await?))
+    }
+
+    fn refuse(&self, request: &Request, fault: Fault) -> Step {
+        let state = request.state.as_deref();
+        Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault))
     }
 
     // The hint names the session's user or nobody: whom else it names makes no difference.
@@ -267,7 +297,7 @@ impl App {
         Ok((own == sub).then_some(session.user_id))
     }
 
-    fn grant(&self, request: &Request, client: &Client, session: &Session) -> Grant {
+    fn grant(&self, request: &Request, client: &Client, session: &Session, reached: Level) -> Grant {
         let now = self.now();
         self.note_seen(session, now);
         let registered = request.scopes.iter().filter(|scope| client.scopes.contains(scope));
@@ -282,7 +312,7 @@ impl App {
             scopes: registered.cloned().collect(),
             resources: request.resources.clone(),
             claims: request.claims.within(&client.scopes),
-            acr: session.shown().level().name().to_owned(),
+            acr: reached.name().to_owned(),
             amr: session.shown().methods(),
             jkt: request.dpop_jkt.clone(),
             auth_time: session.pwd_at,

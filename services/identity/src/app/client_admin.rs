@@ -97,7 +97,7 @@ impl App {
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
         expected(&mut tx, client_id, version).await?;
-        credential::revoke_families(&mut tx, None, client_id, now).await?;
+        credential::revoke_families(&mut tx, client_id, now).await?;
         client_admin::delete(&mut tx, client_id, now).await?;
         let record = record(actor, "delete_client", client_id, json!({}));
         store::record::insert(&mut *tx, &record, now).await?;

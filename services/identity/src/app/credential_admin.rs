@@ -78,7 +78,7 @@ impl App {
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
         let mut user = self.load_expected(&mut tx, user_id, None).await?;
-        if !credential::delete_consent(&mut tx, user_id, client_id, now).await? {
+        if !store::consent::withdraw(&mut tx, user_id, client_id, now).await? {
             return Err(Error::NotFound { what: "consent" });
         }
         let event = user.note(Event::ConsentWithdrawn);

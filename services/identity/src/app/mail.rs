@@ -14,6 +14,7 @@ use crate::{
     grpc::peers::{Mail, Posted},
     handle::{Handle, Kind, mail_code},
     store::{self, challenge::DueMail},
+    words,
 };
 
 /// How long an idle worker waits for its next look; a new challenge wakes it at once.
@@ -90,6 +91,10 @@ impl App {
             Purpose::Recover => self.proof(challenge, "/recover/reset", now),
             Purpose::AddressTaken => vec![("link", format!("{issuer}/login"))],
             Purpose::PasswordChanged => vec![("link", format!("{issuer}/account/security"))],
+            Purpose::Changed(change) => vec![
+                ("link", format!("{issuer}/account/security")),
+                ("change", words::text(challenge.locale, change.words()).to_owned()),
+            ],
             Purpose::NoRecovery => Vec::new(),
         };
         Mail {

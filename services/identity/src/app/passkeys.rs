@@ -5,13 +5,15 @@ use domain::{Service, UserId, Uuid};
 use super::{App, Entering, Origin, SignIn};
 use crate::{
     acr::Shown,
-    ceremony::{Ceremony, Purpose},
+    ceremony::{self, Ceremony},
+    challenge::{Challenge, Purpose},
+    change::Change,
     error::Error,
     events,
     passkey::{self, Passkey},
     store::{self, record::AuditRecord},
     throttle::Counted,
-    user::{Event, Status, User},
+    user::{Status, User},
     webauthn::{self, Assertion, RelyingParty},
 };
 
@@ -79,7 +81,7 @@ impl App {
     }
 
     /// A challenge that this browser carried here for the same purpose.
-    pub fn open_ceremony(&self, purpose: Purpose, browser: Uuid, text: &str) -> Option<Ceremony> {
+    pub fn open_ceremony(&self, purpose: ceremony::Purpose, browser: Uuid, text: &str) -> Option<Ceremony> {
         Ceremony::open(self.keys(), purpose, browser, text, self.now())
     }
 
@@ -200,8 +202,9 @@ impl App {
         if !fresh || !store::passkey::insert(&mut *tx, &passkey).await? {
             return Ok(Added::Wrong);
         }
-        self.note_change(&mut tx, &mut user, Event::CredentialAdded, "add_passkey", origin).await?;
+        self.note_change(&mut tx, &mut user, Change::PasskeyAdded, origin).await?;
         tx.commit().await?;
+        self.nudges.mail.notify_one();
         Ok(Added::Done)
     }
 
@@ -233,8 +236,7 @@ impl App {
         origin: Origin,
     ) -> Result<Removed, Error> {
         let mut tx = chassis::begin(&self.db).await?;
-        let user = store::user::load_for_update(&mut tx, user_id).await?;
-        let mut user = user.ok_or(Error::NotFound { what: "user" })?;
+        let mut user = self.locked(&mut tx, user_id).await?;
         if !store::passkey::delete(&mut *tx, user_id, credential_id).await? {
             return Err(NO_PASSKEY);
         }
@@ -242,24 +244,40 @@ impl App {
         if !has_password && store::passkey::list(&mut *tx, user_id).await?.is_empty() {
             return Ok(Removed::LastWayIn);
         }
-        self.note_change(&mut tx, &mut user, Event::CredentialRemoved, "remove_passkey", origin).await?;
+        self.note_change(&mut tx, &mut user, Change::PasskeyRemoved, origin).await?;
         tx.commit().await?;
+        self.nudges.mail.notify_one();
         Ok(Removed::Done)
     }
 
     /// Writes what goes with every change of the ways to sign in, within its transaction: the user's new version, the
-    /// fact and the audit.
+    /// fact, the user's mail and the audit. Nudge `mail` after the commit.
     pub(super) async fn note_change(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         user: &mut User,
-        event: Event,
+        change: Change,
+        origin: Origin,
+    ) -> Result<(), Error> {
+        let event = user.note(change.event());
+        store::user::save_status(tx, user).await?;
+        outbox::append(tx, Service::Identity, &events::user_changed(user, event, self.now())).await?;
+        let (address, client_id) = (user.email.clone(), String::new());
+        let notice = Challenge::new(Purpose::Changed(change), address, user.locale, client_id, self.now());
+        store::challenge::insert(&mut **tx, &notice).await?;
+        self.note(tx, user, change.action(), origin).await?;
+        tracing::info!(user_id = %user.user_id, change = change.name(), "ways to sign in changed");
+        Ok(())
+    }
+
+    /// Writes what a user did to the audit.
+    pub(super) async fn note(
+        &self,
+        tx: &mut sqlx::PgTransaction<'_>,
+        user: &User,
         action: &'static str,
         origin: Origin,
     ) -> Result<(), Error> {
-        let event = user.note(event);
-        store::user::save_status(tx, user).await?;
-        outbox::append(tx, Service::Identity, &events::user_changed(user, event, self.now())).await?;
         let record = AuditRecord {
             actor: user.user_id.to_string(),
             action,
@@ -268,9 +286,7 @@ impl App {
             ip_hmac: self.network_hash(origin),
             ..AuditRecord::default()
         };
-        store::record::insert(&mut **tx, &record, self.now()).await?;
-        tracing::info!(user_id = %user.user_id, action, "ways to sign in changed");
-        Ok(())
+        store::record::insert(&mut **tx, &record, self.now()).await
     }
 }
 

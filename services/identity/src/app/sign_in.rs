@@ -16,6 +16,7 @@ use crate::{
     handle::keyed_hash,
     hash_queue::Class,
     password::{self, Password},
+    progress::Proved,
     session::{Cause, Session},
     store::{self, record::AuditRecord, user::StoredPassword},
     throttle::{Counted, Verdict},
@@ -49,6 +50,8 @@ pub enum SignIn {
     Done(Box<Entered>),
     /// Address or password are wrong; which one is not said.
     Wrong,
+    /// The password is right, and the user has a second step.
+    AskCode(Proved),
     /// Not now.
     Wait(Duration),
     /// After so many wrong ones a password alone will not do: first a proof by mail, which makes the browser known.
@@ -79,8 +82,10 @@ impl App {
             Verdict::Wait(wait) => return Ok(SignIn::Wait(super::seconds(wait))),
             Verdict::MailProof => return Ok(SignIn::MailProof),
         };
-        let class = Class::of_sign_in(entering.current.is_some(), account == Counted::Browser, is_throttled);
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
+        // Who guesses at others while signed in does not go before them.
+        let renews = entering.current.as_ref().is_some_and(|current| current.user_id == user_id);
+        let class = Class::of_sign_in(renews, account == Counted::Browser, is_throttled);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
             phc: password::NOBODY.to_owned(),
@@ -96,12 +101,36 @@ impl App {
             return Ok(SignIn::Wrong);
         };
         let fresh = self.hashed_anew(password, &stored).await?;
+        if store::second_factor::find_totp(&self.db, user.user_id).await?.is_some() {
+            return self.ask_code(&user, (&stored, fresh.as_ref())).await;
+        }
         let entered = self.end_sign_in(&user, entering, &counters, (&stored, fresh.as_ref())).await?;
         Ok(entered.map_or(SignIn::Wrong, |entered| SignIn::Done(Box::new(entered))))
     }
 
+    // The password may be hashed anew now: the second step does not see it.
+    async fn ask_code(
+        &self,
+        user: &User,
+        (stored, fresh): (&StoredPassword, Option<&StoredPassword>),
+    ) -> Result<SignIn, Error> {
+        if fresh.is_some() {
+            let mut tx = chassis::begin(&self.db).await?;
+            if !store::recovery::keep_password(&mut tx, user.user_id, stored, fresh).await? {
+                return Ok(SignIn::Wrong);
+            }
+            tx.commit().await?;
+        }
+        Ok(SignIn::AskCode(Proved::now(user.user_id, self.now())))
+    }
+
     // Which counter a guess belongs to: the account's, or the one that its user has at this browser.
-    fn guessed(&self, user: Option<&User>, address_key: &[u8], origin: Origin) -> (Counted, Vec<u8>) {
+    pub(super) fn guessed(
+        &self,
+        user: Option<&User>,
+        address_key: &[u8],
+        origin: Origin,
+    ) -> (Counted, Vec<u8>) {
         match (user, origin.browser) {
             (Some(user), Some(browser)) if browser.mark == self.mark(user.user_id) => {
                 (Counted::Browser, self.browser_hash(user.user_id, browser.id))
@@ -220,10 +249,10 @@ impl App {
         session: &Session,
     ) -> Result<Option<Result<Step, Error>>, Error> {
         match planned {
-            Some(Ok(Planned::Code { mut grant, request, first_party })) => {
+            Some(Ok(Planned::Code { mut grant, request, first_party, reached })) => {
                 // The plan did not know yet which session it would be.
                 grant.session_id = session.session_id;
-                let step = self.carry_out(tx, Planned::Code { grant, request, first_party }).await?;
+                let step = self.carry_out(tx, Planned::Code { grant, request, first_party, reached }).await?;
                 Ok(Some(Ok(step)))
             }
             Some(Ok(Planned::Step(step))) => Ok(Some(Ok(step))),

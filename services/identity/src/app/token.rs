@@ -9,6 +9,7 @@ use super::{
     issue::{Issue, TokenAnswer, bind},
 };
 use crate::{
+    acr::Level,
     authorization,
     client::{AuthMethod, Client, DEVICE_CODE, TOKEN_EXCHANGE},
     error::Error,
@@ -204,7 +205,8 @@ impl App {
         params: &Params,
     ) -> Result<Vec<String>, Refusal> {
         let first_party = client.is_first_party();
-        let held = if family.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
+        let strong = family.acr == Level::Two.name();
+        let held = if strong && family.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
             store::staff::scopes(&self.db, family.user_id).await?
         } else {
             Vec::new()

@@ -1,6 +1,9 @@
 //! The user's own page: ways to sign in, and where the user is signed in.
 
+pub mod codes;
+pub mod consents;
 pub mod passkeys;
+pub mod password;
 
 use axum::{body::Bytes, response::Response};
 use domain::Locale;
@@ -21,7 +24,8 @@ use crate::{
 };
 
 /// What the page may say after a change.
-const DONE: [&str; 3] = ["passkey_added", "passkey_renamed", "passkey_removed"];
+const DONE: [&str; 6] =
+    ["passkey_added", "passkey_renamed", "passkey_removed", "codes_off", "password_set", "consent_withdrawn"];
 
 /// Whose page it is.
 pub struct Account<'a> {
@@ -43,6 +47,8 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
     let user = visitor.app().own_user(session.user_id).await?;
     let account = Account { session, user, fresh: session.is_fresh(visitor.app().now()), locale };
     let (passkeys, new_passkey) = passkeys::content(visitor, &account).await?;
+    let second_factor = codes::content(visitor, &account).await?;
+    let consents = consents::content(visitor, &account).await?;
     let own = visitor.app().own_sessions(session.user_id).await?;
     let sessions: Vec<Value> = own.iter().map(|own| row(own, session)).collect();
     let done = visitor.query.get("done");
@@ -50,7 +56,8 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
     let content = context! {
         ctx => visitor.seal(Step::Account, Progress::default())?,
         welcome => visitor.query.get("welcome").is_some(),
-        done, fresh => account.fresh, sessions, passkeys, new_passkey,
+        done, fresh => account.fresh, sessions, passkeys, new_passkey, second_factor, consents,
+        has_password => visitor.app().has_password(session.user_id).await?,
     };
     let view = View {
         here: Some("/account/security".to_owned()),

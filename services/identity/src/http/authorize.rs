@@ -6,7 +6,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Entered, Response, Step as Next},
+    app::{Entered, Response, Step as Next, StepUp},
     authorization::{self, ResponseMode},
     params::Params,
     progress::{Progress, Step},
@@ -39,6 +39,16 @@ pub fn follow(visitor: &Visitor, next: Next) -> Page {
     match next {
         Next::Refuse(words) => Err(Failure::Refused(words)),
         Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
+        Next::ShowMore(request, StepUp::Code(proved)) => {
+            let progress = Progress { proved: Some(proved), ..Progress::of(Some(request)) };
+            visitor.go_on("/login/totp", Step::SecondFactor, progress)
+        }
+        Next::ShowMore(request, StepUp::Passkey) => {
+            visitor.go_on("/login/passkey", Step::SignIn, Progress::of(Some(request)))
+        }
+        Next::ShowMore(request, StepUp::SignIn) => {
+            visitor.go_on("/login", Step::SignIn, Progress::of(Some(request)))
+        }
         Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
         Next::Respond(response) => respond(visitor, &response),
     }

@@ -68,8 +68,8 @@ fn sign_in(visitor: &Visitor, request: Request) -> Page {
     authorize::follow(visitor, Next::SignIn(request))
 }
 
-// In words, each once: two claims may be one thing to a person.
-fn asked(locale: Locale, missing: &Consented) -> Vec<String> {
+/// In words, each once: two claims may be one thing to a person.
+pub fn asked(locale: Locale, missing: &Consented) -> Vec<String> {
     let mut asked: Vec<String> = missing.scopes.iter().map(|scope| words::of_scope(locale, scope)).collect();
     for claim in &missing.claims {
         let words = words::of_claim(locale, claim);

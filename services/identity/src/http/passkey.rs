@@ -46,8 +46,10 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         SignIn::Done(entered) => {
             authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
-        // A passkey is a proof by itself: none by mail is asked for.
-        SignIn::Wrong | SignIn::MailProof => write(&visitor, request.as_ref(), ctx, refused).await,
+        // A passkey is a proof by itself: neither a code nor one by mail is asked for.
+        SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof => {
+            write(&visitor, request.as_ref(), ctx, refused).await
+        }
         SignIn::Wait(wait) => {
             let page = write(&visitor, request.as_ref(), ctx, vec![too_many(locale, wait)]).await?;
             Ok(with_wait(page, wait))
@@ -58,7 +60,8 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
 async fn write(visitor: &Visitor, request: Option<&Request>, ctx: &str, errors: Vec<FieldError>) -> Page {
     let locale = visitor.locale(request);
     let client = client_name(visitor, request).await?;
-    let content = context! { ctx, client, stronger => false, passkey => to_sign_in(visitor)? };
+    let stronger = request.is_some_and(|request| request.asked_more || request.acr().wants_more());
+    let content = context! { ctx, client, stronger, passkey => to_sign_in(visitor)? };
     let view = View {
         here: Some(format!("/login/passkey?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),

@@ -1,4 +1,4 @@
-use domain::{DateTime, UserId, Utc, Uuid};
+use domain::{DateTime, UserId, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::error::Error;
@@ -112,45 +112,18 @@ pub async fn consents(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Co
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Takes a consent away and revokes the client's families of this user; false when there is no consent.
-#[tracing::instrument(name = "db.consent.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn delete_consent(
-    db: &mut PgConnection,
-    user_id: UserId,
-    client_id: &str,
-    now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let done = sqlx::query("delete from identity.consent where user_id = $1 and client_id = $2")
-        .bind(user_id.0)
-        .bind(client_id)
-        .execute(&mut *db)
-        .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    revoke_families(db, Some(user_id.0), client_id, now).await?;
-    Ok(true)
-}
-
-/// Revokes the families of a client, of one user or of all, and tells every instance.
+/// Revokes every family of a client. It looks at all families there are: for a client that goes.
 #[tracing::instrument(name = "db.token_family.revoke_of_client", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn revoke_families(
     db: &mut PgConnection,
-    user_id: Option<Uuid>,
     client_id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     sqlx::query(
-        "with revoked as (
-             update identity.token_family
-             set revoked_at = $3
-             where ($1::uuid is null or user_id = $1) and client_id = $2 and revoked_at is null
-             returning family_id
-         )
-         insert into identity.revocation (family_id, at)
-         select family_id, $3 from revoked",
+        "update identity.token_family
+         set revoked_at = $2
+         where client_id = $1 and revoked_at is null",
     )
-    .bind(user_id)
     .bind(client_id)
     .bind(now)
     .execute(db)

@@ -222,6 +222,26 @@ pub async fn ids_of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec
     Ok(ids.fetch_all(db).await?)
 }
 
+/// Revokes the grants of a session's user that outlive sessions, but for those that came of this one.
+#[tracing::instrument(name = "db.token_family.revoke_elsewhere", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn revoke_offline_elsewhere(
+    db: impl PgExecutor<'_>,
+    kept: &Session,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update identity.token_family
+         set revoked_at = $3
+         where user_id = $1 and session_id <> $2 and offline and revoked_at is null",
+    )
+    .bind(kept.user_id.0)
+    .bind(kept.session_id.0)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// At most 200 sessions whose time is over but which nobody ended.
 pub async fn overdue(
     db: impl PgExecutor<'_>,

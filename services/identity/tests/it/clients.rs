@@ -92,8 +92,19 @@ fn of_suite(client_id: &str, method: &str, rp: &str) -> Value {
     })
 }
 
+/// Under which clients register themselves.
+fn policies() -> Value {
+    json!([
+        {
+            "name": "partners", "pkce_required": false,
+            "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
+        },
+        {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
+    ])
+}
+
 /// The bootstrap file; `rp` is where sessions' ends are told.
-pub fn bootstrap(rp: &str) -> Value {
+pub fn bootstrap(rp: &str, registers: bool) -> Value {
     let mut file = json!({
         "clients": [
             {
@@ -157,13 +168,7 @@ pub fn bootstrap(rp: &str) -> Value {
             of_suite("suite-2", "client_secret_basic", rp),
             of_suite("suite-post", "client_secret_post", rp),
         ],
-        "registration_policies": [
-            {
-                "name": "partners", "pkce_required": false,
-                "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
-            },
-            {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
-        ],
+        "registration_policies": if registers { policies() } else { json!([]) },
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
     });
     file["clients"].as_array_mut().unwrap().extend(crate::oidf::fapi2::registrations());
@@ -174,9 +179,9 @@ pub fn bootstrap(rp: &str) -> Value {
 pub struct BootstrapFile(pub PathBuf);
 
 impl BootstrapFile {
-    pub fn write(rp: &str) -> Self {
+    pub fn write(rp: &str, registers: bool) -> Self {
         let path = std::env::temp_dir().join(format!("kotinos-clients-{}.json", domain::new_id().simple()));
-        std::fs::write(&path, bootstrap(rp).to_string()).unwrap();
+        std::fs::write(&path, bootstrap(rp, registers).to_string()).unwrap();
         Self(path)
     }
 }

@@ -59,9 +59,13 @@ async fn the_keys_are_public_parts() {
 async fn scripts_of_registered_origins_may_read() {
     let world = World::start().await;
     let portal = "https://portal.example";
-    for path in
-        ["/oauth2/token", "/oauth2/userinfo", "/.well-known/openid-configuration", "/oauth2/keys.json"]
-    {
+    for path in [
+        "/oauth2/token",
+        "/oauth2/userinfo",
+        "/oauth2/revoke",
+        "/.well-known/openid-configuration",
+        "/oauth2/keys.json",
+    ] {
         let url = world.app.http_url(path);
         let preflight = world.app.http().request(Method::OPTIONS, &url).header("origin", portal);
         let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use proto::identity::v1::{
     DisableUserRequest, FindUserByEmailRequest, user_service_client::UserServiceClient,
 };
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::{
@@ -85,6 +85,38 @@ async fn every_kind_of_user_costs_the_same_statements() {
         }
         assert_eq!(seen[0], seen[1], "{flow}");
         assert_eq!(seen[0], seen[2], "{flow}");
+    }
+}
+
+/// How many hashes the lane has computed.
+async fn hashes(world: &World) -> u64 {
+    let text =
+        world.app.http().get(world.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let line = text.lines().find(|line| line.starts_with("identity_hashes_total") && line.contains("done"));
+    line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn every_refused_password_costs_one_hash() {
+    let world = world(&Wire::default()).await;
+    let long = "x1".repeat(500);
+    for (email, password) in [
+        (ALICE.email, "wrong horse battery"),
+        ("nobody@example.org", "wrong horse battery"),
+        (BOB.email, "wrong horse battery"),
+        (BOB.email, BOB.password),
+        (ALICE.email, long.as_str()),
+        ("not an address", "wrong horse battery"),
+        ("a..b@docomo.ne.jp", "x"),
+    ] {
+        let mut browser = world.browser();
+        let page = browser.open("/login").await.page();
+        let mut form = page.form_asking(Asks::Password).unwrap();
+        form.fill(Asks::Address, email);
+        form.fill(Asks::Password, password);
+        let before = hashes(&world).await;
+        assert_eq!(browser.submit(&form, None).await.page().status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(hashes(&world).await - before, 1, "{email} {}", password.len());
     }
 }
 

@@ -52,6 +52,7 @@ async fn flows(world: &World) -> Vec<String> {
     let mut secrets = vec![ALICE.password.to_owned(), BOB.password.to_owned()];
     let (mut browser, tokens) = world.tokens(ALICE).await;
     world.sign_up(BOB).await;
+    world.sign_in(BOB).await;
     for name in ["access_token", "refresh_token", "id_token"] {
         secrets.push(tokens.text(name).to_owned());
     }

@@ -1,7 +1,9 @@
 //! identity through its public interfaces: pages, OAuth and OpenID Connect, gRPC.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod account;
 mod admin;
+mod app_codes;
 mod audit;
 mod authenticator;
 mod browser;
@@ -20,6 +22,7 @@ mod guessing;
 mod headers;
 mod hostile_protocol;
 mod introspect;
+mod libraries;
 mod keys;
 mod kills;
 mod logout;
@@ -36,10 +39,12 @@ mod ranks;
 mod recover;
 mod refusals;
 mod registration;
+mod second_factor;
 mod security_table;
 mod sender_constrained;
 mod revocation;
 mod sign_up;
+mod step_up;
 mod tap;
 mod token;
 mod user_admin;

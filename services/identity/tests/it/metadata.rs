@@ -193,7 +193,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 
 #[tokio::test]
 async fn every_listed_algorithm_is_used_and_no_other() {
-    let suite = Suite::start().await;
+    let suite = Suite::start_registering().await;
     let token = initial_access_token(&suite.world, "partners").await;
     let path = suite.endpoint("registration_endpoint");
     let register = async |changes: Value| {
@@ -201,6 +201,18 @@ async fn every_listed_algorithm_is_used_and_no_other() {
         metadata.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         call(&suite.world, Method::POST, &path, &token, Some(&metadata)).await
     };
+    for alg in listed(&suite, "id_token_signing_alg_values_supported") {
+        let client = register(json!({"id_token_signed_response_alg": alg})).await;
+        assert_eq!(client.text("id_token_signed_response_alg"), alg, "{}", client.body);
+        let rp = RelyingParty {
+            client_id: client.text("client_id").to_owned(),
+            secret: client.text("client_secret").to_owned(),
+            posts_secret: false,
+            redirect_uri: "https://dynamic.example/callback".to_owned(),
+        };
+        let tokens = suite.sign_in(&mut suite.browser(), &suite.request(&rp)).await;
+        assert_eq!(json!(tokens.header.alg), json!(alg));
+    }
     for alg in ["none", "HS256", "ES384"] {
         register(json!({"id_token_signed_response_alg": alg}))
             .await

@@ -13,6 +13,7 @@ use reqwest::StatusCode;
 use tonic::Code;
 
 use crate::{
+    app_codes::turn_on,
     browser::{Arrived, Asks, Browser, Page},
     clients::PORTAL_SCOPE,
     pages::keeps_the_rules,
@@ -309,4 +310,22 @@ async fn staff_may_start_a_recovery_once_for_each_request() {
     users.disable_user(request).await.unwrap();
     let disabled = users.start_recovery(with(&fresh(), &alice.user_id)).await.unwrap_err();
     assert_eq!(disabled.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_second_factor_stays_and_is_asked_for_with_the_new_password() {
+    let world = World::start().await;
+    let (mut own, _) = world.sign_up(ALICE).await;
+    let (app, _) = turn_on(&world, &mut own).await;
+    world.advance(TimeDelta::minutes(1));
+    let mut browser = world.browser();
+    ask(&mut browser, ALICE.email).await;
+    let page = follow(&mut browser, &link_of(&world, 1).await).await;
+    let login = fill(&mut browser, &page, Asks::Password, NEW).await.page();
+    let page = sign_in(&mut browser, &login, ALICE.email, NEW).await.page();
+    assert_eq!(page.url.path(), "/login/totp");
+    assert!(!browser.cookies.contains_key("__Host-kotinos-session"), "the mailbox alone lets nobody in");
+    let code = app.code(world.app.clock.now());
+    let own = fill(&mut browser, &page, Asks::Code, &code).await.page();
+    assert_eq!((own.url.path(), own.status), ("/account/security", StatusCode::OK));
 }

@@ -3,6 +3,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
+    app_codes::turn_on,
     browser::Person,
     clients::{MAILER_KEY, PORTAL_CALLBACK, PORTAL_SCOPE, SHOP_CALLBACK, STAFF, assertion, with_assertion},
     world::{ALICE, BOB, ISSUER, NONCE, STATE, VERIFIER, World, authorize_url, basic, param},
@@ -256,6 +257,7 @@ async fn a_staff_scope_needs_its_holder() {
     let staff = Person { email: STAFF, ..BOB };
     for (person, scope) in [(ALICE, "openid"), (staff, asked)] {
         let (mut browser, _) = world.sign_up(person).await;
+        turn_on(&world, &mut browser).await;
         let code = world.code(&mut browser, "portal", asked).await;
         assert_eq!(world.redeem("portal", &code).await.text("scope"), scope);
     }

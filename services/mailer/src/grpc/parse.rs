@@ -210,7 +210,8 @@ pub fn transactional(
     let mut wrong = Violations::default();
     let body = canonical(&request);
     let request_id = wrong.parse("request_id", &request.request_id);
-    let rule = "must be identity.verify_email, identity.address_taken, identity.recover or identity.password_changed";
+    let rule = "must be identity.verify_email, identity.address_taken, identity.recover, identity.password_changed or \
+                identity.sign_in_changed";
     let template = wrong.known("template", Template::find(&request.template), rule);
     let address = EmailAddress::classify(&request.address);
     let address = address.map_err(|error| wrong.add("address", error.rule)).ok();

@@ -48,6 +48,12 @@ const fn japanese(template: Template) -> Words {
             "登録内容を確認する",
             "お心当たりがない場合は、すぐにパスワードを再設定してください。",
         ),
+        Template::SignInChanged => (
+            "サインイン方法が変更されました",
+            "サインイン方法が変更されました。",
+            "サインイン方法を確認する",
+            "お心当たりがない場合は、すぐにパスワードを再設定し、サインイン方法をご確認ください。",
+        ),
     };
     Words { subject, intro, action, code: "確認コード:", expiry: "有効期間は{}分です。", outro }
 }
@@ -78,6 +84,12 @@ const fn english(template: Template) -> Words {
             "Look at your account",
             "If it was not you, set a new password at once.",
         ),
+        Template::SignInChanged => (
+            "Your ways to sign in were changed",
+            "Your ways to sign in were changed.",
+            "Look at your ways to sign in",
+            "If it was not you, set a new password at once, and look at your ways to sign in.",
+        ),
     };
     Words { subject, intro, action, code: "Your code:", expiry: "It is valid for {} minutes.", outro }
 }
@@ -107,6 +119,12 @@ const fn french(template: Template) -> Words {
             "Votre mot de passe a été modifié.",
             "Voir votre compte",
             "Si ce n’était pas vous, choisissez aussitôt un nouveau mot de passe.",
+        ),
+        Template::SignInChanged => (
+            "Vos moyens de connexion ont été modifiés",
+            "Vos moyens de connexion ont été modifiés.",
+            "Voir vos moyens de connexion",
+            "Si ce n’était pas vous, choisissez aussitôt un nouveau mot de passe et vérifiez vos moyens de connexion.",
         ),
     };
     Words { subject, intro, action, code: "Votre code :", expiry: "Il est valable {} minutes.", outro }

@@ -96,9 +96,13 @@ async fn what_waits_is_sealed_and_expires_at_its_deadline() {
 #[tokio::test]
 async fn every_built_in_mail_has_three_languages_and_others_fall_back_to_english() {
     let world = World::start().await;
-    for template in
-        ["identity.verify_email", "identity.address_taken", "identity.recover", "identity.password_changed"]
-    {
+    for template in [
+        "identity.verify_email",
+        "identity.address_taken",
+        "identity.recover",
+        "identity.password_changed",
+        "identity.sign_in_changed",
+    ] {
         for language in ["ja", "en", "fr", "de"] {
             let request = SendTransactionalRequest {
                 template: template.to_owned(),
@@ -111,7 +115,7 @@ async fn every_built_in_mail_has_three_languages_and_others_fall_back_to_english
             assert_eq!(mail.header("content-language"), if language == "de" { "en" } else { language });
         }
     }
-    assert_eq!(world.sink.mails().len(), 16);
+    assert_eq!(world.sink.mails().len(), 20);
 }
 
 #[tokio::test]

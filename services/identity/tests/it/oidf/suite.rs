@@ -16,7 +16,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     browser::{Arrived, Asks, Browser, Person},
     clients::SECRET,
-    world::{ALICE, Answer, ISSUER, World},
+    world::{ALICE, Answer, DEADLINE, ISSUER, World},
 };
 
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -74,7 +74,21 @@ impl RelyingParty {
 impl Suite {
     /// Reads metadata and keys as each module does first, with a user who has every claim.
     pub async fn start() -> Self {
-        let world = World::start().await;
+        Self::at(World::start().await).await
+    }
+
+    /// With a provider at which clients register themselves. The suite reads the keys once, before it registers one.
+    pub async fn start_registering() -> Self {
+        let world = World::start_registering().await;
+        testkit::eventually(DEADLINE, || async {
+            let keys = world.get("/oauth2/keys.json", &[]).await.body["keys"].as_array().unwrap().clone();
+            keys.iter().any(|key| key["alg"] == "RS256").then_some(())
+        })
+        .await;
+        Self::at(world).await
+    }
+
+    async fn at(world: World) -> Self {
         let (_, tokens) = world.tokens(ALICE).await;
         let sub = world.read(tokens.text("id_token"), "JWT", "portal").await["sub"].clone();
         let user_id = sub.as_str().unwrap().to_owned();

@@ -1,0 +1,169 @@
+//! What a user changes of the own sign-in, and who learns of it.
+
+use domain::TimeDelta;
+
+use crate::{
+    app_codes::turn_on,
+    authenticator::Authenticator,
+    browser::{Asks, Browser, Form, Page, Person},
+    clients::PORTAL_SCOPE,
+    world::{ALICE, World, authorize_url, param},
+};
+
+const SECURITY: &str = "/account/security";
+const PASSWORD: &str = "/account/security/password";
+const NEW: Person = Person { password: "quite another horse battery", ..ALICE };
+
+async fn facts(world: &World) -> Vec<String> {
+    let sql = "select type from identity.outbox where aggregatetype = 'kotinos.identity.user.v1' order by position, seq";
+    sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap()
+}
+
+async fn done(world: &World, action: &str) -> i64 {
+    let sql = "select count(*) from identity.audit_record where action = $1 and outcome = 'done'";
+    sqlx::query_scalar(sql).bind(action).fetch_one(&world.app.pool).await.unwrap()
+}
+
+/// The mail about this change, as soon as there is one.
+async fn told(world: &World, words: &str) {
+    testkit::eventually(crate::world::DEADLINE, || async {
+        let mails = world.peers.mails();
+        let found =
+            mails.iter().find(|mail| mail.variables.get("change").is_some_and(|own| own.contains(words)));
+        found.map(|mail| assert_eq!(mail.template, "identity.sign_in_changed"))
+    })
+    .await;
+}
+
+fn form_with_button(page: &Page, value: &str) -> Form {
+    let mut forms = page.forms().into_iter();
+    forms
+        .find(|form| form.buttons.iter().any(|(_, own)| own == value))
+        .unwrap_or_else(|| panic!("{}", page.html))
+}
+
+async fn choose(browser: &mut Browser<'_>, password: &str, again: &str) -> Page {
+    let page = browser.open(PASSWORD).await.page();
+    let mut form = page.form_asking(Asks::Password).unwrap();
+    form.set("password", password);
+    form.set("password_again", again);
+    browser.submit(&form, None).await.page()
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sign_ins_and_the_user_is_told() {
+    let world = World::start().await;
+    let (mut browser, code) = world.sign_up(ALICE).await;
+    let own = world.redeem("portal", &code).await;
+    let (mut other, code) = world.sign_in(ALICE).await;
+    let foreign = world.redeem("portal", &code).await;
+    let cookie = browser.cookies["__Host-kotinos-session"].clone();
+
+    let page = choose(&mut browser, "short", "short").await;
+    assert!(page.status == 422 && page.text().contains("at least 8 characters"), "{}", page.text());
+    let page = choose(&mut browser, NEW.password, "something else").await;
+    assert!(page.status == 422 && page.text().contains("not the same"), "{}", page.text());
+    assert_eq!(done(&world, "change_password").await, 0);
+    let page = choose(&mut browser, NEW.password, NEW.password).await;
+    assert!(page.text().contains("Your new password is set"), "{}", page.text());
+
+    assert_eq!(facts(&world).await, ["UserRegistered", "UserPasswordChanged"]);
+    assert_eq!(done(&world, "change_password").await, 1);
+    let mail = world.peers.mail_to(ALICE.email).await;
+    assert!(mail.template == "identity.password_changed" || world.peers.mails().len() == 1);
+    let page = other.open(SECURITY).await.page();
+    assert_eq!(page.url.path(), "/login");
+    world.refresh("portal", foreign.text("refresh_token")).await.refused_with(400, "invalid_grant");
+    assert_eq!(world.refresh("portal", own.text("refresh_token")).await.status, 200);
+    // The session that changed it goes on, under a new cookie alone.
+    assert_eq!(browser.open(SECURITY).await.page().url.path(), SECURITY);
+    let mut planted = world.browser();
+    planted.cookies.insert("__Host-kotinos-session".to_owned(), cookie);
+    assert_eq!(planted.open(SECURITY).await.page().url.path(), "/login");
+
+    let page = world.browser().open(&authorize_url("portal", PORTAL_SCOPE, &[])).await.page();
+    assert!(page.form_asking(Asks::Password).is_some());
+    let mut again = world.browser();
+    let page = again.open(&authorize_url("portal", PORTAL_SCOPE, &[])).await.page();
+    let mut form = page.form_asking(Asks::Password).unwrap();
+    form.fill(Asks::Address, ALICE.email);
+    form.fill(Asks::Password, ALICE.password);
+    assert_eq!(again.submit(&form, None).await.page().status, 422);
+    form.fill(Asks::Password, NEW.password);
+    let url = again.submit(&form, None).await.away();
+    assert!(param(&url, "code").starts_with("kac_"));
+}
+
+#[tokio::test]
+async fn each_change_is_mailed_audited_and_published() {
+    let world = World::start().await;
+    let (mut browser, _) = world.sign_up(ALICE).await;
+    let page = browser.open(SECURITY).await.page();
+    Authenticator::new().register(&mut browser, &page).await.page();
+    told(&world, "passkey was added").await;
+    turn_on(&world, &mut browser).await;
+    told(&world, "were turned on").await;
+    let page = browser.open(SECURITY).await.page();
+    let to = |page: &Page, path: &str| page.forms().into_iter().find(|form| form.action == path).unwrap();
+    browser.submit(&to(&page, "/account/security/recovery-codes"), None).await.page();
+    told(&world, "New recovery codes").await;
+    browser.submit(&form_with_button(&page, "remove"), Some("remove")).await.page();
+    told(&world, "passkey was removed").await;
+    browser.submit(&to(&page, "/account/security/totp"), Some("remove")).await.page();
+    told(&world, "were turned off").await;
+
+    let (added, removed) = ("UserCredentialAdded", "UserCredentialRemoved");
+    assert_eq!(facts(&world).await, ["UserRegistered", added, added, added, removed, removed]);
+    for action in ["add_passkey", "turn_codes_on", "renew_recovery_codes", "remove_passkey", "turn_codes_off"]
+    {
+        assert_eq!(done(&world, action).await, 1, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_changes_for_a_user_who_signed_in_long_ago() {
+    let world = World::start().await;
+    let (mut browser, _) = world.sign_up(ALICE).await;
+    turn_on(&world, &mut browser).await;
+    let page = browser.open(SECURITY).await.page();
+    let forms: Vec<Form> = page.forms().into_iter().filter(|form| form.action != SECURITY).collect();
+    assert!(forms.len() >= 3, "{}", page.html);
+    world.advance(TimeDelta::minutes(11));
+    for form in forms.iter().filter(|form| form.passkey.is_none()) {
+        let page = browser.submit(form, None).await.page();
+        assert_eq!(page.url.path(), "/login", "{}", form.action);
+    }
+    for path in [PASSWORD, "/account/security/totp", "/account/security/confirm"] {
+        assert_eq!(browser.open(path).await.page().url.path(), "/login", "{path}");
+    }
+    assert_eq!(facts(&world).await, ["UserRegistered", "UserCredentialAdded"]);
+    let page = browser.open(SECURITY).await.page();
+    assert!(page.forms().iter().all(|form| form.action == SECURITY), "{}", page.html);
+}
+
+#[tokio::test]
+async fn a_consent_that_is_taken_back_ends_the_clients_tokens_and_is_asked_for_again() {
+    let world = World::start().await;
+    let (mut browser, portal) = world.sign_up(ALICE).await;
+    let portal = world.redeem("portal", &portal).await;
+    let code = world.code(&mut browser, "shop", "openid email").await;
+    let shop = world.redeem("shop", &code).await;
+    let page = browser.open(SECURITY).await.page();
+    assert!(
+        page.text().contains("Shop") && page.text().contains("see your e-mail address"),
+        "{}",
+        page.text()
+    );
+    let form = form_with_button(&page, "shop");
+    let page = browser.submit(&form, Some("shop")).await.page();
+    assert!(page.text().contains("The site may do this no more"), "{}", page.text());
+    assert!(page.text().contains("allowed no site anything"), "{}", page.text());
+
+    assert_eq!(facts(&world).await, ["UserRegistered", "UserConsentGranted", "UserConsentWithdrawn"]);
+    assert_eq!(done(&world, "withdraw_consent").await, 1);
+    world.refresh("shop", shop.text("refresh_token")).await.refused_with(400, "invalid_grant");
+    assert_eq!(world.refresh("portal", portal.text("refresh_token")).await.status, 200);
+    let page = browser.open(&authorize_url("shop", "openid email", &[])).await.page();
+    assert_eq!(page.url.path(), "/consent");
+    assert_eq!(browser.submit(&form, Some("shop")).await.page().status, 404, "it is gone");
+}
