@@ -47,10 +47,10 @@ async fn a_client_is_created_once_changed_with_its_version_and_deleted() {
 
     let listed = clients.list_clients(ListClientsRequest::default()).await.unwrap().into_inner();
     let ids: Vec<&str> = listed.clients.iter().map(|client| client.client_id.as_str()).collect();
-    assert_eq!(ids, ["forum", "kiosk", "mailer", "portal", "profile", "shop"]);
-    let page = ListClientsRequest { page_size: 4, page_token: "forum".to_owned() };
+    assert!(ids.contains(&"kiosk") && ids.is_sorted(), "{ids:?}");
+    let page = ListClientsRequest { page_size: 4, page_token: ids[0].to_owned() };
     let page = clients.list_clients(page).await.unwrap().into_inner();
-    assert_eq!((page.clients.len(), page.next_page_token.as_str()), (4, "profile"));
+    assert_eq!((page.clients.as_slice(), page.next_page_token.as_str()), (&listed.clients[1..5], ids[4]));
 
     let mut changed = created.client.clone().unwrap();
     changed.name = "Kiosk at the gate".to_owned();
@@ -184,5 +184,6 @@ async fn a_key_that_leaked_is_replaced_by_hand() {
         .key
         .unwrap();
     world.advance(TimeDelta::hours(24));
+    let mut service = KeyServiceClient::new(world.app.grpc(&["identity.admin"]));
     service.promote_key(PromoteKeyRequest { kid: next.kid, at_once: false }).await.unwrap();
 }
