@@ -6,7 +6,9 @@ mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
+mod client_admin;
 mod client_auth;
+mod credential_admin;
 mod client_keys;
 mod clients;
 mod deliver;
@@ -15,6 +17,7 @@ mod dpop;
 mod egress;
 mod exchange;
 mod introspect;
+mod key_admin;
 mod issue;
 mod key_rotation;
 mod keys;
@@ -37,6 +40,7 @@ mod step_up;
 mod sweep;
 mod token;
 mod turns;
+mod user_admin;
 mod userinfo;
 
 use std::{
@@ -64,17 +68,20 @@ use crate::{
 };
 
 pub use crate::store::staff::Consented;
-pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use admin::{DeliveryChoice, DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
+pub use client_admin::{ClientRow, Draft};
 #[cfg(fuzzing)]
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
+pub use credential_admin::{Consent, Credential, CredentialKind};
 pub use device::Typed;
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
+pub use key_admin::KeyRow;
 use keys::{Held, SigningKeys};
 pub use own_consents::OwnConsent;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
@@ -86,6 +93,7 @@ pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
 pub use step_up::StepUp;
 use turns::Turns;
+pub use user_admin::UserChoice;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.

@@ -1,8 +1,10 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
-//! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService,
+//! ClientService, KeyService, AuditService.
+//! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen),
+//! `kotinos.identity.erasure.v1` (users erased).
 //! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout, their keys
 //! and sectors).
 
@@ -14,6 +16,7 @@ mod ceremony;
 mod challenge;
 mod change;
 mod claims;
+mod circuit;
 mod client;
 mod config;
 mod cose;
@@ -65,7 +68,8 @@ use std::{
 use chassis::{Component, Grpc, Process, Secret, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    audit_service_server::AuditServiceServer, client_service_server::ClientServiceServer,
+    key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
     staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
 use sqlx::PgPool;
@@ -134,7 +138,9 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(UserServiceServer::new(grpc::Users::new(admin.clone())))
                 .add(SessionServiceServer::new(grpc::Sessions::new(admin.clone())))
                 .add(StaffServiceServer::new(grpc::Staff::new(admin.clone())))
-                .add(AuditServiceServer::new(grpc::Audit::new(admin))),
+                .add(AuditServiceServer::new(grpc::Audit::new(admin.clone())))
+                .add(ClientServiceServer::new(grpc::Clients::new(admin.clone())))
+                .add(KeyServiceServer::new(grpc::Keys::new(admin))),
         )
         .http(http::router(&app, app.on(lanes.token), pages::Pages::load()?))
         .attach(app.clone());

@@ -65,10 +65,10 @@ impl Step {
             Self::Authorize | Self::Logout => TimeDelta::minutes(1),
             Self::Verify | Self::Complete | Self::Recover | Self::Reset => TimeDelta::hours(1),
             Self::SecondFactor => PROVED,
-            Self::DeviceConfirm => TimeDelta::minutes(10),
             Self::SignIn | Self::Consent | Self::SignOut | Self::Account | Self::Device => {
                 TimeDelta::hours(2)
             }
+            Self::DeviceConfirm => TimeDelta::minutes(10),
         }
     }
 }

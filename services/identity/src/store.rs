@@ -4,7 +4,9 @@
 pub mod audit;
 pub mod challenge;
 pub mod client;
+pub mod client_admin;
 pub mod consent;
+pub mod credential;
 pub mod delivery;
 pub mod device_grant;
 pub mod grant;
@@ -23,6 +25,7 @@ pub mod staff;
 pub mod sweep;
 pub mod throttle;
 pub mod user;
+pub mod user_admin;
 
 use crate::error::Error;
 

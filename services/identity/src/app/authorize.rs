@@ -44,6 +44,8 @@ pub(super) enum Planned {
         request: Request,
         /// Whether the client is ours.
         first_party: bool,
+        /// How strongly the user has signed in.
+        reached: Level,
     },
 }
 
@@ -133,16 +135,16 @@ impl App {
 
     /// Writes a planned code, perhaps as part of a transaction.
     pub(super) async fn carry_out(&self, db: &mut PgConnection, planned: Planned) -> Result<Step, Error> {
-        let (mut grant, request, first_party) = match planned {
+        let (mut grant, request, first_party, reached) = match planned {
             Planned::Step(step) => return Ok(step),
-            Planned::Code { grant, request, first_party } => (grant, request, first_party),
+            Planned::Code { grant, request, first_party, reached } => (grant, request, first_party, reached),
         };
         if grant.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
-            // Only with two factors. Somebody nominated becomes staff in the transaction of the sign-up.
-            let held = if grant.acr == Level::Two.name() {
-                store::staff::scopes(&mut *db, grant.user_id).await?
-            } else {
+            // Of a user who has shown two factors. Somebody nominated becomes staff in the transaction of the sign-up.
+            let held = if reached < Level::Two {
                 Vec::new()
+            } else {
+                store::staff::scopes(&mut *db, grant.user_id).await?
             };
             grant.scopes = scope::of_user(&grant.scopes, &grant.scopes, first_party, &held);
         }
@@ -247,7 +249,8 @@ impl App {
         Ok(Planned::Step(match (next, session) {
             (Next::Issue, Some(session)) => {
                 let grant = Box::new(self.grant(&request, client, session, reached));
-                return Ok(Planned::Code { grant, request, first_party: client.is_first_party() });
+                let first_party = client.is_first_party();
+                return Ok(Planned::Code { grant, request, first_party, reached });
             }
             (Next::Issue | Next::SignIn, _) => Step::SignIn(request),
             (Next::AskConsent, _) => Step::AskConsent(request),

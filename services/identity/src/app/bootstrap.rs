@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use chassis::FieldViolation;
 use domain::{DateTime, EmailAddress, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -160,6 +161,20 @@ impl Bootstrap {
     pub fn client(client: Value) -> Option<Client> {
         serde_json::from_value::<FileClient>(client).ok()?.into_client().ok()
     }
+}
+
+/// A client in the form of the file, with the same defaults and rules.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub(super) fn client_of(fields: Value) -> Result<Client, Error> {
+    let wrong = |field: &str, rule: &str| Error::from(FieldViolation::new(format!("client.{field}"), rule));
+    let file: FileClient = serde_json::from_value(fields)
+        .map_err(|error| wrong("", &format!("is not of the right form: {error}")))?;
+    file.into_client().map_err(|refused| match refused {
+        InvalidBootstrap::Client { source, .. } => wrong(source.field, source.rule),
+        other => wrong("", &other.to_string()),
+    })
 }
 
 impl FileClient {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use domain::{UserId, Uuid};
+use domain::Uuid;
 use serde::Serialize;
 
 use super::{App, Origin, Refusal, issue::TokenAnswer};
 use crate::{
+    acr::Level,
     authorization,
     client::{AuthMethod, Client, DEVICE_CODE},
     device_grant::{self, Approval, DeviceGrant, Poll},
@@ -143,11 +144,13 @@ impl App {
         &self,
         grant: &DeviceGrant,
         client: &Client,
-        user_id: UserId,
+        session: &Session,
     ) -> Result<Vec<String>, Error> {
         let first_party = client.is_first_party();
-        let held = if grant.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
-            store::staff::scopes(&self.db, user_id).await?
+        let asks_for_staff = grant.scopes.iter().any(|scope| scope::is_staff(scope, first_party));
+        // Scopes of staff need two factors.
+        let held = if asks_for_staff && session.shown().level() >= Level::Two {
+            store::staff::scopes(&self.db, session.user_id).await?
         } else {
             Vec::new()
         };
@@ -166,7 +169,7 @@ impl App {
         allowed: bool,
     ) -> Result<bool, Error> {
         let now = self.now();
-        let scopes = self.device_scopes(grant, client, session.user_id).await?;
+        let scopes = self.device_scopes(grant, client, session).await?;
         let mut tx = chassis::begin(&self.db).await?;
         let decided = if allowed {
             let approval = Approval {

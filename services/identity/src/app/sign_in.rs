@@ -257,10 +257,10 @@ impl App {
         session: &Session,
     ) -> Result<Option<Result<Step, Error>>, Error> {
         match planned {
-            Some(Ok(Planned::Code { mut grant, request, first_party })) => {
+            Some(Ok(Planned::Code { mut grant, request, first_party, reached })) => {
                 // The plan did not know yet which session it would be.
                 grant.session_id = session.session_id;
-                let step = self.carry_out(tx, Planned::Code { grant, request, first_party }).await?;
+                let step = self.carry_out(tx, Planned::Code { grant, request, first_party, reached }).await?;
                 Ok(Some(Ok(step)))
             }
             Some(Ok(Planned::Step(step))) => Ok(Some(Ok(step))),

@@ -182,7 +182,7 @@ impl App {
             client_id: client.client_id.clone(),
             sid: subject::session_subject(self.keys(), client, ended.session_id)?,
             attempts: 0,
-            created_at: self.now(),
+            since: self.now(),
         })
     }
 

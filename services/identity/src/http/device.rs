@@ -62,7 +62,7 @@ pub async fn ask(visitor: Visitor) -> Page {
     let Some(session) = visitor.session().await? else { return sign_in(&visitor, device_id) };
     let Some(grant) = visitor.app().waiting_device(device_id).await? else { return unknown(&visitor) };
     let client = visitor.app().client(&grant.client_id).await?.ok_or(Failure::Refused("error_client"))?;
-    let scopes = visitor.app().device_scopes(&grant, &client, session.user_id).await?;
+    let scopes = visitor.app().device_scopes(&grant, &client, &session).await?;
     let locale = visitor.locale(None);
     let mut own = of_device(device_id);
     own.params.push((USER.to_owned(), session.user_id.to_string()));

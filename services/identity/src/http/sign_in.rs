@@ -49,8 +49,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let ctx = fields.get("ctx").unwrap_or_default();
     let progress = visitor.open(Step::SignIn, Some(ctx))?;
     let way_back = device::way_back(&visitor, &progress)?;
-    let request = progress.request.clone();
-    let locale = visitor.locale(request.as_ref());
+    let locale = visitor.locale(progress.request.as_ref());
     let (email, password) =
         (fields.get("email").unwrap_or_default(), fields.get("password").unwrap_or_default());
     let mut errors = Vec::new();
@@ -64,14 +63,14 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         return write(&visitor, &progress, ctx, email, errors).await;
     }
     let current = visitor.session().await?;
-    let entering = Entering { current, request: request.clone(), origin: visitor.origin };
+    let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
     match visitor.app().sign_in(email, password, entering).await? {
         SignIn::Done(entered) => {
             authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
         SignIn::AskCode(proved) => {
-            let progress =
-                Progress { proved: Some(proved), params: progress.params, ..Progress::of(progress.request) };
+            let (proved, params) = (Some(proved), progress.params);
+            let progress = Progress { proved, params, ..Progress::of(progress.request) };
             visitor.go_on("/login/totp", Step::SecondFactor, progress)
         }
         SignIn::Wrong => {

@@ -172,6 +172,19 @@ impl World {
         Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
     }
 
+    /// A verb of the command line, beside the process that runs: what it answers and how it ends.
+    pub async fn operate(&self, arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
+        let config = self.config();
+        let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
+        let with = (chassis::Settings::default(), self.app.clock.clone());
+        chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
+            let mut components = config.components(&url, fakes, process).await?;
+            components.truncate(1);
+            Ok(components)
+        })
+        .await
+    }
+
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(&self.app, &self.peers)
     }
@@ -414,6 +427,10 @@ impl Peers {
 
     pub fn profile_is(&self, is: ProfileIs) {
         self.0.lock().unwrap().profile_is = is;
+    }
+
+    pub fn forget_profile(&self, user_id: UserId) {
+        self.0.lock().unwrap().profiles.remove(&user_id.to_string());
     }
 
     pub fn set_profile(&self, user_id: UserId, profile: Profile) {
