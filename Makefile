@@ -1,6 +1,6 @@
 # What a person or CI types. The work is done by the scripts in deploy/local and .ci.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check interop faults fuzz bench chart sqlx fmt clean
+.PHONY: help demo run test check api interop faults fuzz bench chart sqlx fmt clean
 
 help: ## prints this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' Makefile | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -19,6 +19,9 @@ check: ## licences, protocol buffers and the chart: gets the tools that this nee
 
 interop: ## foreign relying parties' libraries sign in at identity (LIBRARIES="openid-client oic" for some)
 	@deploy/local/interop $(LIBRARIES)
+
+api: ## requests made from identity's OpenAPI description, and whether the answers are as it says
+	@deploy/local/schemathesis
 
 faults: ## the long tests that kill and cut things, and the figures under load (those marked as ignored)
 	@deploy/local/faults

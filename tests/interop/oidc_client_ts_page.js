@@ -1,5 +1,18 @@
 // What the site's page does with oidc-client-ts; the driver calls these one by one.
+if (bound) settings.dpop = { store: new oidc.IndexedDbDPoPStore() };
 const users = new oidc.UserManager(settings);
+
+// The library asks userinfo without a proof, so the page does it: first without our nonce, then with it.
+async function userinfo(user) {
+  const url = await users.metadataService.getUserInfoEndpoint();
+  const ask = async (nonce) => {
+    const proof = await users.dpopProof(url, user, "GET", nonce);
+    return fetch(url, { headers: { authorization: `DPoP ${user.access_token}`, dpop: proof } });
+  };
+  const first = await ask();
+  const answer = first.ok ? first : await ask(first.headers.get("dpop-nonce"));
+  return answer.json();
+}
 
 const site = {
   // Leaves the page.
@@ -10,8 +23,9 @@ const site = {
   // At the callback: code, ID token and userinfo in one go.
   async finish() {
     const user = await users.signinCallback();
-    const { expires_in, scope, profile } = user;
-    return { signed_in: true, ...profile, expires_in, scope };
+    const { expires_in, scope, profile, token_type } = user;
+    const more = bound ? await userinfo(user) : {};
+    return { signed_in: true, ...profile, ...more, expires_in, scope, token_type };
   },
 
   // With the refresh token, since there is one.
@@ -19,6 +33,15 @@ const site = {
     const before = await users.getUser();
     const user = await users.signinSilent();
     return { sub: user.profile.sub, changed: user.access_token !== before.access_token };
+  },
+
+  // What the page gives back is worth nothing any more.
+  async revoke() {
+    const { refresh_token } = await users.getUser();
+    await users.revokeTokens(["refresh_token"]);
+    const body = new URLSearchParams({ grant_type: "refresh_token", client_id: settings.client_id, refresh_token });
+    const answer = await fetch(await users.metadataService.getTokenEndpoint(), { method: "POST", body });
+    return (await answer.json()).error;
   },
 
   // Leaves the page.

@@ -7,7 +7,7 @@ use sqlx::{
 };
 use tracing::log::LevelFilter;
 
-use crate::{Code, Secret, Settings};
+use crate::{Code, Secret};
 
 /// So long a caller waits for a connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ const IDLE_IN_TRANSACTION: &str = "30s";
 
 /// A pool that connects when it is first used. A URL that cannot be read gives a pool that never connects, and the
 /// process stays unready with the reason.
-pub(crate) fn pool(url: &Secret, service: Service, settings: &Settings) -> PgPool {
+pub(crate) fn pool(url: &Secret, service: Service, connections: u32) -> PgPool {
     let options = PgConnectOptions::from_str(&url.expose()).unwrap_or_else(|error| {
         tracing::error!(%error, service = service.name(), "the database's url cannot be read");
         PgConnectOptions::new_without_pgpass().port(1)
@@ -31,7 +31,7 @@ pub(crate) fn pool(url: &Secret, service: Service, settings: &Settings) -> PgPoo
         .log_statements(LevelFilter::Off)
         .log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
     PgPoolOptions::new()
-        .max_connections(settings.database_connections)
+        .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .max_lifetime(LIFE)
         .test_before_acquire(false)

@@ -117,7 +117,13 @@ impl Process {
     /// A pool of database connections; it connects when it is first used.
     #[must_use]
     pub fn database(&self, url: &Secret) -> PgPool {
-        database::pool(url, self.service, &self.shared.settings)
+        self.database_lane(url, self.shared.settings.database_connections)
+    }
+
+    /// The same with a limit of its own, for work that shall not wait for the connections of other work.
+    #[must_use]
+    pub fn database_lane(&self, url: &Secret, connections: u32) -> PgPool {
+        database::pool(url, self.service, connections)
     }
 
     /// Another service, called with our own token.

@@ -1,16 +1,24 @@
 //! Use cases, a method each. They own the transaction; rules are the aggregates', SQL is the store's.
 
+mod access_token;
 mod admin;
 mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
+mod client_admin;
 mod client_auth;
+mod credential_admin;
 mod client_keys;
+mod clients;
 mod deliver;
+mod device;
 mod dpop;
 mod egress;
+mod exchange;
 mod introspect;
+mod key_admin;
+mod issue;
 mod key_rotation;
 mod keys;
 mod mail;
@@ -22,7 +30,9 @@ mod passkeys;
 mod recover;
 mod register;
 mod republish;
+mod revocations;
 mod second_factor;
+mod seen;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -30,6 +40,7 @@ mod step_up;
 mod sweep;
 mod token;
 mod turns;
+mod user_admin;
 mod userinfo;
 
 use std::{
@@ -57,27 +68,32 @@ use crate::{
 };
 
 pub use crate::store::staff::Consented;
-pub use admin::{DeliveryRow, ListedSession, OwnSession, StaffGrant};
+pub use admin::{DeliveryChoice, DeliveryRow, ListedSession, OwnSession, StaffGrant};
 pub use audit::{AuditChoice, AuditRow, Fault};
 pub use authorize::{Response, Step};
 pub use bootstrap::Bootstrap;
 pub use breached::BreachedList;
+pub use client_admin::{ClientRow, Draft};
 #[cfg(fuzzing)]
 pub use client_auth::verify_assertion;
 pub use client_auth::{ClientProof, Refusal};
+pub use credential_admin::{Consent, Credential, CredentialKind};
+pub use device::Typed;
 pub use dpop::{ProofError, Shown};
 pub use egress::Egress;
+pub use key_admin::KeyRow;
 use keys::{Held, SigningKeys};
 pub use own_consents::OwnConsent;
 pub use passkeys::{Added, MadePasskey, Removed, SignedChallenge};
 pub use recover::Recovered;
 pub use register::RegistrationError;
 pub use second_factor::Code;
-pub use sign_in::SignIn;
+pub use sign_in::{Entered, Entering, SignIn};
 pub use sign_out::{LogoutRequest, SignedOut};
 pub use sign_up::{Asked, CodeAnswer, Completed, NewChallenge};
 pub use step_up::StepUp;
 use turns::Turns;
+pub use user_admin::UserChoice;
 pub use userinfo::UserinfoError;
 
 /// What identity works with; clones share it.
@@ -97,6 +113,10 @@ pub struct App {
     egress: Egress,
     metrics: Metrics,
     nudges: Arc<Nudges>,
+    revocations: revocations::Feed,
+    clients: clients::Clients,
+    quiet: client_auth::Quiet,
+    seen: seen::Seen,
     guesses: Turns,
 }
 
@@ -166,8 +186,18 @@ impl App {
             egress,
             metrics: Metrics::new(),
             nudges: Arc::default(),
+            revocations: revocations::Feed::default(),
+            clients: clients::Clients::default(),
+            quiet: client_auth::Quiet::default(),
+            seen: seen::Seen::default(),
             guesses: Turns::default(),
         }
+    }
+
+    /// The same with other connections to the same database.
+    #[must_use]
+    pub fn on(&self, db: PgPool) -> Self {
+        Self { db, ..self.clone() }
     }
 
     /// The same, with its figures among those of the process.

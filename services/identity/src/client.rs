@@ -1,6 +1,7 @@
 //! A relying party: what it may ask for, where it may be sent, how it proves itself.
 
 mod profile;
+mod tokens;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -13,6 +14,7 @@ use url::{Host, Url};
 use crate::jws::{Algorithm, UnknownAlgorithm};
 
 pub use profile::Profile;
+pub use tokens::{AccessTokenFormat, TokenRules};
 
 /// Whose client it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +121,7 @@ pub struct Client {
     pub post_logout_redirect_uris: Vec<String>,
     /// Told of a session's end.
     pub backchannel_logout_uri: Option<String>,
-    /// Of authorization_code, refresh_token, client_credentials.
+    /// Of authorization_code, refresh_token, client_credentials, device_code and token-exchange.
     pub grant_types: Vec<String>,
     /// What it may ask for.
     pub scopes: Vec<String>,
@@ -143,9 +145,17 @@ pub struct Client {
     pub default_max_age: Option<i64>,
     /// What its ID tokens and logout tokens are signed with: `id_token_signed_response_alg` (OIDC Registration 2).
     pub id_token_alg: Algorithm,
+    /// What its tokens are like.
+    pub tokens: TokenRules,
 }
 
-const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
+/// Device authorization grant (RFC 8628 3.4).
+pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Token exchange (RFC 8693 2.1).
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+const GRANTS: [&str; 5] =
+    ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE];
 
 impl Client {
     /// Whether it is ours.
@@ -196,7 +206,13 @@ impl Client {
             return wrong("name", "must be 1 to 100 characters");
         }
         if self.grant_types.iter().any(|grant| !GRANTS.contains(&grant.as_str())) {
-            return wrong("grant_types", "must be of authorization_code, refresh_token, client_credentials");
+            return wrong(
+                "grant_types",
+                "must be of authorization_code, refresh_token, client_credentials, device_code, token-exchange",
+            );
+        }
+        if self.may(TOKEN_EXCHANGE) && (!self.is_first_party() || self.auth_method == AuthMethod::None) {
+            return wrong("grant_types", "must have token-exchange at confidential first-party clients only");
         }
         if !self.may_sign_with(self.id_token_alg.name()) {
             return wrong("id_token_signed_response_alg", "must be ES256 or PS256 with profile fapi2");
@@ -217,6 +233,7 @@ impl Client {
         if self.auth_method == AuthMethod::None && !self.pkce_required {
             return wrong("pkce", "must be required of a public client");
         }
+        self.tokens.check()?;
         if self.may("authorization_code") && self.redirect_uris.is_empty() {
             return wrong("redirect_uris", "must not be empty with authorization_code");
         }

@@ -22,6 +22,7 @@ pub(crate) fn client() -> Client {
         sector: None,
         jwks_uri: None,
         default_max_age: None,
+        tokens: TokenRules::default(),
         id_token_alg: Algorithm::Es256,
     }
 }

@@ -32,6 +32,27 @@ pub enum Error {
     /// The hash lane is full.
     #[error("too many passwords are being checked")]
     Busy,
+    /// There is one already.
+    #[error("there is a {what} already")]
+    AlreadyThere {
+        /// What was to be made.
+        what: &'static str,
+    },
+    /// The request of this id was for something else.
+    #[error("the request_id was used for another request")]
+    RequestIdReused,
+    /// Erasure of such a user is profile's protocol.
+    #[error("profile knows the user: erasure is asked of profile")]
+    HasProfile,
+    /// The client proves itself otherwise.
+    #[error("the client does not authenticate by a secret")]
+    NoSecret,
+    /// The key is not in the state that this needs.
+    #[error("{rule}")]
+    WrongKeyState {
+        /// What hinders.
+        rule: &'static str,
+    },
     /// A counter says: not now.
     #[error("too many attempts")]
     TooMany {
@@ -96,7 +117,13 @@ impl Coded for Error {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound { .. } => Code::NotFound,
             Self::NotYours => Code::PermissionDenied,
-            Self::StaleVersion { .. } | Self::WrongState(_) => Code::FailedPrecondition,
+            Self::AlreadyThere { .. } => Code::AlreadyExists,
+            Self::StaleVersion { .. }
+            | Self::WrongState(_)
+            | Self::RequestIdReused
+            | Self::HasProfile
+            | Self::NoSecret
+            | Self::WrongKeyState { .. } => Code::FailedPrecondition,
             Self::TooMany { .. } => Code::ResourceExhausted,
             Self::Busy | Self::NotReady => Code::Unavailable,
             Self::Peer { source, .. } => source.code(),
@@ -117,7 +144,11 @@ impl Coded for Error {
             Self::NotFound { .. } => "NOT_FOUND",
             Self::NotYours => "NOT_YOUR_USER",
             Self::StaleVersion { .. } => "STALE_VERSION",
-            Self::WrongState(_) => "WRONG_STATE",
+            Self::WrongState(_) | Self::WrongKeyState { .. } => "WRONG_STATE",
+            Self::AlreadyThere { .. } => "ALREADY_EXISTS",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::HasProfile => "HAS_PROFILE",
+            Self::NoSecret => "NO_SECRET",
             Self::Busy => "BUSY",
             Self::TooMany { .. } => "TOO_MANY_ATTEMPTS",
             Self::NotReady => "NOT_READY",

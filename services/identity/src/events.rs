@@ -1,10 +1,10 @@
 //! Domain changes as facts: the only place that names topics.
 
-use domain::{DateTime, EventId, SessionId, UserId, Utc};
+use domain::{DateTime, EventId, SessionId, UserId, Utc, Uuid};
 use outbox::{Fact, Partitions, Topic};
 use prost::Message;
 use prost_types::Timestamp;
-use proto::identity::v1::{SessionEnded, UserEmail, UserSeen, UserState, UserStatus};
+use proto::identity::v1::{SessionEnded, UserEmail, UserErased, UserSeen, UserState, UserStatus};
 
 use crate::{
     session::Cause,
@@ -13,10 +13,11 @@ use crate::{
 
 /// Users, whole.
 pub static USER: Topic = Topic::state("kotinos.identity.user.v1", Partitions::PERSON);
+static ERASURE: Topic = Topic::unordered("kotinos.identity.erasure.v1", Partitions::PERSON);
 static SESSION: Topic = Topic::unordered("kotinos.identity.session.v1", Partitions::PERSON);
 
 /// Every topic that this service writes.
-pub static TOPICS: &[&Topic] = &[&USER, &SESSION];
+pub static TOPICS: &[&Topic] = &[&USER, &SESSION, &ERASURE];
 
 /// A user after a change. At sign-up the address is proved before there is a user, so that `UserRegistered` carries a
 /// verified address.
@@ -43,6 +44,7 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
             Event::Registered => "UserRegistered",
             Event::Disabled => "UserDisabled",
             Event::Enabled => "UserEnabled",
+            Event::EmailChanged => "UserEmailChanged",
             Event::CredentialAdded => "UserCredentialAdded",
             Event::CredentialRemoved => "UserCredentialRemoved",
             Event::ConsentGranted => "UserConsentGranted",
@@ -54,6 +56,32 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
         occurred_at: now,
         event_id: EventId::new(),
     }
+}
+
+/// A user who is erased: the tombstone of the state, and the receipt of what was emptied and what stays.
+pub fn user_erased(
+    user: &User,
+    request_id: Uuid,
+    (stores, retained): (&[&str], &[&str]),
+    now: DateTime<Utc>,
+) -> [Fact; 2] {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let receipt = UserErased {
+        user_id: user.user_id.to_string(),
+        request_id: request_id.to_string(),
+        stores: words(stores),
+        retained: words(retained),
+    };
+    let fact = |topic, payload| Fact {
+        topic,
+        key: user.user_id.to_string(),
+        fact_type: "UserErased",
+        payload,
+        version: user.version,
+        occurred_at: now,
+        event_id: EventId::new(),
+    };
+    [fact(&USER, None), fact(&ERASURE, Some(receipt.encode_to_vec()))]
 }
 
 /// A session that has ended.

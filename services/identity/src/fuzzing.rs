@@ -14,6 +14,7 @@ use crate::{
     app::{Bootstrap, ClientProof, verify_assertion},
     authorization,
     client::Client,
+    dpop,
     params::Params,
 };
 
@@ -79,13 +80,12 @@ impl Registered {
     /// With this redirect URI; none when the rules of registration refuse it.
     pub fn with(redirect_uri: &str) -> Option<Self> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?;
-        // 4, then x and y (SEC 1, 2.3.3).
-        let point = key.public_key().as_ref();
-        let [x, y] = [&point[1..33], &point[33..]].map(|half| URL_SAFE_NO_PAD.encode(half));
+        let mut jwk = public_jwk(&key);
+        jwk["kid"] = "fuzz".into();
         let client = json!({
             "client_id": Self::ID, "name": "My Page", "kind": "first_party",
             "token_endpoint_auth_method": "private_key_jwt",
-            "jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "fuzz"}]},
+            "jwks": {"keys": [jwk]},
             "redirect_uris": [redirect_uri],
             "grant_types": ["authorization_code", "refresh_token"],
             "scopes": ["openid", "email"], "audiences": [Self::AUDIENCE],
@@ -119,11 +119,34 @@ impl Registered {
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))
     }
 
+    /// The public part of its key.
+    pub fn public_jwk(&self) -> Value {
+        public_jwk(&self.key)
+    }
+
     /// Whether an assertion proves this client.
     pub fn is_proved_by(&self, assertion: &str) -> bool {
         DateTime::from_timestamp(Self::NOW, 0)
             .is_some_and(|now| verify_assertion(&self.client, assertion, Self::ISSUER, now).is_some())
     }
+}
+
+/// The id of a DPoP proof for a call of userinfo with this access token; none when it proves no key.
+pub fn proven_by(proof: &str, access_token: &str) -> Option<String> {
+    let expected = dpop::Expected {
+        method: "GET",
+        url: "https://id.example/oauth2/userinfo",
+        access_token: Some(access_token),
+        now: DateTime::from_timestamp(Registered::NOW, 0)?,
+    };
+    dpop::verify(proof, &expected).ok().map(|proof| proof.jti)
+}
+
+// 4, then x and y (SEC 1, 2.3.3).
+fn public_jwk(key: &EcdsaKeyPair) -> Value {
+    let point = key.public_key().as_ref();
+    let [x, y] = [&point[1..33], &point[33..]].map(|half| URL_SAFE_NO_PAD.encode(half));
+    json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
 }
 
 /// The redirect URI with a response in its query.

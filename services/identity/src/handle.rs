@@ -26,6 +26,8 @@ pub enum Kind {
     InitialAccess,
     /// Registration access token of a client that registered itself.
     Registration,
+    /// Device code (RFC 8628).
+    Device,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::PushedRequest => "kpr_",
             Self::InitialAccess => "kia_",
             Self::Registration => "krg_",
+            Self::Device => "kdc_",
         }
     }
 

@@ -3,6 +3,7 @@
 mod account;
 mod authorize;
 mod consent;
+mod device;
 mod new_password;
 mod page;
 mod passkey;
@@ -46,8 +47,8 @@ struct Site {
 /// A page, or the reason why there is none.
 type Page = Result<Response, Failure>;
 
-/// Every route of identity.
-pub fn router(app: App, pages: Pages) -> Router {
+/// Every route of identity: the pages, and the protocol with connections of its own.
+pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
     let site = Site { origin: app.issuer().into(), app: app.clone(), pages };
     Router::new()
         .route("/authorize", get(authorize::take).post(authorize::take_form))
@@ -64,6 +65,8 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route("/recover", get(recover::show).post(recover::submit))
         .route("/recover/reset", get(recover::show_reset).post(recover::reset))
         .route("/consent", get(consent::show).post(consent::decide))
+        .route("/device", get(device::show).post(device::submit))
+        .route("/device/confirm", get(device::ask).post(device::decide))
         .route("/logout", get(sign_out::take).post(sign_out::take_form))
         .route("/account/security", get(account::show).post(account::end))
         .route("/account/security/confirm", get(account::confirm))
@@ -81,7 +84,7 @@ pub fn router(app: App, pages: Pages) -> Router {
         .route_layer(from_fn_with_state(site.clone(), dress))
         .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
         .with_state(site)
-        .merge(protocol::router(app))
+        .merge(protocol::router(for_protocol))
         .layer(from_fn(guard))
 }
 

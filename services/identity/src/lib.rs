@@ -1,9 +1,12 @@
 //! identity is the OpenID Provider: it owns users, credentials, clients, consents, sessions, grants and signing keys.
 //!
 //! HTTP: the pages of sign-in, sign-up, recovery, consent, sign-out and one's own sign-ins; `/authorize`, `/logout`, `/oauth2/*` and
-//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService, AuditService.
-//! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen).
-//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
+//! the metadata of OpenID Connect. RPCs: `kotinos.identity.v1` UserService, SessionService, StaffService,
+//! ClientService, KeyService, AuditService.
+//! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen),
+//! `kotinos.identity.erasure.v1` (users erased).
+//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout, their keys
+//! and sectors).
 
 mod acr;
 mod app;
@@ -13,9 +16,11 @@ mod ceremony;
 mod challenge;
 mod change;
 mod claims;
+mod circuit;
 mod client;
 mod config;
 mod cose;
+mod device_grant;
 mod dpop;
 mod error;
 mod events;
@@ -41,6 +46,7 @@ mod recovery_code;
 mod registration;
 mod rotation;
 mod replays;
+mod revocation;
 mod scope;
 mod sealed;
 mod session;
@@ -59,12 +65,14 @@ use std::{
     sync::Arc,
 };
 
-use chassis::{Component, Grpc, Process, Shutdown, StartError};
+use chassis::{Component, Grpc, Process, Secret, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
-    audit_service_server::AuditServiceServer, session_service_server::SessionServiceServer,
+    audit_service_server::AuditServiceServer, client_service_server::ClientServiceServer,
+    key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
     staff_service_server::StaffServiceServer, user_service_server::UserServiceServer,
 };
+use sqlx::PgPool;
 use url::Url;
 
 pub use config::Config;
@@ -83,6 +91,22 @@ struct SettingError {
     rule: String,
 }
 
+/// Connections of the database, apart for tokens, pages and operators: whichever is flooded, the others go on.
+struct Lanes {
+    token: PgPool,
+    web: PgPool,
+    admin: PgPool,
+}
+
+impl Lanes {
+    // By commits a second, each a wait for the disk of 4 ms, times four: 24, 16 and 4 where a service has 10.
+    fn new(process: &Process, url: &Secret) -> Self {
+        let whole = process.settings().database_connections;
+        let lane = |tenths: u32| process.database_lane(url, (whole * tenths / 10).max(2));
+        Self { token: lane(24), web: lane(16), admin: lane(4) }
+    }
+}
+
 /// Puts the service together.
 ///
 /// # Errors
@@ -90,7 +114,8 @@ struct SettingError {
 #[expect(clippy::unused_async, reason = "every service's component is made alike")]
 pub async fn component(config: Config, process: Process) -> Result<Component, StartError> {
     let process = process.of(Service::Identity);
-    let pool = process.database(&config.database_url);
+    let lanes = Lanes::new(&process, &config.database_url);
+    let pool = lanes.web;
     let app = App::new(
         pool.clone(),
         process.clock(),
@@ -100,20 +125,24 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         Egress::new(&process.settings().egress_allow)?,
     )
     .measured_by(process.metrics());
+    let admin = app.on(lanes.admin);
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())
         .prepare("keys", load_keys(app.clone()))
         .prepare("partitions", partitions(app.clone()))
         .prepare("audit seals", audit_chain(app.clone()))
         .prepare("bootstrap file", bootstrap(app.clone(), config.bootstrap_file))
+        .prepare("clients and revocations", remember(app.clone()))
         .grpc(
             Grpc::new()
-                .add(UserServiceServer::new(grpc::Users::new(app.clone())))
-                .add(SessionServiceServer::new(grpc::Sessions::new(app.clone())))
-                .add(StaffServiceServer::new(grpc::Staff::new(app.clone())))
-                .add(AuditServiceServer::new(grpc::Audit::new(app.clone()))),
+                .add(UserServiceServer::new(grpc::Users::new(admin.clone())))
+                .add(SessionServiceServer::new(grpc::Sessions::new(admin.clone())))
+                .add(StaffServiceServer::new(grpc::Staff::new(admin.clone())))
+                .add(AuditServiceServer::new(grpc::Audit::new(admin.clone())))
+                .add(ClientServiceServer::new(grpc::Clients::new(admin.clone())))
+                .add(KeyServiceServer::new(grpc::Keys::new(admin))),
         )
-        .http(http::router(app.clone(), pages::Pages::load()?))
+        .http(http::router(&app, app.on(lanes.token), pages::Pages::load()?))
         .attach(app.clone());
     let component = outbox::publish(with_tasks(component, &app), &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::USER, move |after| {
@@ -128,7 +157,20 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
 fn with_tasks(component: Component, app: &App) -> Component {
     let (mails, deliveries, keys, rows) = (app.clone(), app.clone(), app.clone(), app.clone());
     let seals = app.clone();
+    let (revocations, clients, seen) = (app.clone(), app.clone(), app.clone());
     component
+        .task("revocations", move |shutdown: Shutdown| async move {
+            revocations.run_revocations(shutdown).await;
+            Ok(())
+        })
+        .task("clients", move |shutdown: Shutdown| async move {
+            clients.run_client_refresh(shutdown).await;
+            Ok(())
+        })
+        .task("seen sessions", move |shutdown: Shutdown| async move {
+            seen.run_seen(shutdown).await;
+            Ok(())
+        })
         .task("mail", move |shutdown: Shutdown| async move {
             mails.run_mail(shutdown).await;
             Ok(())
@@ -167,6 +209,11 @@ async fn audit_chain(app: App) -> Result<(), StartError> {
 async fn bootstrap(app: App, file: Option<PathBuf>) -> Result<(), StartError> {
     let Some(file) = file else { return Ok(()) };
     Ok(app.apply(Bootstrap::read(&file).await?).await?)
+}
+
+async fn remember(app: App) -> Result<(), StartError> {
+    app.load_clients().await?;
+    Ok(app.read_revocations().await?)
 }
 
 fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> {

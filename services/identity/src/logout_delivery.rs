@@ -17,8 +17,8 @@ pub struct LogoutDelivery {
     pub sid: String,
     /// Tries so far.
     pub attempts: u32,
-    /// When the session ended.
-    pub created_at: DateTime<Utc>,
+    /// When its day of tries began: with the session's end, or when an operator said so.
+    pub since: DateTime<Utc>,
 }
 
 /// What becomes of a delivery after a try.
@@ -40,7 +40,7 @@ impl LogoutDelivery {
         if (200..300).contains(&status) {
             return Outcome::Delivered;
         }
-        if now >= self.created_at + LONGEST {
+        if now >= self.since + LONGEST {
             return Outcome::Abandoned;
         }
         // 1 s, 2 s, 4 s ... 15 min.
@@ -63,7 +63,7 @@ mod tests {
             client_id: "portal".into(),
             sid: String::new(),
             attempts: 0,
-            created_at: now,
+            since: now,
         };
         assert_eq!(delivery.answered(204, now), Outcome::Delivered);
         assert_eq!(delivery.answered(0, now), Outcome::Retry(now + TimeDelta::seconds(1)));

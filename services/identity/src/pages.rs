@@ -15,7 +15,7 @@ pub const SCRIPT: &str = include_str!("../templates/passkey.js");
 /// The icon of every page.
 pub const ICON: &str = include_str!("../templates/icon.svg");
 
-const TEMPLATES: [(&str, &str); 26] = [
+const TEMPLATES: [(&str, &str); 29] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("field.html", include_str!("../templates/field.html")),
     ("login.html", include_str!("../templates/login.html")),
@@ -36,6 +36,9 @@ const TEMPLATES: [(&str, &str); 26] = [
     ("recover_link.html", include_str!("../templates/recover_link.html")),
     ("reset.html", include_str!("../templates/reset.html")),
     ("consent.html", include_str!("../templates/consent.html")),
+    ("device.html", include_str!("../templates/device.html")),
+    ("device_confirm.html", include_str!("../templates/device_confirm.html")),
+    ("device_done.html", include_str!("../templates/device_done.html")),
     ("logout.html", include_str!("../templates/logout.html")),
     ("signed_out.html", include_str!("../templates/signed_out.html")),
     ("security.html", include_str!("../templates/security.html")),
@@ -163,7 +166,7 @@ mod tests {
             consents => vec![context! { client_id => EVIL, name => EVIL, allowed => vec![EVIL], since => 0 }], done => EVIL,
             ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
-            redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
+            user_code => EVIL, allowed => true, redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
         };
         let frame = Frame { locale, title: EVIL.to_owned(), here: Some("/login?ctx=sealed"), errors };
         // Solidi are escaped too.

@@ -35,6 +35,10 @@ pub enum Step {
     SignOut,
     /// The user looks at the own sessions.
     Account,
+    /// The user types the code of a device.
+    Device,
+    /// The user decides what the device gets.
+    DeviceConfirm,
 }
 
 impl Step {
@@ -51,6 +55,8 @@ impl Step {
             Self::Consent => "ctx consent",
             Self::SignOut => "ctx sign-out",
             Self::Account => "ctx account",
+            Self::Device => "ctx device",
+            Self::DeviceConfirm => "ctx device confirm",
         }
     }
 
@@ -59,7 +65,10 @@ impl Step {
             Self::Authorize | Self::Logout => TimeDelta::minutes(1),
             Self::Verify | Self::Complete | Self::Recover | Self::Reset => TimeDelta::hours(1),
             Self::SecondFactor => PROVED,
-            Self::SignIn | Self::Consent | Self::SignOut | Self::Account => TimeDelta::hours(2),
+            Self::SignIn | Self::Consent | Self::SignOut | Self::Account | Self::Device => {
+                TimeDelta::hours(2)
+            }
+            Self::DeviceConfirm => TimeDelta::minutes(10),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::{
-    client::{AuthMethod, Client, Kind, Profile, is_redirect_uri},
+    client::{AuthMethod, Client, Kind, Profile, TokenRules, is_redirect_uri},
     scope,
 };
 use fields::Fields;
@@ -167,6 +167,7 @@ impl Registration {
             jwks_uri,
             default_max_age: fields.seconds("default_max_age")?,
             id_token_alg,
+            tokens: TokenRules::default(),
         };
         Ok(Self { client, sector_identifier_uri, kept })
     }

@@ -53,6 +53,7 @@ fn the_least_metadata_gives_the_defaults() {
         (&json!("rp.example"), &json!("pairwise"))
     );
     assert_eq!(described["scope"], "openid email offline_access");
+    assert_eq!(described["id_token_signed_response_alg"], "RS256");
     assert!(described.get("unknown").is_none() && described.get("request_uris").is_none());
     assert_eq!((client.sector().as_str(), client.pkce_required), ("rp.example", false));
 }

@@ -50,6 +50,8 @@ pub enum Cause {
     Replaced,
     /// It was not used for too long, or got too old.
     Expiry,
+    /// The user was erased.
+    Erasure,
 }
 
 impl Cause {
@@ -62,6 +64,7 @@ impl Cause {
             Self::PasswordChange => "password_change",
             Self::Replaced => "replaced",
             Self::Expiry => "expiry",
+            Self::Erasure => "erasure",
         }
     }
 }

@@ -4,8 +4,11 @@
 pub mod audit;
 pub mod challenge;
 pub mod client;
+pub mod client_admin;
 pub mod consent;
+pub mod credential;
 pub mod delivery;
+pub mod device_grant;
 pub mod grant;
 pub mod partition;
 pub mod passkey;
@@ -15,12 +18,14 @@ pub mod recovery;
 pub mod registration;
 pub mod second_factor;
 pub mod secret_key;
+pub mod revocation;
 pub mod session;
 pub mod signing_key;
 pub mod staff;
 pub mod sweep;
 pub mod throttle;
 pub mod user;
+pub mod user_admin;
 
 use crate::error::Error;
 

@@ -19,6 +19,10 @@ pub enum Counted {
     ClientSecret,
     /// Wrong codes after a right password: 5 free, then 1, 2, 4 ... 60 seconds; after 100 none until the day is over.
     SecondFactor,
+    /// Wrong codes of devices, typed by one user: 10 in 10 minutes.
+    UserCode,
+    /// The same from one network: 30 in 10 minutes.
+    UserCodeNetwork,
 }
 
 /// What a counter makes of the next try.
@@ -50,13 +54,15 @@ impl Counted {
             Self::ChallengeNetwork => "challenge_network",
             Self::ClientSecret => "client_secret",
             Self::SecondFactor => "second_factor",
+            Self::UserCode => "user_code",
+            Self::UserCodeNetwork => "user_code_network",
         }
     }
 
     const fn window(self) -> TimeDelta {
         match self {
             Self::Account | Self::Browser | Self::SecondFactor => TimeDelta::hours(24),
-            Self::Network => TimeDelta::minutes(10),
+            Self::Network | Self::UserCode | Self::UserCodeNetwork => TimeDelta::minutes(10),
             Self::ChallengeAddress | Self::ChallengeNetwork => TimeDelta::hours(1),
             Self::ClientSecret => TimeDelta::minutes(1),
         }
@@ -67,7 +73,8 @@ impl Counted {
             Self::Account | Self::Browser | Self::SecondFactor => 5,
             // The one that reaches the limit closes the window.
             Self::ChallengeAddress => 4,
-            Self::Network | Self::ChallengeNetwork => 29,
+            Self::UserCode => 9,
+            Self::Network | Self::ChallengeNetwork | Self::UserCodeNetwork => 29,
             Self::ClientSecret => 19,
         }
     }

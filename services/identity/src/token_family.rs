@@ -4,8 +4,6 @@ use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 
 use crate::claims;
 
-/// How long a superseded refresh token still gets the current one: two tabs that refresh at once are no theft.
-pub const GRACE: TimeDelta = TimeDelta::seconds(30);
 /// Longest time between two uses.
 pub const IDLE: TimeDelta = TimeDelta::days(30);
 /// Longest life with `offline_access`.
@@ -77,8 +75,9 @@ impl TokenFamily {
         if self.is_live(now) && n == self.seq { Refresh::Repeat } else { Refresh::Refused }
     }
 
-    /// Judges refresh token `n`.
-    pub fn refresh(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+    /// Judges refresh token `n`. For `grace` after its end a superseded one still gets the current one: two tabs that
+    /// refresh at once are no theft, nor is an answer that got lost.
+    pub fn refresh(&self, n: u32, grace: TimeDelta, now: DateTime<Utc>) -> Refresh {
         if !self.is_live(now) || now >= self.used_at + IDLE || n > self.seq {
             return Refresh::Refused;
         }
@@ -87,7 +86,7 @@ impl TokenFamily {
         }
         let age = (self.seq - n - 1) as usize;
         match self.superseded_at.get(age) {
-            Some(at) if now < *at + GRACE => Refresh::Repeat,
+            Some(at) if now < *at + grace => Refresh::Repeat,
             _ => Refresh::Stolen,
         }
     }
@@ -98,6 +97,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const GRACE: TimeDelta = TimeDelta::seconds(30);
 
     fn family(now: DateTime<Utc>) -> TokenFamily {
         TokenFamily {
@@ -136,12 +137,12 @@ mod tests {
     #[test]
     fn a_superseded_token_repeats_within_the_grace_and_is_theft_after_it() {
         let mut family = family(now());
-        assert_eq!(family.refresh(0, now()), Refresh::Rotate);
+        assert_eq!(family.refresh(0, GRACE, now()), Refresh::Rotate);
         rotate(&mut family, now());
-        assert_eq!(family.refresh(1, now()), Refresh::Rotate);
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(29)), Refresh::Repeat);
-        assert_eq!(family.refresh(0, now() + GRACE), Refresh::Stolen);
-        assert_eq!(family.refresh(2, now()), Refresh::Refused);
+        assert_eq!(family.refresh(1, GRACE, now()), Refresh::Rotate);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(29)), Refresh::Repeat);
+        assert_eq!(family.refresh(0, GRACE, now() + GRACE), Refresh::Stolen);
+        assert_eq!(family.refresh(2, GRACE, now()), Refresh::Refused);
     }
 
     #[test]
@@ -150,9 +151,9 @@ mod tests {
         for step in 0..4 {
             rotate(&mut family, now() + TimeDelta::seconds(step));
         }
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(5)), Refresh::Repeat);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(5)), Refresh::Repeat);
         rotate(&mut family, now() + TimeDelta::seconds(5));
-        assert_eq!(family.refresh(0, now() + TimeDelta::seconds(6)), Refresh::Stolen);
+        assert_eq!(family.refresh(0, GRACE, now() + TimeDelta::seconds(6)), Refresh::Stolen);
     }
 
     #[test]
@@ -168,28 +169,74 @@ mod tests {
     #[test]
     fn an_idle_expired_or_revoked_family_is_over() {
         let mut family = family(now());
-        assert_eq!(family.refresh(0, now() + IDLE), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now() + IDLE), Refresh::Refused);
         family.used_at = now() + TimeDelta::days(89);
-        assert_eq!(family.refresh(0, now() + LIFE), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now() + LIFE), Refresh::Refused);
         family.revoked = true;
-        assert_eq!(family.refresh(0, now()), Refresh::Refused);
+        assert_eq!(family.refresh(0, GRACE, now()), Refresh::Refused);
+    }
+
+    // What the store holds, and what two processes that read it do one after the other.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Load { who: usize, n: u32 },
+        Act { who: usize },
+        Revoke,
+        Wait(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0_usize..3, 0_u32..8).prop_map(|(who, n)| Step::Load { who, n }),
+            6 => (0_usize..3).prop_map(|who| Step::Act { who }),
+            1 => Just(Step::Revoke),
+            4 => (0_i64..20).prop_map(Step::Wait),
+        ]
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn no_interleaving_lets_an_old_token_rotate(steps in proptest::collection::vec((0_u32..8, 0_i64..90), 1..40)) {
-            let mut family = family(now());
+        fn no_interleaving_of_processes_gives_two_successors_or_life_after_theft(
+            steps in prop::collection::vec(step(), 1..60)
+        ) {
+            let mut row = family(now());
             let mut at = now();
-            for (n, wait) in steps {
-                at += TimeDelta::seconds(wait);
-                match family.refresh(n, at) {
-                    Refresh::Rotate => {
-                        prop_assert_eq!(n, family.seq);
-                        rotate(&mut family, at);
+            // What each process has read and not acted upon yet.
+            let mut read: [Option<(u32, TokenFamily)>; 3] = Default::default();
+            let mut superseded = std::collections::BTreeMap::new();
+            let mut stolen = false;
+            for step in steps {
+                match step {
+                    Step::Wait(seconds) => at += TimeDelta::seconds(seconds),
+                    Step::Revoke => row.revoked = true,
+                    Step::Load { who, n } => read[who] = Some((n, row.clone())),
+                    Step::Act { who } => {
+                        let Some((n, seen)) = read[who].take() else { continue };
+                        match seen.refresh(n, GRACE, at) {
+                            Refresh::Rotate => {
+                                // The store's update: only if nobody was faster and nobody revoked.
+                                if row.seq == seen.seq && !row.revoked {
+                                    prop_assert!(!stolen, "life after theft");
+                                    prop_assert_eq!(n, row.seq);
+                                    let before = superseded.insert(n, at);
+                                    prop_assert!(before.is_none(), "two successors of {}", n);
+                                    rotate(&mut row, at);
+                                }
+                            }
+                            Refresh::Repeat => {
+                                prop_assert!(seen.seq > n && seen.seq - n <= 4);
+                                prop_assert!(at < superseded[&n] + GRACE, "after the grace");
+                            }
+                            Refresh::Stolen => {
+                                let gone = superseded.get(&n).is_some_and(|since| at >= *since + GRACE);
+                                prop_assert!(gone || seen.seq - n > 4, "an honest use was taken for theft");
+                                row.revoked = true;
+                                stolen = true;
+                            }
+                            Refresh::Refused => prop_assert!(seen.revoked || n > seen.seq),
+                        }
                     }
-                    Refresh::Repeat => prop_assert!(n < family.seq && family.seq - n <= 4),
-                    Refresh::Stolen => { prop_assert!(n < family.seq); family.revoked = true; }
-                    Refresh::Refused => prop_assert!(family.revoked || n > family.seq),
                 }
             }
         }

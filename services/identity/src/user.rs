@@ -68,6 +68,8 @@ pub enum Event {
     Disabled,
     /// May sign in again.
     Enabled,
+    /// Has another address.
+    EmailChanged,
     /// Has one more way to sign in.
     CredentialAdded,
     /// Has one less.
@@ -146,6 +148,25 @@ impl User {
         }
         self.version += 1;
         Ok(Event::PasswordChanged { cause })
+    }
+
+    /// Gives the user another proved address.
+    ///
+    /// # Errors
+    /// An erased user has none.
+    pub fn change_email(&mut self, email: EmailAddress, now: DateTime<Utc>) -> Result<Event, WrongState> {
+        if self.status == Status::Erased {
+            return Err(WrongState { actual: self.status });
+        }
+        (self.email, self.verified_at) = (email, now);
+        self.version += 1;
+        Ok(Event::EmailChanged)
+    }
+
+    /// Leaves the id. There is no way back.
+    pub const fn erase(&mut self) {
+        self.status = Status::Erased;
+        self.version += 1;
     }
 
     fn turn(&mut self, to: Status, event: Event) -> Result<Option<Event>, WrongState> {

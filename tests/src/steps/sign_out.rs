@@ -43,7 +43,7 @@ async fn sign_in_elsewhere(walk: &mut Walk<'_>) -> Result<String> {
 async fn deliveries(walk: &Walk<'_>) -> Result<String> {
     let mut sessions = SessionServiceClient::new(walk.daniel.channel(walk.suite, Service::Identity)?);
     let delivered = until("both logout tokens to be delivered", async || {
-        let request = ListLogoutDeliveriesRequest { page_size: 0 };
+        let request = ListLogoutDeliveriesRequest::default();
         let deliveries = sessions.list_logout_deliveries(request).await?.into_inner().deliveries;
         let all = !deliveries.is_empty() && deliveries.iter().all(|delivery| delivery.state == "delivered");
         Ok(all.then_some(deliveries))

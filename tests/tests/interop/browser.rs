@@ -25,14 +25,19 @@ pub async fn whole(suite: &Suite, site: &Registered, issuer: &str) -> Result<()>
     given["password"] = json!(PASSWORD);
     given["scope"] = json!(SCOPES.join(" "));
     given["chromium"] = json!(chromium()?);
-    given["picture"] = json!(suite.folder.join("oidc-client-ts.png"));
-    let log = suite.folder.join("oidc-client-ts.log");
+    given["picture"] = json!(suite.folder.join(format!("{}.png", site.name)));
+    let log = suite.folder.join(format!("{}.log", site.name));
+    given["bound"] = json!(site.has_bound_tokens());
     let mut browser = Program::start(&["node", "oidc_client_ts.mjs"], &given, &log)?;
     let done = browser.told().await?;
     let done = done.get("done").with_context(|| done.to_string())?;
     way::check_user(&done["me"], &address)?;
     ensure!(done["refreshed"]["sub"] == done["me"]["sub"], "refreshed: {done}");
     ensure!(done["refreshed"]["changed"] == true, "refreshed: {done}");
+    ensure!(done["revoked"] == "invalid_grant", "after the revocation: {done}");
+    if site.has_bound_tokens() {
+        ensure!(done["me"]["token_type"] == "DPoP", "the token is not bound: {done}");
+    }
     ensure!(done["refused"] == "login_required", "after the sign-out: {done}");
     Ok(())
 }

@@ -42,7 +42,7 @@ const OIC: Kind = Kind::Script(&["python", "oic_site.py"]);
 const DEVICE: Kind = Kind::Device(&["node", "openid_client_device.mjs"]);
 
 /// Each library, how it runs, and as what identity knows it.
-const LIBRARIES: [(&str, Kind, Way); 13] = [
+const LIBRARIES: [(&str, Kind, Way); 14] = [
     ("openid-client", OPENID_CLIENT, Way::Proves("private_key_jwt")),
     ("openid-client-fapi2", OPENID_CLIENT, Way::Fapi2),
     ("openid-client-registers", OPENID_CLIENT, Way::Registers),
@@ -56,6 +56,7 @@ const LIBRARIES: [(&str, Kind, Way); 13] = [
     ("openidconnect", Kind::Crate, Way::Proves("client_secret_basic")),
     ("mod-auth-openidc", Kind::Apache, Way::Proves("client_secret_basic")),
     ("oidc-client-ts", Kind::Chromium, Way::Public),
+    ("oidc-client-ts-dpop", Kind::Chromium, Way::BoundPage),
 ];
 
 /// What those who register themselves may have.

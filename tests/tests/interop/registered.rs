@@ -16,6 +16,8 @@ pub enum Way {
     Proves(&'static str),
     /// A page that cannot keep a secret.
     Public,
+    /// A page whose tokens are bound to a key that never leaves the browser.
+    BoundPage,
     /// A partner under the FAPI 2.0 Security Profile.
     Fapi2,
     /// A device without a browser.
@@ -58,14 +60,14 @@ impl Registered {
 
     /// Whether its tokens are worth nothing without its key.
     pub fn has_bound_tokens(&self) -> bool {
-        self.way == Way::Fapi2
+        matches!(self.way, Way::Fapi2 | Way::BoundPage)
     }
 
     /// Its entry in the bootstrap file, unless it registers itself.
     pub fn entry(&self) -> Option<Value> {
         let method = match self.way {
             Way::Proves(method) => method,
-            Way::Public | Way::Device => "none",
+            Way::Public | Way::BoundPage | Way::Device => "none",
             Way::Fapi2 => "private_key_jwt",
             Way::Registers => return None,
         };
@@ -80,6 +82,7 @@ impl Registered {
         }
         match self.way {
             Way::Fapi2 => entry["profile"] = json!("fapi2"),
+            Way::BoundPage => entry["dpop_bound_access_tokens"] = json!(true),
             Way::Device => {
                 entry["grant_types"] =
                     json!(["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]);

@@ -42,6 +42,12 @@ pub const ADAPTERS: &[Adapter] = &[
         reason: "keeps password hashes off the runtime's threads, a few at a time",
     },
     Adapter {
+        service: "identity",
+        module: "verbs",
+        may_use: &[],
+        reason: "answers operators on the command line: reads their files, calls app",
+    },
+    Adapter {
         service: "crm-sync",
         module: "salesforce",
         may_use: &["reqwest"],

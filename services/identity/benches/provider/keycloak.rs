@@ -58,7 +58,6 @@ pub async fn start(home: PathBuf, users: i64) -> Result<(Server, Arc<Provider>, 
     ];
     let program = home.join("bin/kc.sh");
     let command = |arguments: &[&str]| {
-        // To start, the script replaces itself by the server, so that its process is the one to look at.
         let mut command = Command::new(&program);
         command.args(arguments).env_clear().envs(server::kept()).envs(settings.iter().cloned());
         command

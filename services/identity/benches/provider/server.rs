@@ -36,11 +36,13 @@ impl Server {
 
     /// Seconds of processor so far.
     pub fn cpu(&self) -> f64 {
-        system::cpu_seconds(self.child.id())
+        system::cpu_seconds_of_family(self.child.id())
     }
 
+    /// A script that waits for its program has little of its own.
     pub fn resident_mib(&self) -> f64 {
-        system::resident_mib(self.child.id())
+        let own = std::iter::once(self.child.id()).chain(system::children(self.child.id()));
+        own.map(system::resident_mib).sum()
     }
 
     /// Waits until it takes requests; how long that was since its start.
@@ -64,7 +66,7 @@ impl Server {
 
     /// Asks it to end, and waits.
     pub async fn stop(mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        signal("-TERM", self.child.id());
         let end = Instant::now() + STOP;
         while self.child.try_wait()?.is_none() && Instant::now() < end {
             sleep(Duration::from_millis(20)).await;
@@ -75,9 +77,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // A script's program goes on without it. It may have ended by itself.
+        for child in system::children(self.child.id()) {
+            signal("-KILL", child);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    // The standard library knows SIGKILL of children only.
+    if let Err(error) = Command::new("kill").args([name, &pid.to_string()]).status() {
+        println!("{pid} got no signal: {error}");
     }
 }
 

@@ -6,17 +6,18 @@ use anyhow::{Context, Result};
 
 const TICKS: f64 = 100.0;
 
-/// Seconds of processor that a process has used, in its own code and in the system's, all threads.
-pub fn cpu_seconds(pid: u32) -> f64 {
-    times(pid).map_or(f64::NAN, |times| times.own)
-}
-
-/// The same of a process and of its children, those that live and those that ended.
+/// Seconds of processor that a process and its children have used, those that live and those that ended, in their own
+/// code and in the system's, all threads.
 pub fn cpu_seconds_of_family(parent: u32) -> f64 {
     let Some(times) = times(parent) else { return f64::NAN };
     let children: f64 =
         pids().into_iter().filter_map(self::times).filter(|of| of.parent == parent).map(|of| of.own).sum();
     times.own + times.ended_children + children
+}
+
+/// Processes that this one started and that live.
+pub fn children(parent: u32) -> Vec<u32> {
+    pids().into_iter().filter(|pid| times(*pid).is_some_and(|times| times.parent == parent)).collect()
 }
 
 /// The memory that a process has resident, in MiB.

@@ -9,13 +9,16 @@ use super::App;
 use crate::{
     error::Error,
     events,
+    revocation::Revoked,
     session::{Cause, Session},
     store::{self, record::AuditRecord},
     user::{Event, User, WrongState},
 };
 
 pub use store::{
-    delivery::Listed as DeliveryRow, session::Listed as ListedSession, staff::Listed as StaffGrant,
+    delivery::{DeliveryChoice, Listed as DeliveryRow},
+    session::Listed as ListedSession,
+    staff::Listed as StaffGrant,
 };
 
 /// A live session as its user sees it.
@@ -61,6 +64,8 @@ impl App {
         if changed {
             let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
             self.end_within(&mut tx, &sessions, Cause::Disable).await?;
+            // Grants that outlive their sessions rest until the user is enabled again.
+            store::revocation::insert_user(&mut *tx, user_id, self.now()).await?;
             let record = AuditRecord {
                 detail: Some(json!({"reason": reason})),
                 ..record(actor, "disable_user", user_id)
@@ -68,6 +73,7 @@ impl App {
             store::record::insert(&mut *tx, &record, self.now()).await?;
         }
         tx.commit().await?;
+        self.revocations.note([Revoked::User(user_id)]);
         self.nudges.logout.notify_one();
         Ok(user)
     }
@@ -154,6 +160,7 @@ impl App {
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::Ended).await?;
         tx.commit().await?;
+        self.revocations.note(sessions.into_iter().map(|id| Revoked::Session(id.into())));
         self.nudges.logout.notify_one();
         Ok(())
     }
@@ -180,12 +187,55 @@ impl App {
         Ok(own)
     }
 
-    /// The newest rows of the ledger of back-channel logouts.
+    /// Ends every session of a user whom the actor may see.
+    ///
+    /// # Errors
+    /// Not the actor's own.
+    pub async fn end_user_sessions(&self, actor: &Actor, user_id: UserId) -> Result<(), Error> {
+        reach(actor, user_id, "identity.support")?;
+        self.end_own_sessions(user_id).await?;
+        let mut connection = self.db.acquire().await?;
+        store::record::insert(&mut *connection, &record(actor, "end_user_sessions", user_id), self.now())
+            .await
+    }
+
+    /// Rows of the ledger of back-channel logouts, the newest first.
     ///
     /// # Errors
     /// The database.
-    pub async fn list_logout_deliveries(&self, most: u32) -> Result<Vec<DeliveryRow>, Error> {
-        store::delivery::list(&self.db, i64::from(most)).await
+    pub async fn list_logout_deliveries(
+        &self,
+        choice: &DeliveryChoice,
+        most: u32,
+    ) -> Result<Vec<DeliveryRow>, Error> {
+        store::delivery::list(&self.db, choice, i64::from(most)).await
+    }
+
+    /// Has a delivery tried at once, and for another day. One that was delivered stays so.
+    ///
+    /// # Errors
+    /// No such delivery.
+    pub async fn retry_logout_delivery(
+        &self,
+        actor: &Actor,
+        delivery_id: domain::Uuid,
+    ) -> Result<DeliveryRow, Error> {
+        let now = self.now();
+        let mut tx = chassis::begin(&self.db).await?;
+        let row = store::delivery::retry(&mut tx, delivery_id, now).await?;
+        let row = row.ok_or(Error::NotFound { what: "logout delivery" })?;
+        let record = AuditRecord {
+            actor: actor.subject.clone(),
+            action: "retry_logout_delivery",
+            subject: delivery_id.to_string(),
+            client_id: actor.client_id.clone(),
+            outcome: "done",
+            ..AuditRecord::default()
+        };
+        store::record::insert(&mut *tx, &record, now).await?;
+        tx.commit().await?;
+        self.nudges.logout.notify_one();
+        Ok(row)
     }
 
     /// Gives a user a scope of staff; a second time changes nothing.
@@ -249,11 +299,11 @@ const NO_USER: Error = Error::NotFound { what: "user" };
 
 /// A person's token reaches that person only, unless it carries the scope of staff. It is asked before anything is looked
 /// up, so that the answer does not tell whether there is such a user.
-fn reach(actor: &Actor, user_id: UserId, staff_scope: &str) -> Result<(), Error> {
+pub(super) fn reach(actor: &Actor, user_id: UserId, staff_scope: &str) -> Result<(), Error> {
     if actor.has(staff_scope) || actor.user() == Some(user_id) { Ok(()) } else { Err(Error::NotYours) }
 }
 
-fn record(actor: &Actor, action: &'static str, user_id: UserId) -> AuditRecord {
+pub(super) fn record(actor: &Actor, action: &'static str, user_id: UserId) -> AuditRecord {
     AuditRecord {
         actor: actor.subject.clone(),
         action,

@@ -1,11 +1,12 @@
 use domain::UserId;
 use serde::Deserialize;
+use sqlx::PgConnection;
 
 use super::{App, StepUp, par};
 use crate::{
     acr::{Level, Met},
     authorization::{self, Fault, Next, Request, ResponseMode},
-    client::{Client, is_client_id},
+    client::Client,
     error::Error,
     grant::{self, Grant},
     handle::{Handle, Kind},
@@ -24,11 +25,28 @@ pub enum Step {
     /// The user signs in.
     SignIn(Request),
     /// The user, who is signed in, shows more.
-    StepUp(Request, StepUp),
+    ShowMore(Request, StepUp),
     /// The user is asked to allow these scopes.
     AskConsent(Request),
     /// The client gets its answer.
     Respond(Response),
+}
+
+/// What a request leads to, before anything is written.
+pub(super) enum Planned {
+    /// A page, or an answer without a code.
+    Step(Step),
+    /// A code.
+    Code {
+        /// What it stands for; of the scopes those of staff are not judged yet.
+        grant: Box<Grant>,
+        /// The request that asked for it.
+        request: Request,
+        /// Whether the client is ours.
+        first_party: bool,
+        /// How strongly the user has signed in.
+        reached: Level,
+    },
 }
 
 /// An authorization response.
@@ -91,25 +109,62 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn resume(&self, request: Request, session: Option<&Session>) -> Result<Step, Error> {
+        let planned = self.plan_to_resume(request, session).await?;
+        self.respond(planned).await
+    }
+
+    /// What going on leads to; it reads only, so that it can be known before a sign-in's transaction.
+    pub(super) async fn plan_to_resume(
+        &self,
+        request: Request,
+        session: Option<&Session>,
+    ) -> Result<Planned, Error> {
         let client = self.client(&request.client_id).await?;
         let Some(client) = client.filter(|client| client.has_redirect_uri(&request.redirect_uri)) else {
-            return Ok(Step::Refuse("error_client"));
+            return Ok(Planned::Step(Step::Refuse("error_client")));
         };
-        self.go_on(request, &client, session).await
+        self.plan(request, &client, session).await
+    }
+
+    async fn respond(&self, planned: Planned) -> Result<Step, Error> {
+        match planned {
+            Planned::Step(step) => Ok(step),
+            code @ Planned::Code { .. } => self.carry_out(&mut *self.db.acquire().await?, code).await,
+        }
+    }
+
+    /// Writes a planned code, perhaps as part of a transaction.
+    pub(super) async fn carry_out(&self, db: &mut PgConnection, planned: Planned) -> Result<Step, Error> {
+        let (mut grant, request, first_party, reached) = match planned {
+            Planned::Step(step) => return Ok(step),
+            Planned::Code { grant, request, first_party, reached } => (grant, request, first_party, reached),
+        };
+        if grant.scopes.iter().any(|scope| scope::is_staff(scope, first_party)) {
+            // Of a user who has shown two factors. Somebody nominated becomes staff in the transaction of the sign-up.
+            let held = if reached < Level::Two {
+                Vec::new()
+            } else {
+                store::staff::scopes(&mut *db, grant.user_id).await?
+            };
+            grant.scopes = scope::of_user(&grant.scopes, &grant.scopes, first_party, &held);
+        }
+        if !store::grant::issue(db, &grant, request.pushed_request_id).await? {
+            let state = request.state.as_deref();
+            let over = self.fail(&request.redirect_uri, request.response_mode, state, par::OVER);
+            return Ok(Step::Respond(over));
+        }
+        tracing::info!(client_id = %grant.client_id, user_id = %grant.user_id, "authorization code issued");
+        let code = Handle::of(Kind::Code, grant.code_id).mint(self.keys());
+        let mut pairs = vec![("code", code)];
+        pairs.extend(request.state.map(|state| ("state", state)));
+        pairs.push(("iss", self.issuer().to_owned()));
+        Ok(Step::Respond(Response { redirect_uri: request.redirect_uri, mode: request.response_mode, pairs }))
     }
 
     /// The user will not allow it.
     pub fn denied(&self, request: &Request) -> Response {
         let fault = Fault { error: "access_denied", description: "the user did not allow it" };
         self.fail(&request.redirect_uri, request.response_mode, request.state.as_deref(), fault)
-    }
-
-    /// A registered client; nothing for a name that none can have.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn client(&self, client_id: &str) -> Result<Option<Client>, Error> {
-        if is_client_id(client_id) { store::client::find(&self.db, client_id).await } else { Ok(None) }
     }
 
     /// What this user would still have to allow this client.
@@ -157,6 +212,16 @@ impl App {
         client: &Client,
         session: Option<&Session>,
     ) -> Result<Step, Error> {
+        let planned = self.plan(request, client, session).await?;
+        self.respond(planned).await
+    }
+
+    async fn plan(
+        &self,
+        request: Request,
+        client: &Client,
+        session: Option<&Session>,
+    ) -> Result<Planned, Error> {
         let mut hinted = match &request.id_token_hint {
             Some(hint) => Some(self.hinted_user(client, hint, session)?),
             None => None,
@@ -175,23 +240,27 @@ impl App {
             reached = match self.judge_level(&request, client, session).await? {
                 Met::With(level) => level,
                 Met::StepUp if !request.prompt_none => return self.ask_more(request, session).await,
-                Met::StepUp => return Ok(self.refuse(&request, authorization::LOGIN_REQUIRED)),
-                Met::Unmet => return Ok(self.refuse(&request, authorization::UNMET)),
+                Met::StepUp => {
+                    return Ok(Planned::Step(self.refuse(&request, authorization::LOGIN_REQUIRED)));
+                }
+                Met::Unmet => return Ok(Planned::Step(self.refuse(&request, authorization::UNMET))),
             };
         }
-        match (next, session) {
+        Ok(Planned::Step(match (next, session) {
             (Next::Issue, Some(session)) => {
-                Ok(Step::Respond(self.issue(&request, client, session, reached).await?))
+                let grant = Box::new(self.grant(&request, client, session, reached));
+                let first_party = client.is_first_party();
+                return Ok(Planned::Code { grant, request, first_party, reached });
             }
-            (Next::Issue | Next::SignIn, _) => Ok(Step::SignIn(request)),
-            (Next::AskConsent, _) => Ok(Step::AskConsent(request)),
-            (Next::Fail(fault), _) => Ok(self.refuse(&request, fault)),
-        }
+            (Next::Issue | Next::SignIn, _) => Step::SignIn(request),
+            (Next::AskConsent, _) => Step::AskConsent(request),
+            (Next::Fail(fault), _) => self.refuse(&request, fault),
+        }))
     }
 
-    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Planned, Error> {
         request.asked_more = true;
-        Ok(Step::StepUp(request, self.step_up(session).await?))
+        Ok(Planned::Step(Step::ShowMore(request, self.step_up(session).await?)))
     }
 
     fn refuse(&self, request: &Request, fault: Fault) -> Step {
@@ -226,16 +295,11 @@ impl App {
         Ok((own == sub).then_some(session.user_id))
     }
 
-    async fn issue(
-        &self,
-        request: &Request,
-        client: &Client,
-        session: &Session,
-        reached: Level,
-    ) -> Result<Response, Error> {
+    fn grant(&self, request: &Request, client: &Client, session: &Session, reached: Level) -> Grant {
         let now = self.now();
-        let held = self.staff_scopes(request, client, session.user_id, reached).await?;
-        let grant = Grant {
+        self.note_seen(session, now);
+        let registered = request.scopes.iter().filter(|scope| client.scopes.contains(scope));
+        Grant {
             code_id: domain::new_id(),
             client_id: client.client_id.clone(),
             user_id: session.user_id,
@@ -243,7 +307,7 @@ impl App {
             redirect_uri: request.redirect_uri.clone(),
             code_challenge: request.code_challenge.clone(),
             nonce: request.nonce.clone(),
-            scopes: scope::of_user(&request.scopes, &client.scopes, client.is_first_party(), &held),
+            scopes: registered.cloned().collect(),
             resources: request.resources.clone(),
             claims: request.claims.within(&client.scopes),
             acr: reached.name().to_owned(),
@@ -253,20 +317,7 @@ impl App {
             issued_at: now,
             expires_at: now + grant::LIFE,
             consumed_at: None,
-        };
-        if !store::grant::issue(&self.db, &grant, request.pushed_request_id).await? {
-            let state = request.state.as_deref();
-            return Ok(self.fail(&request.redirect_uri, request.response_mode, state, par::OVER));
         }
-        if session.is_due_to_be_seen(now) {
-            store::session::note_seen(&self.db, session.session_id, now).await?;
-        }
-        tracing::info!(client_id = %client.client_id, user_id = %session.user_id, "authorization code issued");
-        let code = Handle::of(Kind::Code, grant.code_id).mint(self.keys());
-        let mut pairs = vec![("code", code)];
-        pairs.extend(request.state.clone().map(|state| ("state", state)));
-        pairs.push(("iss", self.issuer().to_owned()));
-        Ok(Response { redirect_uri: request.redirect_uri.clone(), mode: request.response_mode, pairs })
     }
 
     pub(super) fn fail(

@@ -1,12 +1,13 @@
 use std::path::Path;
 
+use chassis::FieldViolation;
 use domain::{DateTime, EmailAddress, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::App;
 use crate::{
-    client::{AuthMethod, Client, InvalidClient, Profile},
+    client::{AuthMethod, Client, InvalidClient, Profile, TokenRules},
     error::Error,
     jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
@@ -47,6 +48,9 @@ struct FileClient {
     audiences: Vec<String>,
     #[serde(default = "required")]
     pkce_required: bool,
+    access_token_format: Option<String>,
+    access_token_seconds: Option<u32>,
+    refresh_grace_seconds: Option<u32>,
     profile: Option<String>,
     #[serde(default)]
     require_pushed_authorization_requests: bool,
@@ -159,6 +163,20 @@ impl Bootstrap {
     }
 }
 
+/// A client in the form of the file, with the same defaults and rules.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub(super) fn client_of(fields: Value) -> Result<Client, Error> {
+    let wrong = |field: &str, rule: &str| Error::from(FieldViolation::new(format!("client.{field}"), rule));
+    let file: FileClient = serde_json::from_value(fields)
+        .map_err(|error| wrong("", &format!("is not of the right form: {error}")))?;
+    file.into_client().map_err(|refused| match refused {
+        InvalidBootstrap::Client { source, .. } => wrong(source.field, source.rule),
+        other => wrong("", &other.to_string()),
+    })
+}
+
 impl FileClient {
     fn into_client(self) -> Result<Client, InvalidBootstrap> {
         let client_id = self.client_id.clone();
@@ -167,6 +185,16 @@ impl FileClient {
             bytes
                 .ok_or(InvalidClient { field: "client_secret_sha256", rule: "must be 64 hexadecimal digits" })
         });
+        let rules = TokenRules::default();
+        let tokens = TokenRules {
+            format: self
+                .access_token_format
+                .as_deref()
+                .map_or(Ok(rules.format), str::parse)
+                .map_err(wrong)?,
+            access_seconds: self.access_token_seconds,
+            refresh_grace_seconds: self.refresh_grace_seconds.unwrap_or(rules.refresh_grace_seconds),
+        };
         let client = Client {
             client_id: self.client_id,
             name: self.name,
@@ -181,6 +209,7 @@ impl FileClient {
             scopes: self.scopes,
             audiences: self.audiences,
             pkce_required: self.pkce_required,
+            tokens,
             profile: self.profile.as_deref().unwrap_or(Profile::Oauth.name()).parse().map_err(wrong)?,
             par_required: self.require_pushed_authorization_requests,
             dpop_required: self.dpop_bound_access_tokens,
@@ -235,8 +264,11 @@ impl App {
         let (clients, staff) = (bootstrap.clients.len(), bootstrap.staff.len());
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
+        let mut changed = Vec::with_capacity(clients);
         for client in bootstrap.clients {
-            store::client::upsert(&mut *tx, &client.into_client()?, now).await?;
+            let client = client.into_client()?;
+            store::client::upsert(&mut *tx, &client, now).await?;
+            changed.push(client.client_id);
         }
         for policy in bootstrap.registration_policies {
             store::registration::upsert_policy(&mut *tx, &policy.into_policy()?, now).await?;
@@ -252,6 +284,9 @@ impl App {
             store::staff::nominate(&mut tx, &key, &entry.scopes, now).await?;
         }
         tx.commit().await.map_err(Error::from)?;
+        for client_id in changed {
+            self.clients.forget(&client_id);
+        }
         tracing::info!(clients, staff, "bootstrap file applied");
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod assertion;
 mod proof;
+mod quiet;
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::{
     error::Error,
     handle::keyed_hash,
     replays::Taken,
-    store,
     throttle::Counted,
 };
 
 #[cfg(fuzzing)]
 pub use assertion::verify as verify_assertion;
 pub use proof::ClientProof;
+pub use quiet::Quiet;
 
 /// A refusal of the token endpoint and its sisters (RFC 6749 5.2).
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +121,13 @@ impl App {
             }
             (client, _) => client,
         };
-        let counter = [(Counted::ClientSecret, Some(self.caller_hash(client.as_ref(), origin)))];
-        if let Some(wait) = self.wait(&counter).await? {
-            return Err(Refusal::Wait(wait));
+        let caller = self.caller_hash(client.as_ref(), origin);
+        let counter = [(Counted::ClientSecret, Some(caller.clone()))];
+        if !self.quiet.is_known(&caller) {
+            if let Some(wait) = self.wait(&counter).await? {
+                return Err(Refusal::Wait(wait));
+            }
+            self.quiet.note(&caller);
         }
         if let Some(client) = &client
             && self.proves(client, proof)?
@@ -132,6 +137,7 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         self.count(&mut tx, &counter).await?;
         tx.commit().await?;
+        self.quiet.forget(&caller);
         // Only a registered name: any other is whatever the caller wrote.
         let client_id = client.as_ref().map(|client| client.client_id.as_str()).unwrap_or_default();
         tracing::info!(client_id, "client authentication failed");
@@ -164,13 +170,5 @@ impl App {
             }
             _ => Ok(false),
         }
-    }
-
-    /// Whether a browser's script of this origin may read our answers: it is the origin of a registered redirect URI.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn is_registered_origin(&self, origin: &str) -> Result<bool, Error> {
-        store::client::has_origin(&self.db, origin).await
     }
 }

@@ -1,87 +1,81 @@
 //! The sender of back-channel logout (OIDC Back-Channel Logout 1.0): tells clients of ended sessions until they know.
+//! Each relying party has places of its own and a circuit, so that a dead one delays nobody else.
 
 use std::time::Duration;
 
 use chassis::Shutdown;
 use domain::TimeDelta;
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{App, egress::EgressError};
 use crate::{
+    circuit::Circuits,
     error::Error,
     logout_delivery::{LogoutDelivery, Outcome},
-    store, subject,
+    store::{self, delivery::Settled},
+    subject,
 };
 
 /// Life of a logout token.
 const TOKEN_LIFE: TimeDelta = TimeDelta::minutes(2);
 /// A process that dies leaves its deliveries to others after this time.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// Calls under way at once; a lease takes up to half of them.
-const MOST: usize = 64;
+/// Calls under way at once.
+const MOST: usize = 128;
+/// Answers that are written in one commit.
+const BATCH: usize = 256;
 /// How often the ledger is looked at when nobody nudges.
 const POLL: Duration = Duration::from_millis(500);
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
+// Who was called, and whether anybody answered.
+struct Called {
+    client_id: String,
+    alive: bool,
+}
+
+struct Sender {
+    app: App,
+    circuits: Circuits,
+    sending: JoinSet<Called>,
+    answers: mpsc::Sender<Settled>,
+}
+
 impl App {
-    /// Sends until the process ends. A client that does not answer takes a place for five seconds, then its turn comes
-    /// more and more seldom.
+    /// Sends until the process ends. A call takes a place for five seconds at most.
     pub async fn run_deliveries(self, shutdown: Shutdown) {
-        let mut sending: JoinSet<()> = JoinSet::new();
+        let (answers, written) = mpsc::channel(BATCH);
+        let writer = tokio::spawn(write_answers(self.clone(), written));
+        let nudges = self.nudges.clone();
+        let mut sender =
+            Sender { app: self, circuits: Circuits::default(), sending: JoinSet::new(), answers };
         while !shutdown.is_soft() {
-            let more = sending.len() <= MOST / 2 && self.lease_and_send(&mut sending).await;
-            if more {
-                continue;
-            }
-            let full = sending.len() > MOST / 2;
+            sender.take_in();
+            let more = sender.lease_and_send().await;
+            let busy = !sender.sending.is_empty();
             tokio::select! {
                 () = shutdown.soft() => {}
-                () = self.nudges.logout.notified(), if !full => {}
-                () = tokio::time::sleep(POLL), if !full => {}
-                _ = sending.join_next(), if full => {}
+                // Each answer makes room.
+                Some(called) = sender.sending.join_next(), if busy => sender.end(called),
+                () = nudges.logout.notified(), if !more => {}
+                () = tokio::time::sleep(POLL) => {}
             }
-            // The finished ones make room.
-            while sending.try_join_next().is_some() {}
         }
-        // A call takes five seconds at most: better to know its answer than to make it twice.
-        while sending.join_next().await.is_some() {}
+        // Better to know an answer than to ask twice.
+        while sender.sending.join_next().await.is_some() {}
+        drop(sender);
+        // Only a torn down runtime loses it.
+        let _ = writer.await;
     }
 
-    // Whether there may be more at once.
-    async fn lease_and_send(&self, sending: &mut JoinSet<()>) -> bool {
-        let now = self.now();
-        let due = match store::delivery::lease(&self.db, now + LEASE, now).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "logout deliveries could not be read"
-                );
-                return false;
-            }
-        };
-        let more = !due.is_empty();
-        for delivery in due {
-            let app = self.clone();
-            sending.spawn(async move {
-                if let Err(error) = app.deliver(&delivery).await {
-                    let (error, id): (&dyn std::error::Error, _) = (&error, delivery.delivery_id);
-                    tracing::warn!(error, delivery_id = %id, "logout delivery was not settled");
-                }
-            });
-        }
-        more
-    }
-
-    async fn deliver(&self, delivery: &LogoutDelivery) -> Result<(), Error> {
+    async fn deliver(&self, delivery: &LogoutDelivery) -> Result<u16, Error> {
         let client = self.client(&delivery.client_id).await?;
         let uri = client.as_ref().and_then(|client| client.backchannel_logout_uri.as_deref());
         let (Some(client), Some(uri)) = (&client, uri) else {
             // It is no client any more, or does not want to know.
-            store::delivery::save(&self.db, delivery.delivery_id, "abandoned", 0, self.now()).await?;
-            return Ok(());
+            return Ok(NOBODY);
         };
         let now = self.now().timestamp();
         let claims = json!({
@@ -96,28 +90,113 @@ impl App {
         });
         self.need_key(client.id_token_alg).await?;
         let token = self.sign_as(client.id_token_alg, "logout+jwt", &claims)?;
-        let status = match self.egress.post_form(uri, &[("logout_token", &token)]).await {
-            Ok(status) => status,
+        match self.egress.post_form(uri, &[("logout_token", &token)]).await {
+            Ok(status) => Ok(status),
             Err(error) => {
                 // Without its source, which may name the address.
                 let refused = matches!(error, EgressError::Refused);
                 tracing::info!(client_id = %client, refused, %error, "logout was not delivered");
+                Ok(0)
+            }
+        }
+    }
+
+    // What becomes of a delivery; our own failure counts as no answer.
+    async fn try_once(self, delivery: LogoutDelivery, answers: mpsc::Sender<Settled>) -> Called {
+        let status = match self.deliver(&delivery).await {
+            Ok(status) => status,
+            Err(error) => {
+                let (error, id): (&dyn std::error::Error, _) = (&error, delivery.delivery_id);
+                tracing::warn!(error, delivery_id = %id, "logout delivery could not be tried");
                 0
             }
         };
-        self.settle(delivery, status).await
-    }
-
-    async fn settle(&self, delivery: &LogoutDelivery, status: u16) -> Result<(), Error> {
         let now = self.now();
         let (state, next_at) = match delivery.answered(status, now) {
+            _ if status == NOBODY => ("abandoned", now),
             Outcome::Delivered => ("delivered", now),
             Outcome::Retry(at) => ("pending", at),
             Outcome::Abandoned => ("abandoned", now),
         };
-        store::delivery::save(&self.db, delivery.delivery_id, state, status, next_at).await?;
-        let (delivery_id, client_id) = (delivery.delivery_id, &delivery.client_id);
-        tracing::info!(%delivery_id, client_id, state, status, attempts = delivery.attempts + 1, "logout delivery tried");
-        Ok(())
+        let LogoutDelivery { delivery_id, client_id, attempts, .. } = delivery;
+        let last_status = if status == NOBODY { 0 } else { status };
+        // The writer ends after the last of us.
+        let _ = answers.send(Settled { delivery_id, state, last_status, next_at }).await;
+        tracing::info!(%delivery_id, client_id, state, status = last_status, attempts = attempts + 1, "logout delivery tried");
+        // Whoever refuses is there to do so.
+        let alive = status != 0 && status != 429 && status < 500;
+        Called { client_id, alive }
+    }
+}
+
+/// No HTTP status: there is nobody to be told.
+const NOBODY: u16 = 1;
+
+impl Sender {
+    // Those that have ended meanwhile.
+    fn take_in(&mut self) {
+        while let Some(called) = self.sending.try_join_next() {
+            self.end(called);
+        }
+    }
+
+    fn end(&mut self, called: Result<Called, tokio::task::JoinError>) {
+        let Ok(Called { client_id, alive }) = called else { return };
+        self.circuits.end(&client_id, alive, self.app.now());
+        #[expect(clippy::cast_precision_loss, reason = "a count of relying parties")]
+        let open = self.circuits.open() as f64;
+        let help = "Relying parties that do not take logout tokens and are left alone for a while";
+        self.app.metrics.set("identity_logout_circuits_open", help, &[], open);
+    }
+
+    // Whether there may be more at once.
+    async fn lease_and_send(&mut self) -> bool {
+        match self.lease().await {
+            Ok(leased) => leased > 0,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "logout deliveries could not be read");
+                false
+            }
+        }
+    }
+
+    async fn lease(&mut self) -> Result<usize, Error> {
+        let mut left = MOST.saturating_sub(self.sending.len());
+        if left == 0 {
+            return Ok(0);
+        }
+        let now = self.app.now();
+        let mut rooms = Vec::new();
+        for client_id in store::delivery::waiting_clients(&self.app.db, now).await? {
+            let room = self.circuits.room(&client_id, now).min(left);
+            if room > 0 {
+                left -= room;
+                rooms.push((client_id, room));
+            }
+        }
+        if rooms.is_empty() {
+            return Ok(0);
+        }
+        let due = store::delivery::lease(&self.app.db, &rooms, now + LEASE, now).await?;
+        let leased = due.len();
+        for delivery in due {
+            self.circuits.begin(&delivery.client_id);
+            self.sending.spawn(self.app.clone().try_once(delivery, self.answers.clone()));
+        }
+        Ok(leased)
+    }
+}
+
+// One commit for all answers that came while the one before was written.
+async fn write_answers(app: App, mut answers: mpsc::Receiver<Settled>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while answers.recv_many(&mut batch, BATCH).await > 0 {
+        if let Err(error) = store::delivery::settle(&app.db, &batch).await {
+            // Their leases end, and they are told again with the same id.
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, deliveries = batch.len(), "answers to logouts could not be written");
+        }
+        batch.clear();
     }
 }

@@ -1,5 +1,6 @@
 //! Asking about tokens and taking them back (RFC 7662, RFC 7009), and what an access token of ours says.
 
+use domain::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,9 +10,10 @@ use crate::{
     error::Error,
     handle::{Handle, Kind},
     params::Params,
+    revocation::{Bonds, Revoked},
     store::{self, record::AuditRecord},
     subject,
-    token_family::{Refresh, TokenFamily},
+    token_family::Refresh,
 };
 
 /// The answer of introspection (RFC 7662 2.2).
@@ -39,8 +41,12 @@ pub(super) struct AccessClaims {
     pub acr: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// The session that it ends with; nothing where it outlives the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// Who acts for the user, and for whom that one did (RFC 8693 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Value>,
     /// Its client asked userinfo for claims by name: the family knows which.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claims_by_name: bool,
@@ -84,23 +90,30 @@ impl AccessClaims {
 /// A token that still counts.
 pub(super) struct Live {
     pub claims: AccessClaims,
+    /// Whose it is.
+    pub client: Client,
     /// Nothing for a client's own token.
-    pub family: Option<TokenFamily>,
+    pub user_id: Option<UserId>,
 }
 
 impl App {
-    /// What an access token says, if it is ours, its time has not come, and nobody took it back.
+    /// What an access token says, if it is ours, its time has not come, and nobody took it back. As a rule this asks no
+    /// database.
     pub(super) async fn live_access_token(&self, text: &str) -> Result<Option<Live>, Error> {
-        let Some(claims) = self.read_token::<AccessClaims>("at+jwt", text)? else { return Ok(None) };
+        let Some(claims) = self.read_access_token(text)? else { return Ok(None) };
         if claims.iss != self.issuer() || self.now().timestamp() >= claims.exp {
             return Ok(None);
         }
-        let Some(family_id) = keys::family_of(&claims.jti) else {
-            return Ok(Some(Live { claims, family: None }));
+        let Some(client) = self.client(&claims.client_id).await? else { return Ok(None) };
+        let Some(family) = keys::family_of(&claims.jti) else {
+            return Ok(Some(Live { claims, client, user_id: None }));
         };
-        let family = store::grant::load_family(&self.db, family_id).await?;
-        let live = family.filter(|family| family.is_live(self.now()));
-        Ok(live.map(|family| Live { claims, family: Some(family) }))
+        let Some(user) = subject::user_of(self.keys(), &client, &claims.sub) else { return Ok(None) };
+        let sid = claims.sid.as_deref();
+        let session = sid.and_then(|sid| subject::session_of(self.keys(), &client, sid));
+        let bonds = Bonds { family, session, user, client: &client.client_id };
+        let live = self.is_live(&bonds).await?;
+        Ok(live.then_some(Live { claims, client, user_id: Some(user) }))
     }
 
     /// Tells a client about a token: its own, or an access token for the API that it is. Any other token, and any other
@@ -133,7 +146,7 @@ impl App {
             return Ok(Introspection::default());
         };
         let judged = if client.rotates_refresh_tokens() {
-            family.refresh(handle.counter, self.now())
+            family.refresh(handle.counter, client.tokens.grace(), self.now())
         } else {
             family.refresh_unrotated(handle.counter, self.now())
         };
@@ -164,9 +177,7 @@ impl App {
         let text = token(params)?;
         let family_id = match Handle::read(self.keys(), Kind::Refresh, text) {
             Some(handle) => Some(handle.id),
-            None => self
-                .read_token::<AccessClaims>("at+jwt", text)?
-                .and_then(|claims| keys::family_of(&claims.jti)),
+            None => self.read_access_token(text)?.and_then(|claims| keys::family_of(&claims.jti)),
         };
         let Some(family_id) = family_id else { return Ok(()) };
         let family = store::grant::load_family(&self.db, family_id).await?;
@@ -187,6 +198,7 @@ impl App {
             store::record::insert(&mut *tx, &record, self.now()).await?;
         }
         tx.commit().await?;
+        self.revocations.note([Revoked::Family(family_id)]);
         tracing::info!(client_id = %client, user_id = %family.user_id, "tokens revoked");
         Ok(())
     }

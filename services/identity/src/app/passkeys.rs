@@ -2,7 +2,7 @@
 
 use domain::{Service, UserId, Uuid};
 
-use super::{App, Origin, SignIn};
+use super::{App, Entering, Origin, SignIn};
 use crate::{
     acr::Shown,
     ceremony::{self, Ceremony},
@@ -11,7 +11,6 @@ use crate::{
     error::Error,
     events,
     passkey::{self, Passkey},
-    session::Session,
     store::{self, record::AuditRecord},
     throttle::Counted,
     user::{Status, User},
@@ -94,27 +93,33 @@ impl App {
         &self,
         ceremony: &Ceremony,
         signed: &SignedChallenge,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<SignIn, Error> {
+        let Entering { current, request, origin } = entering;
         let counters = [(Counted::Network, self.network_hash(origin))];
         if let Some(wait) = self.wait(&counters).await? {
             return Ok(SignIn::Wait(wait));
         }
+        // Asked for whom the answer names, before the transaction; whether it is that user is judged within it.
+        let named = Uuid::from_slice(&signed.user_handle).map(UserId::from);
+        let planned = match named {
+            Ok(user_id) => self.plan_onward(user_id, current.as_ref(), Shown::Passkey, request).await,
+            Err(_) => None,
+        };
         let mut tx = chassis::begin(&self.db).await?;
-        if let Some((user, passkey)) = self.whose_passkey(&mut tx, ceremony, signed).await? {
+        if let Some((user, passkey)) = self.judge_passkey(&mut tx, ceremony, signed).await? {
             store::passkey::save_use(&mut *tx, &passkey).await?;
-            let session = self.let_in(&mut tx, &user, current, Shown::Passkey, origin).await?;
+            let entered = self.let_in(&mut tx, &user, current, Shown::Passkey, planned, origin).await?;
             tx.commit().await?;
             self.nudges.logout.notify_one();
-            return Ok(SignIn::Done(session));
+            return Ok(SignIn::Done(Box::new(entered)));
         }
         tx.rollback().await?;
         self.keep_out(&counters, origin).await?;
         Ok(SignIn::Wrong)
     }
 
-    async fn whose_passkey(
+    async fn judge_passkey(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         ceremony: &Ceremony,

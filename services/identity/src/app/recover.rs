@@ -12,6 +12,7 @@ use crate::{
     events,
     hash_queue::Class,
     password::Password,
+    revocation::Revoked,
     session::Cause,
     store::{self, record::AuditRecord, user::StoredPassword},
     throttle::Counted,
@@ -73,6 +74,8 @@ impl App {
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
+        // Families and sessions come by the feed; until then each token of this user is looked up here.
+        self.revocations.note([Revoked::User(user_id)]);
         self.nudges.logout.notify_one();
         self.nudges.mail.notify_one();
         tracing::info!(%user_id, "password set anew by mail");

@@ -78,6 +78,7 @@ impl App {
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
+        self.clients.forget(&client.client_id);
         tracing::info!(client_id = %client, policy = policy.name, "client registered");
         Ok(self.answer(registration_id, &client, &registered, secret.as_deref().map(String::as_str)))
     }
@@ -128,6 +129,7 @@ impl App {
         store::client::upsert(&mut *tx, &client, now).await?;
         store::record::insert(&mut *tx, &changed(client_id, "update_client"), now).await?;
         tx.commit().await?;
+        self.clients.forget(client_id);
         tracing::info!(client_id = %client, "client registration replaced");
         let registered = Registered { metadata, ..registered };
         Ok(self.answer(registration_id, &client, &registered, secret.as_deref().map(String::as_str)))
@@ -146,6 +148,7 @@ impl App {
         }
         store::record::insert(&mut *tx, &changed(client_id, "delete_client"), now).await?;
         tx.commit().await?;
+        self.clients.forget(client_id);
         tracing::info!(client_id, "client registration deleted");
         Ok(())
     }

@@ -4,9 +4,13 @@ use domain::{EmailAddress, SessionId, UserId, Uuid};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{App, Origin};
+use super::{
+    App, Origin,
+    authorize::{Planned, Step},
+};
 use crate::{
     acr::Shown,
+    authorization::Request,
     error::Error,
     events,
     handle::keyed_hash,
@@ -19,11 +23,31 @@ use crate::{
     user::{Status, User},
 };
 
+/// With what somebody comes to sign in.
+#[derive(Debug, Default)]
+pub struct Entering {
+    /// The browser's live session.
+    pub current: Option<Session>,
+    /// The authorization request that waits.
+    pub request: Option<Request>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A user who has just signed in.
+#[derive(Debug)]
+pub struct Entered {
+    /// The user's session.
+    pub session: Session,
+    /// Where the request goes that waited. The user is in, even where it fails.
+    pub onward: Option<Result<Step, Error>>,
+}
+
 /// What an attempt to sign in leads to.
 #[derive(Debug)]
 pub enum SignIn {
     /// The user is in.
-    Done(Session),
+    Done(Box<Entered>),
     /// Address or password are wrong; which one is not said.
     Wrong,
     /// The password is right, and the user has a second step.
@@ -39,13 +63,8 @@ impl App {
     ///
     /// # Errors
     /// A full hash lane; the database.
-    pub async fn sign_in(
-        &self,
-        address: &str,
-        entered: &str,
-        current: Option<Session>,
-        origin: Origin,
-    ) -> Result<SignIn, Error> {
+    pub async fn sign_in(&self, address: &str, entered: &str, entering: Entering) -> Result<SignIn, Error> {
+        let origin = entering.origin;
         let email = EmailAddress::classify(address.trim().as_bytes()).ok();
         let key = email.as_ref().map_or_else(|| address.as_bytes().to_vec(), EmailAddress::key);
         let user = match &email {
@@ -65,7 +84,7 @@ impl App {
         };
         let user_id = user.as_ref().map_or_else(domain::UserId::new, |user| user.user_id);
         // Who guesses at others while signed in does not go before them.
-        let renews = current.as_ref().is_some_and(|current| current.user_id == user_id);
+        let renews = entering.current.as_ref().is_some_and(|current| current.user_id == user_id);
         let class = Class::of_sign_in(renews, account == Counted::Browser, is_throttled);
         let stored = store::user::load_password(&self.db, user_id).await?;
         let stored = stored.unwrap_or_else(|| StoredPassword {
@@ -85,8 +104,8 @@ impl App {
         if store::second_factor::find_totp(&self.db, user.user_id).await?.is_some() {
             return self.ask_code(&user, (&stored, fresh.as_ref())).await;
         }
-        let session = self.end_sign_in(&user, current, &counters, (&stored, fresh.as_ref()), origin).await?;
-        Ok(session.map_or(SignIn::Wrong, SignIn::Done))
+        let entered = self.end_sign_in(&user, entering, &counters, (&stored, fresh.as_ref())).await?;
+        Ok(entered.map_or(SignIn::Wrong, |entered| SignIn::Done(Box::new(entered))))
     }
 
     // The password may be hashed anew now: the second step does not see it.
@@ -152,17 +171,18 @@ impl App {
     async fn end_sign_in(
         &self,
         user: &User,
-        current: Option<Session>,
+        entering: Entering,
         counters: &[(Counted, Option<Vec<u8>>)],
         (stored, fresh): (&StoredPassword, Option<&StoredPassword>),
-        origin: Origin,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Option<Entered>, Error> {
+        let Entering { current, request, origin } = entering;
+        let planned = self.plan_onward(user.user_id, current.as_ref(), Shown::Password, request).await;
         let mut tx = chassis::begin(&self.db).await?;
         // A password that was changed while this one was checked ends all sessions, and would not see this one.
         if !store::recovery::keep_password(&mut tx, user.user_id, stored, fresh).await? {
             return Ok(None);
         }
-        let session = self.let_in(&mut tx, user, current, Shown::Password, origin).await?;
+        let entered = self.let_in(&mut tx, user, current, Shown::Password, planned, origin).await?;
         for (counted, key_hash) in counters {
             // The network's counter stays: others behind it may still be guessing.
             if let (Counted::Account | Counted::Browser, Some(key_hash)) = (counted, key_hash) {
@@ -171,19 +191,21 @@ impl App {
         }
         tx.commit().await?;
         self.nudges.logout.notify_one();
-        Ok(Some(session))
+        Ok(Some(entered))
     }
 
-    /// Gives a user who showed enough a session, within a transaction. Nudge `logout` after the commit.
+    /// Gives a user who showed enough a session and the planned code, within a transaction. Nudge `logout` after the commit.
     pub(super) async fn let_in(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         user: &User,
         current: Option<Session>,
         shown: Shown,
+        planned: Option<Result<Planned, Error>>,
         origin: Origin,
-    ) -> Result<Session, Error> {
+    ) -> Result<Entered, Error> {
         let session = self.renew_or_start(tx, user, current, shown).await?;
+        let onward = self.take_up(tx, planned, &session).await?;
         if store::user::note_seen(tx, user.user_id, self.now()).await? {
             let fact = events::user_seen(user.user_id, self.now());
             outbox::append(tx, domain::Service::Identity, &fact).await?;
@@ -199,7 +221,52 @@ impl App {
         };
         store::record::insert(&mut **tx, &record, self.now()).await?;
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user signed in");
-        Ok(session)
+        Ok(Entered { session, onward })
+    }
+
+    /// Where a waiting request goes once this user is in. It is asked before the transaction of the sign-in, which
+    /// [`App::take_up`] then uses for the code too: session and code are one commit.
+    pub(super) async fn plan_onward(
+        &self,
+        user_id: UserId,
+        current: Option<&Session>,
+        shown: Shown,
+        request: Option<Request>,
+    ) -> Option<Result<Planned, Error>> {
+        let now = self.now();
+        let session = match current {
+            Some(current) if current.user_id == user_id => current.clone().renewed(shown, now),
+            _ => Session::start(SessionId::new(), user_id, shown, now),
+        };
+        self.plan_with(&session, request).await
+    }
+
+    pub(super) async fn plan_with(
+        &self,
+        session: &Session,
+        request: Option<Request>,
+    ) -> Option<Result<Planned, Error>> {
+        Some(self.plan_to_resume(request?.signed_in(), Some(session)).await)
+    }
+
+    /// Writes the planned code of a user whose session this transaction has just written.
+    pub(super) async fn take_up(
+        &self,
+        tx: &mut PgConnection,
+        planned: Option<Result<Planned, Error>>,
+        session: &Session,
+    ) -> Result<Option<Result<Step, Error>>, Error> {
+        match planned {
+            Some(Ok(Planned::Code { mut grant, request, first_party, reached })) => {
+                // The plan did not know yet which session it would be.
+                grant.session_id = session.session_id;
+                let step = self.carry_out(tx, Planned::Code { grant, request, first_party, reached }).await?;
+                Ok(Some(Ok(step)))
+            }
+            Some(Ok(Planned::Step(step))) => Ok(Some(Ok(step))),
+            Some(Err(error)) => Ok(Some(Err(error))),
+            None => Ok(None),
+        }
     }
 
     // The user's own session is renewed, so that its clients keep their `sid`; somebody else's ends.

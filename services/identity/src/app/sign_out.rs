@@ -14,6 +14,7 @@ use crate::{
     events,
     logout_delivery::LogoutDelivery,
     params::Params,
+    revocation::Revoked,
     session::{self, Cause, Session},
     store::{self, record::AuditRecord, session::Ended},
     subject,
@@ -106,6 +107,7 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         self.end_within(&mut tx, &[session_id.into()], cause).await?;
         tx.commit().await?;
+        self.revocations.note([Revoked::Session(session_id)]);
         self.nudges.logout.notify_one();
         Ok(())
     }
@@ -128,7 +130,7 @@ impl App {
             }
             let Some(client_id) = &row.client_id else { continue };
             if !clients.contains_key(client_id) {
-                let client = store::client::find(&mut **tx, client_id).await?;
+                let client = self.client_within(tx, client_id).await?;
                 clients.insert(client_id.clone(), client);
             }
             let Some(Some(client)) = clients.get(client_id) else { continue };
@@ -180,7 +182,7 @@ impl App {
             client_id: client.client_id.clone(),
             sid: subject::session_subject(self.keys(), client, ended.session_id)?,
             attempts: 0,
-            created_at: self.now(),
+            since: self.now(),
         })
     }
 

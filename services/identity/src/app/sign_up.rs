@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{EmailAddress, Locale, Service, UserId, Uuid};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, MadePasskey, Origin};
+use super::{App, Entered, Entering, MadePasskey, Origin};
 use crate::{
     acr::Shown,
     authorization::Request,
@@ -19,7 +19,6 @@ use crate::{
     passkey::Passkey,
     password::Password,
     progress::{Progress, Step},
-    session::Session,
     store::{self, record::AuditRecord, user::StoredPassword},
     throttle::Counted,
     user::User,
@@ -74,7 +73,7 @@ pub struct OpenLink {
 #[derive(Debug)]
 pub enum Completed {
     /// There is a user, who is in.
-    Done(Session),
+    Done(Box<Entered>),
     /// The passkey's answer is not to be believed.
     Wrong,
     /// The proof is too old, or a user came of it or of the same address.
@@ -185,8 +184,7 @@ impl App {
         &self,
         challenge: &Challenge,
         password: Password,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<Completed, Error> {
         if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
@@ -194,7 +192,7 @@ impl App {
         let pepper_id = self.keys().pepper_id();
         let phc = self.lane.hash(Class::Normal, password, self.pepper(&pepper_id)?).await?;
         let first = FirstCredential::Password(StoredPassword { phc, pepper_id });
-        self.enrol(challenge, first, current, origin).await
+        self.enrol(challenge, first, entering).await
     }
 
     /// Makes a user of a proved address and a passkey, and signs the user in: the authenticator has just verified who
@@ -207,14 +205,13 @@ impl App {
         challenge: &Challenge,
         ceremony: &Ceremony,
         made: &MadePasskey,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<Completed, Error> {
         if !challenge.is_open(Purpose::SignUp, self.now()) {
             return Ok(Completed::Over);
         }
         match self.read_made(ceremony, made) {
-            Some(passkey) => self.enrol(challenge, FirstCredential::Passkey(passkey), current, origin).await,
+            Some(passkey) => self.enrol(challenge, FirstCredential::Passkey(passkey), entering).await,
             None => Ok(Completed::Wrong),
         }
     }
@@ -223,8 +220,7 @@ impl App {
         &self,
         challenge: &Challenge,
         first: FirstCredential,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<Completed, Error> {
         let now = self.now();
         let (user_id, shown) = match &first {
@@ -233,6 +229,8 @@ impl App {
         };
         let (address, client_id) = (challenge.address.clone(), challenge.client_id.clone());
         let (user, event) = User::register(user_id, address, challenge.locale, client_id, now);
+        let Entering { current, request, origin } = entering;
+        let planned = self.plan_onward(user_id, current.as_ref(), shown, request).await;
         let mut tx = chassis::begin(&self.db).await?;
         let consumed = store::challenge::consume(&mut tx, challenge.challenge_id, now).await?;
         if !consumed || !store::user::insert(&mut tx, &user).await? {
@@ -252,6 +250,7 @@ impl App {
             store::staff::apply_nominations(&mut tx, &key, now).await?;
         }
         let session = self.renew_or_start(&mut tx, &user, current, shown).await?;
+        let onward = self.take_up(&mut tx, planned, &session).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_seen(user.user_id, now)).await?;
         let record = AuditRecord {
@@ -267,7 +266,7 @@ impl App {
         tx.commit().await?;
         self.nudges.logout.notify_one();
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user registered");
-        Ok(Completed::Done(session))
+        Ok(Completed::Done(Box::new(Entered { session, onward })))
     }
 }
 

@@ -69,23 +69,6 @@ impl App {
         Ok(StepUp::SignIn)
     }
 
-    /// Scopes of staff that a code may carry: those the user holds, of a user who has shown two factors.
-    ///
-    /// # Errors
-    /// The database.
-    pub(super) async fn staff_scopes(
-        &self,
-        request: &Request,
-        client: &Client,
-        user_id: UserId,
-        level: Level,
-    ) -> Result<Vec<String>, Error> {
-        if level < Level::Two || !asks_for_staff(request, client) {
-            return Ok(Vec::new());
-        }
-        store::staff::scopes(&self.db, user_id).await
-    }
-
     async fn can_step_up(&self, user_id: UserId) -> Result<bool, Error> {
         Ok(store::second_factor::find_totp(&self.db, user_id).await?.is_some()
             || !store::passkey::list(&self.db, user_id).await?.is_empty())

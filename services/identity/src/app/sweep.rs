@@ -59,6 +59,7 @@ impl App {
         }
         let now = self.now();
         let counters = store::sweep::delete_throttles(&self.db, now).await?;
+        store::sweep::delete_device_grants(&self.db, now).await?;
         store::sweep::forget_networks(&self.db, now).await?;
         if counters > 0 {
             tracing::info!(rows = counters, "expired counters deleted");

@@ -1,64 +1,29 @@
 //! The token endpoint: a code, a refresh token or the client's own right against tokens (RFC 6749 4.1.3, 4.4, 6).
 
-use domain::{DateTime, TimeDelta, UserId, Utc, Uuid};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use domain::{DateTime, UserId, Utc, Uuid};
+use serde_json::json;
 
-use super::{App, Refusal, dpop::Shown};
+use super::{
+    App, Refusal,
+    dpop::Shown,
+    issue::{Issue, TokenAnswer, bind},
+};
 use crate::{
     acr::Level,
     authorization,
-    client::{AuthMethod, Client},
+    client::{AuthMethod, Client, DEVICE_CODE, TOKEN_EXCHANGE},
     error::Error,
     grant::{Grant, Redemption},
     handle::{Handle, Kind},
-    jws,
     params::{Params, words},
+    revocation::Revoked,
     scope,
     store::{self, record::AuditRecord},
-    subject,
     token_family::{self, Refresh, TokenFamily},
 };
 
-/// Life of an ID token.
-const ID_TOKEN_LIFE: TimeDelta = TimeDelta::minutes(10);
 /// A refresh that another one overtook looks once more: by then its token is superseded or revoked.
 const LOOKS: usize = 2;
-
-/// A successful answer (RFC 6749 5.1, OIDC Core 3.1.3.3).
-#[derive(Serialize)]
-pub struct TokenAnswer {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u32,
-    scope: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id_token: Option<String>,
-}
-
-impl std::fmt::Debug for TokenAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenAnswer").field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-// What the tokens of one answer have in common.
-struct Issue<'a> {
-    client: &'a Client,
-    family: &'a TokenFamily,
-    scopes: Vec<String>,
-    resources: Vec<String>,
-    nonce: Option<&'a str>,
-    /// Of the key to which the access token is bound.
-    jkt: Option<&'a str>,
-    // Claims of the ID token that were asked for by name.
-    asked: Map<String, Value>,
-    // The refresh token that was shown: its successors keep its key.
-    shown: Option<&'a str>,
-    now: DateTime<Utc>,
-}
 
 const fn invalid_grant<T>(description: &'static str) -> Result<T, Refusal> {
     Err(Refusal::new("invalid_grant", description))
@@ -77,6 +42,7 @@ impl App {
     ) -> Result<TokenAnswer, Refusal> {
         let grant_type = match params.get("grant_type") {
             Some(known @ ("authorization_code" | "refresh_token" | "client_credentials")) => known,
+            Some(known @ (DEVICE_CODE | TOKEN_EXCHANGE)) => known,
             Some(_) => return Err(Refusal::new("unsupported_grant_type", "grant_type is not supported")),
             None => return Err(Refusal::new("invalid_request", "grant_type is missing")),
         };
@@ -89,6 +55,8 @@ impl App {
         match grant_type {
             "authorization_code" => self.redeem(client, params, jkt).await,
             "refresh_token" => self.refresh(client, params, jkt).await,
+            DEVICE_CODE => self.redeem_device(client, params, jkt).await,
+            TOKEN_EXCHANGE => self.exchange(client, params, jkt).await,
             _ => self.client_credentials(client, params, jkt),
         }
     }
@@ -166,7 +134,7 @@ impl App {
                 return invalid_grant("the refresh token is bound to a key that the request does not prove");
             }
             let judged = if client.rotates_refresh_tokens() {
-                family.refresh(handle.counter, now)
+                family.refresh(handle.counter, client.tokens.grace(), now)
             } else {
                 family.refresh_unrotated(handle.counter, now)
             };
@@ -224,6 +192,7 @@ impl App {
             store::record::insert(&mut *tx, &record, self.now()).await?;
         }
         tx.commit().await?;
+        self.revocations.note([Revoked::Family(family_id)]);
         tracing::warn!(client_id, %user_id, outcome, "tokens revoked");
         Ok(())
     }
@@ -270,6 +239,7 @@ impl App {
         let resources = narrowed(client, &[], params)?;
         let now = self.now();
         let scope = scopes.join(" ");
+        let seconds = self.access_seconds(client);
         let mut claims = json!({
             "iss": self.issuer(),
             "sub": client.client_id,
@@ -277,99 +247,20 @@ impl App {
             "client_id": client.client_id,
             "scope": scope,
             "iat": now.timestamp(),
-            "exp": now.timestamp() + i64::from(self.settings.access_token_seconds),
+            "exp": now.timestamp() + seconds,
             "jti": domain::new_id(),
         });
         let token_type = bind(&mut claims, jkt);
         Ok(TokenAnswer {
-            access_token: self.sign("at+jwt", &claims)?,
+            access_token: self.access_token(client, &claims)?,
             token_type,
-            expires_in: self.settings.access_token_seconds,
+            expires_in: seconds,
             scope,
             refresh_token: None,
             id_token: None,
+            issued_token_type: None,
         })
     }
-
-    fn issue_tokens(&self, issue: &Issue<'_>) -> Result<TokenAnswer, Error> {
-        let Issue { client, family, .. } = issue;
-        let sub = subject::subject(self.keys(), client, family.user_id)?;
-        let sid = subject::session_subject(self.keys(), client, family.session_id)?;
-        let openid = issue.scopes.iter().any(|scope| scope == "openid");
-        let scope = issue.scopes.join(" ");
-        let mut claims = json!({
-            "iss": self.issuer(),
-            "sub": sub,
-            "aud": self.audience(client, &issue.resources, openid),
-            "client_id": client.client_id,
-            "scope": scope,
-            "iat": issue.now.timestamp(),
-            "exp": issue.now.timestamp() + i64::from(self.settings.access_token_seconds),
-            // Leads userinfo and introspection to the family; the second half tells two tokens apart.
-            "jti": format!("{}.{}", family.family_id, domain::new_id().simple()),
-            "acr": family.acr,
-            "auth_time": family.auth_time.timestamp(),
-            "sid": sid,
-        });
-        if !family.claims.userinfo.is_empty() {
-            claims["claims_by_name"] = Value::from(true);
-        }
-        let token_type = bind(&mut claims, issue.jkt);
-        let access_token = self.sign("at+jwt", &claims)?;
-        let id_token = if openid { Some(self.id_token(issue, &sub, &sid, &access_token)?) } else { None };
-        let refresh = Handle { kind: Kind::Refresh, id: family.family_id, counter: family.seq };
-        Ok(TokenAnswer {
-            access_token,
-            token_type,
-            expires_in: self.settings.access_token_seconds,
-            scope,
-            refresh_token: client.may("refresh_token").then(|| match issue.shown {
-                Some(shown) => refresh.mint_as(self.keys(), shown),
-                None => refresh.mint(self.keys()),
-            }),
-            id_token,
-        })
-    }
-
-    fn id_token(&self, issue: &Issue<'_>, sub: &str, sid: &str, access_token: &str) -> Result<String, Error> {
-        let own = json!({
-            "iss": self.issuer(),
-            "sub": sub,
-            "aud": issue.client.client_id,
-            "iat": issue.now.timestamp(),
-            "exp": (issue.now + ID_TOKEN_LIFE).timestamp(),
-            "auth_time": issue.family.auth_time.timestamp(),
-            "acr": issue.family.acr,
-            "amr": issue.family.amr,
-            "sid": sid,
-            "at_hash": jws::half_hash(access_token),
-        });
-        let mut claims = issue.asked.clone();
-        if let Value::Object(own) = own {
-            claims.extend(own);
-        }
-        claims.extend(issue.nonce.map(|nonce| ("nonce".to_owned(), Value::from(nonce))));
-        self.sign_as(issue.client.id_token_alg, "JWT", &Value::Object(claims))
-    }
-
-    // The APIs asked for, else all that the client may have; our own userinfo wherever `openid` is granted.
-    fn audience(&self, client: &Client, resources: &[String], openid: bool) -> Value {
-        let mut audience = if resources.is_empty() { client.audiences.clone() } else { resources.to_vec() };
-        if openid || audience.is_empty() {
-            audience.push(self.issuer().to_owned());
-        }
-        match <[String; 1]>::try_from(audience) {
-            Ok([one]) => Value::from(one),
-            Err(several) => Value::from(several),
-        }
-    }
-}
-
-// Binds an access token to a key (RFC 9449 6.1); its type.
-fn bind(claims: &mut Value, jkt: Option<&str>) -> &'static str {
-    let Some(jkt) = jkt else { return "Bearer" };
-    claims["cnf"] = json!({"jkt": jkt});
-    "DPoP"
 }
 
 fn family_of(grant: Grant, jkt: Option<&str>, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     grpc::peers::ProfileClaims,
     store, subject,
-    user::User,
+    user::{Status, User},
 };
 
 /// Why no claims are given (RFC 6750 3.1).
@@ -46,7 +46,7 @@ impl App {
     /// A token that does not count here; profile or the database did not answer.
     pub async fn userinfo(&self, access_token: &str, jkt: Option<&str>) -> Result<Value, UserinfoError> {
         let live = self.live_access_token(access_token).await?;
-        let Some(Live { claims: token, family: Some(family) }) = live else {
+        let Some(Live { claims: token, client, user_id: Some(user_id) }) = live else {
             return Err(UserinfoError::InvalidToken);
         };
         if token.jkt() != jkt {
@@ -58,12 +58,11 @@ impl App {
         if !token.aud.has(self.issuer()) {
             return Err(UserinfoError::InvalidToken);
         }
-        let client = self.client(&family.client_id).await?.ok_or(UserinfoError::InvalidToken)?;
         let scopes: Vec<String> = token.scope.split(' ').map(str::to_owned).collect();
         let wishes = self.wishes(&token).await?;
-        let told = self.told(family.user_id, &scopes, &wishes).await?;
+        let told = self.told(user_id, &scopes, &wishes).await?;
         let mut told = told.ok_or(UserinfoError::InvalidToken)?;
-        let sub = subject::subject(self.keys(), &client, family.user_id).map_err(Error::from)?;
+        let sub = subject::subject(self.keys(), &client, user_id).map_err(Error::from)?;
         told.insert("sub".to_owned(), sub.into());
         Ok(Value::Object(told))
     }
@@ -104,7 +103,8 @@ impl App {
         scopes: &[String],
         wishes: &Wishes,
     ) -> Result<Option<Map<String, Value>>, UserinfoError> {
-        let Some(user) = store::user::load(&self.db, user_id).await? else { return Ok(None) };
+        let user = store::user::load(&self.db, user_id).await?;
+        let Some(user) = user.filter(|user| user.status == Status::Active) else { return Ok(None) };
         let mut known = Map::new();
         if claims::asks_for("email", scopes, wishes) {
             add_email(&mut known, &user)?;

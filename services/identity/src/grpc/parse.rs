@@ -6,7 +6,7 @@ use chassis::FieldViolation;
 use domain::{DateTime, EmailAddress, Utc};
 use prost_types::Timestamp;
 
-use crate::{error::Error, scope};
+use crate::{client, error::Error, scope};
 
 const LONGEST_REASON: usize = 200;
 const LONGEST_SCOPE: usize = 64;
@@ -53,6 +53,15 @@ impl Violations {
                 "must be at most 200 characters without a line break or another control character",
             );
         }
+    }
+
+    /// An id that a client may have.
+    pub fn client_id<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+        let right = client::is_client_id(text);
+        if !right {
+            self.add("client_id", "must be 1 to 64 letters, digits, `-`, `_` or `.`");
+        }
+        right.then_some(text)
     }
 
     /// A time, if one is given.

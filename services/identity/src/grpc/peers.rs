@@ -17,7 +17,8 @@ use crate::events;
 
 /// A relying party waits for userinfo: better no answer than a late one.
 const CLAIMS_DEADLINE: Duration = Duration::from_millis(200);
-const MAIL_DEADLINE: Duration = Duration::from_secs(2);
+/// Nobody waits at a page for these.
+const PATIENT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Mailer's transactional mail.
 #[derive(Clone)]
@@ -71,8 +72,8 @@ impl Mailer {
             deadline: Some(events::timestamp(mail.deadline)),
         };
         let mut client = self.transactional.clone();
-        let request = within(request, MAIL_DEADLINE);
-        let Err(status) = in_time(MAIL_DEADLINE, client.send_transactional(request)).await else {
+        let request = within(request, PATIENT_DEADLINE);
+        let Err(status) = in_time(PATIENT_DEADLINE, client.send_transactional(request)).await else {
             return Posted::Taken;
         };
         let is_final = matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition);
@@ -133,6 +134,21 @@ impl Profiles {
     /// Over a channel.
     pub fn new(peer: Peer) -> Self {
         Self { profiles: ProfileServiceClient::new(peer) }
+    }
+
+    /// Whether there is a profile of this user.
+    ///
+    /// # Errors
+    /// Profile did not answer within two seconds.
+    pub async fn knows(&self, user_id: UserId) -> Result<bool, PeerError> {
+        let external_id = ExternalId { r#type: "user".to_owned(), value: user_id.to_string() };
+        let request = within(FindProfileRequest { external_id: Some(external_id) }, PATIENT_DEADLINE);
+        let mut client = self.profiles.clone();
+        match in_time(PATIENT_DEADLINE, client.find_profile(request)).await {
+            Ok(_) => Ok(true),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// What profile knows of a user. Nothing where there is no profile yet: the fact of a fresh user is on its way.

@@ -1,13 +1,15 @@
+use domain::{SessionId, Uuid};
 use proto::identity::v1::{
-    self as wire, EndSessionRequest, EndSessionResponse, ListLogoutDeliveriesRequest,
-    ListLogoutDeliveriesResponse, ListSessionsRequest, ListSessionsResponse,
-    session_service_server::SessionService,
+    self as wire, EndSessionRequest, EndSessionResponse, EndUserSessionsRequest, EndUserSessionsResponse,
+    ListLogoutDeliveriesRequest, ListLogoutDeliveriesResponse, ListSessionsRequest, ListSessionsResponse,
+    RetryLogoutDeliveryRequest, RetryLogoutDeliveryResponse, session_service_server::SessionService,
 };
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
 use crate::{
-    app::{App, DeliveryRow, ListedSession},
+    app::{App, DeliveryChoice, DeliveryRow, ListedSession},
+    error::Error,
     events,
 };
 
@@ -54,11 +56,57 @@ impl SessionService for Sessions {
         &self,
         request: Request<ListLogoutDeliveriesRequest>,
     ) -> Result<Response<ListLogoutDeliveriesResponse>, Status> {
-        let size = parse::page_size(request.get_ref().page_size);
-        let deliveries = self.app.list_logout_deliveries(size).await.map_err(chassis::status)?;
-        let deliveries = deliveries.into_iter().map(delivery).collect();
-        Ok(Response::new(ListLogoutDeliveriesResponse { deliveries }))
+        let request = request.into_inner();
+        let size = parse::page_size(request.page_size);
+        let choice = choice(&request).map_err(chassis::status)?;
+        let rows = self.app.list_logout_deliveries(&choice, size).await.map_err(chassis::status)?;
+        let next_page_token = parse::next_page(&rows, size, |row| row.delivery_id.to_string());
+        let deliveries = rows.into_iter().map(delivery).collect();
+        Ok(Response::new(ListLogoutDeliveriesResponse { deliveries, next_page_token }))
     }
+
+    async fn end_user_sessions(
+        &self,
+        request: Request<EndUserSessionsRequest>,
+    ) -> Result<Response<EndUserSessionsResponse>, Status> {
+        let actor = chassis::actor(&request)?;
+        let user_id = parse::id("user_id", &request.get_ref().user_id).map_err(chassis::status)?;
+        self.app.end_user_sessions(&actor, user_id).await.map_err(chassis::status)?;
+        Ok(Response::new(EndUserSessionsResponse {}))
+    }
+
+    async fn retry_logout_delivery(
+        &self,
+        request: Request<RetryLogoutDeliveryRequest>,
+    ) -> Result<Response<RetryLogoutDeliveryResponse>, Status> {
+        let actor = chassis::actor(&request)?;
+        let mut wrong = Violations::default();
+        let delivery_id = wrong.parse::<SessionId>("delivery_id", &request.get_ref().delivery_id);
+        let delivery_id = wrong.done(delivery_id.map(Uuid::from)).map_err(chassis::status)?;
+        let row = self.app.retry_logout_delivery(&actor, delivery_id).await.map_err(chassis::status)?;
+        Ok(Response::new(RetryLogoutDeliveryResponse { delivery: Some(delivery(row)) }))
+    }
+}
+
+fn choice(request: &ListLogoutDeliveriesRequest) -> Result<DeliveryChoice, Error> {
+    let mut wrong = Violations::default();
+    let after = match request.page_token.as_str() {
+        "" => None,
+        token => wrong.parse::<SessionId>("page_token", token).map(Uuid::from),
+    };
+    let client_id = match request.client_id.as_str() {
+        "" => None,
+        text => wrong.client_id(text).map(str::to_owned),
+    };
+    let state = match request.state.as_str() {
+        "" => None,
+        state @ ("pending" | "delivered" | "abandoned") => Some(state.to_owned()),
+        _ => {
+            wrong.add("state", "must be pending, delivered or abandoned");
+            None
+        }
+    };
+    wrong.done(Some(DeliveryChoice { client_id, state, after }))
 }
 
 fn session(listed: ListedSession) -> wire::Session {
@@ -79,5 +127,7 @@ fn delivery(row: DeliveryRow) -> wire::LogoutDelivery {
         state: row.state,
         attempts: row.attempts.unsigned_abs(),
         last_status: row.last_status.unsigned_abs(),
+        created_at: Some(events::timestamp(row.created_at)),
+        next_at: Some(events::timestamp(row.next_at)),
     }
 }

@@ -6,11 +6,10 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Response, Step as Next, StepUp},
-    authorization::{self, Request, ResponseMode},
+    app::{Entered, Response, Step as Next, StepUp},
+    authorization::{self, ResponseMode},
     params::Params,
     progress::{Progress, Step},
-    session::Session,
 };
 
 /// GET `/authorize` (RFC 6749 4.1.1)
@@ -40,14 +39,14 @@ pub fn follow(visitor: &Visitor, next: Next) -> Page {
     match next {
         Next::Refuse(words) => Err(Failure::Refused(words)),
         Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
-        Next::StepUp(request, StepUp::Code(proved)) => {
+        Next::ShowMore(request, StepUp::Code(proved)) => {
             let progress = Progress { proved: Some(proved), ..Progress::of(Some(request)) };
             visitor.go_on("/login/totp", Step::SecondFactor, progress)
         }
-        Next::StepUp(request, StepUp::Passkey) => {
+        Next::ShowMore(request, StepUp::Passkey) => {
             visitor.go_on("/login/passkey", Step::SignIn, Progress::of(Some(request)))
         }
-        Next::StepUp(request, StepUp::SignIn) => {
+        Next::ShowMore(request, StepUp::SignIn) => {
             visitor.go_on("/login", Step::SignIn, Progress::of(Some(request)))
         }
         Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
@@ -71,16 +70,14 @@ pub fn respond(visitor: &Visitor, response: &Response) -> Page {
 }
 
 /// Goes on with a user who has just signed in: with the request that waited, or to the user's own page.
-pub async fn enter(visitor: &Visitor, request: Option<Request>, session: &Session, own_page: &str) -> Page {
-    let page = match request {
-        Some(request) => match visitor.app().resume(request.signed_in(), Some(session)).await {
-            Ok(next) => follow(visitor, next),
-            Err(error) => Err(error.into()),
-        },
+pub fn enter(visitor: &Visitor, entered: Entered, own_page: &str) -> Page {
+    let page = match entered.onward {
+        Some(Ok(next)) => follow(visitor, next),
+        Some(Err(error)) => Err(error.into()),
         None => page::see_other(own_page),
     };
     // The user is in, even where the way back to the client is closed.
     let mut response = page.unwrap_or_else(axum::response::IntoResponse::into_response);
-    visitor.keep_session(&mut response, session);
+    visitor.keep_session(&mut response, &entered.session);
     Ok(response)
 }

@@ -4,13 +4,13 @@ use domain::{Locale, UserId};
 use minijinja::{Value, context};
 
 use super::{
-    Page, authorize,
+    Page, authorize, device,
     page::{Failure, View},
     sign_in::{carried_or_new, client_name, too_many, with_wait, wrong},
     visitor::Visitor,
 };
 use crate::{
-    app::{MadePasskey, SignIn, SignedChallenge},
+    app::{Entering, MadePasskey, SignIn, SignedChallenge},
     authorization::Request,
     ceremony::{Ceremony, Purpose},
     cose,
@@ -31,7 +31,9 @@ pub async fn show(visitor: Visitor) -> Page {
 pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let fields = visitor.form(&body)?;
     let ctx = fields.get("ctx").unwrap_or_default();
-    let request = visitor.open(Step::SignIn, Some(ctx))?.request;
+    let progress = visitor.open(Step::SignIn, Some(ctx))?;
+    let way_back = device::way_back(&visitor, &progress)?;
+    let request = progress.request;
     let locale = visitor.locale(request.as_ref());
     let refused = vec![FieldError { field: "", text: words::text(locale, "passkey_wrong").to_owned() }];
     let (Some(ceremony), Some(signed)) = (ceremony(&visitor, &fields, Purpose::SignIn), signed(&fields))
@@ -39,8 +41,11 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         return write(&visitor, request.as_ref(), ctx, refused).await;
     };
     let current = visitor.session().await?;
-    match visitor.app().sign_in_by_passkey(&ceremony, &signed, current, visitor.origin).await? {
-        SignIn::Done(session) => authorize::enter(&visitor, request, &session, "/account/security").await,
+    let entering = Entering { current, request: request.clone(), origin: visitor.origin };
+    match visitor.app().sign_in_by_passkey(&ceremony, &signed, entering).await? {
+        SignIn::Done(entered) => {
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
+        }
         // A passkey is a proof by itself: neither a code nor one by mail is asked for.
         SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof => {
             write(&visitor, request.as_ref(), ctx, refused).await

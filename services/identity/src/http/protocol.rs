@@ -2,6 +2,7 @@
 
 mod answer;
 mod cors;
+mod device;
 mod dpop;
 mod introspect;
 mod par;
@@ -43,11 +44,13 @@ pub fn router(app: App) -> Router {
         .route("/oauth2/keys.json", get(well_known::keys))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/userinfo", get(userinfo::by_header).post(userinfo::by_body))
+        // A page gives back what it holds (RFC 7009 2.3).
+        .route("/oauth2/revoke", post(revoke::revoke))
         .layer(middleware::from_fn_with_state(app.clone(), cors::allow_registered));
     Router::new()
+        .route("/oauth2/device", post(device::start))
         .route("/oauth2/par", post(par::par))
         .route("/oauth2/introspect", post(introspect::introspect))
-        .route("/oauth2/revoke", post(revoke::revoke))
         .route("/oauth2/registration", post(registration::register))
         .route(
             "/oauth2/registration/{client_id}",

@@ -4,14 +4,14 @@ use axum::body::Bytes;
 use minijinja::context;
 
 use super::{
-    Page, authorize,
+    Page, authorize, device,
     page::{Failure, View},
     sign_in::{client_name, too_many, with_wait, wrong},
     sign_up::digits_of,
     visitor::Visitor,
 };
 use crate::{
-    app::{Code, SignIn},
+    app::{Code, Entering, SignIn},
     pages::FieldError,
     progress::{Progress, Proved, Step},
 };
@@ -75,9 +75,11 @@ async fn submit(visitor: Visitor, body: Bytes, by: By) -> Page {
         (By::RecoveryCode, _) => Code::Recovery(written),
     };
     let current = visitor.session().await?;
-    match visitor.app().sign_in_by_code(proved, code, current, visitor.origin).await? {
-        SignIn::Done(session) => {
-            authorize::enter(&visitor, progress.request, &session, "/account/security").await
+    let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
+    match visitor.app().sign_in_by_code(proved, code, entering).await? {
+        SignIn::Done(entered) => {
+            let way_back = device::way_back(&visitor, &progress)?;
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
         SignIn::Wait(wait) => {
             let page = write(&visitor, by, &progress, ctx, vec![too_many(locale, wait)]).await?;

@@ -8,13 +8,13 @@ use domain::Locale;
 use minijinja::context;
 
 use super::{
-    Page, authorize,
+    Page, authorize, device,
     page::{self, View},
     passkey,
     visitor::Visitor,
 };
 use crate::{
-    app::SignIn,
+    app::{Entering, SignIn},
     authorization::Request,
     error::Error,
     pages::FieldError,
@@ -34,7 +34,8 @@ pub async fn show(visitor: Visitor) -> Page {
         && let Some(session) = visitor.session().await?
     {
         if !progress.again {
-            return page::see_other("/account/security");
+            let way_back = device::way_back(&visitor, &progress)?;
+            return page::see_other(way_back.as_deref().unwrap_or("/account/security"));
         }
         let user = visitor.app().own_user(session.user_id).await?;
         hint = user.email.as_str().unwrap_or_default().to_owned();
@@ -47,6 +48,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let fields = visitor.form(&body)?;
     let ctx = fields.get("ctx").unwrap_or_default();
     let progress = visitor.open(Step::SignIn, Some(ctx))?;
+    let way_back = device::way_back(&visitor, &progress)?;
     let locale = visitor.locale(progress.request.as_ref());
     let (email, password) =
         (fields.get("email").unwrap_or_default(), fields.get("password").unwrap_or_default());
@@ -61,12 +63,14 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         return write(&visitor, &progress, ctx, email, errors).await;
     }
     let current = visitor.session().await?;
-    match visitor.app().sign_in(email, password, current, visitor.origin).await? {
-        SignIn::Done(session) => {
-            authorize::enter(&visitor, progress.request, &session, "/account/security").await
+    let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
+    match visitor.app().sign_in(email, password, entering).await? {
+        SignIn::Done(entered) => {
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
         SignIn::AskCode(proved) => {
-            let progress = Progress { proved: Some(proved), ..Progress::of(progress.request) };
+            let (proved, params) = (Some(proved), progress.params);
+            let progress = Progress { proved, params, ..Progress::of(progress.request) };
             visitor.go_on("/login/totp", Step::SecondFactor, progress)
         }
         SignIn::Wrong => {

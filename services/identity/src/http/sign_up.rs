@@ -10,7 +10,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Asked, CodeAnswer, Completed, NewChallenge},
+    app::{Asked, CodeAnswer, Completed, Entering, NewChallenge},
     authorization::Request,
     ceremony,
     challenge::{Challenge, Purpose},
@@ -168,10 +168,9 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
         }
     };
     let current = visitor.session().await?;
-    match visitor.app().complete_sign_up(&challenge, password, current, visitor.origin).await? {
-        Completed::Done(session) => {
-            authorize::enter(&visitor, progress.request, &session, "/account/security?welcome=1").await
-        }
+    let entering = Entering { current, request: progress.request, origin: visitor.origin };
+    match visitor.app().complete_sign_up(&challenge, password, entering).await? {
+        Completed::Done(entered) => authorize::enter(&visitor, *entered, "/account/security?welcome=1"),
         Completed::Wrong | Completed::Over => Err(Failure::Refused("error_link")),
     }
 }
@@ -188,14 +187,13 @@ async fn complete_by_passkey(
     let completed = match (ceremony, made) {
         (Some(ceremony), Some(made)) => {
             let (app, current) = (visitor.app(), visitor.session().await?);
-            app.complete_sign_up_by_passkey(challenge, &ceremony, &made, current, visitor.origin).await?
+            let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
+            app.complete_sign_up_by_passkey(challenge, &ceremony, &made, entering).await?
         }
         _ => Completed::Wrong,
     };
     match completed {
-        Completed::Done(session) => {
-            authorize::enter(visitor, progress.request, &session, "/account/security?welcome=1").await
-        }
+        Completed::Done(entered) => authorize::enter(visitor, *entered, "/account/security?welcome=1"),
         Completed::Wrong => {
             let (request, ctx) = (progress.request.as_ref(), fields.get("ctx").unwrap_or_default());
             write_password(visitor, request, challenge, ctx, passkey::refused(locale, "passkey_not_made"))

@@ -131,11 +131,12 @@ impl<'a> Fields<'a> {
         Ok(Some(jwks.clone()))
     }
 
-    /// `none` is no signature, and never was.
+    /// RS256 where nothing is asked for (OIDC Registration 2). `none` is no signature, and never was.
     pub fn id_token_alg(&self) -> Result<Algorithm, InvalidMetadata> {
-        let asked = self.one_of("id_token_signed_response_alg", &Algorithm::ALL.map(Algorithm::name))?;
-        // The answer says which one it is.
-        Ok(asked.and_then(|name| name.parse().ok()).unwrap_or(Algorithm::Es256))
+        const FIELD: &str = "id_token_signed_response_alg";
+        let Some(value) = self.get(FIELD) else { return Ok(Algorithm::Rs256) };
+        let known = value.as_str().and_then(|name| name.parse().ok());
+        known.ok_or(InvalidMetadata::field(FIELD, "must be ES256, RS256 or PS256"))
     }
 }
 

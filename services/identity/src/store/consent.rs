@@ -27,7 +27,7 @@ pub async fn list_own(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Ow
     Ok(rows.bind(user_id.0).fetch_all(db).await?)
 }
 
-/// Takes a consent back and revokes what the client got by it; false when there is none.
+/// Takes a consent back, revokes what the client got by it and tells every instance; false when there is none.
 #[tracing::instrument(name = "db.consent.withdraw", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn withdraw(
     db: &mut PgConnection,
@@ -45,11 +45,16 @@ pub async fn withdraw(
     }
     // Families are found by their sessions or as those that outlive them: both ways have an index.
     sqlx::query(
-        "update identity.token_family
-         set revoked_at = $3
-         where client_id = $2 and user_id = $1 and revoked_at is null
-           and (offline or session_id in (
-               select session_id from identity.browser_session where user_id = $1 and ended_at is null))",
+        "with revoked as (
+             update identity.token_family
+             set revoked_at = $3
+             where client_id = $2 and user_id = $1 and revoked_at is null
+               and (offline or session_id in (
+                   select session_id from identity.browser_session where user_id = $1 and ended_at is null))
+             returning family_id
+         )
+         insert into identity.revocation (family_id, at)
+         select family_id, $3 from revoked",
     )
     .bind(user_id.0)
     .bind(client_id)

@@ -125,7 +125,8 @@ pub async fn load(db: impl PgExecutor<'_>, code_id: Uuid) -> Result<Option<Grant
 }
 
 /// Consumes a code and starts its family, in one statement; false when somebody consumed it in between, or its session
-/// has ended or its user was disabled since.
+/// has ended or its user was disabled since. The session's row is held, so that a sign-out at the same moment comes
+/// before, and the code is refused, or after, and finds the family.
 #[tracing::instrument(name = "db.grant.redeem", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn redeem(
     db: impl PgExecutor<'_>,
@@ -144,7 +145,8 @@ pub async fn redeem(
                    select
                    from identity.browser_session s
                    join identity.user u using (user_id)
-                   where s.session_id = authorization_code.session_id and s.ended_at is null and u.status = 'active')
+                   where s.session_id = authorization_code.session_id and s.ended_at is null and u.status = 'active'
+                   for share of s)
              returning *
          )
          insert into identity.token_family
@@ -248,13 +250,21 @@ pub async fn rotate(
     Ok(done.rows_affected() == 1)
 }
 
+/// Revokes a family and tells every instance; false when it was revoked before.
 #[tracing::instrument(name = "db.token_family.revoke", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn revoke(db: impl PgExecutor<'_>, family_id: Uuid, now: DateTime<Utc>) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "update identity.token_family set revoked_at = $2 where family_id = $1 and revoked_at is null",
-        family_id,
-        now
+    let done = sqlx::query(
+        "with revoked as (
+             update identity.token_family
+             set revoked_at = $2
+             where family_id = $1 and revoked_at is null
+             returning family_id
+         )
+         insert into identity.revocation (family_id, at)
+         select family_id, $2 from revoked",
     )
+    .bind(family_id)
+    .bind(now)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)

@@ -59,13 +59,18 @@ pub async fn keep_password(
     Ok(query.execute(db).await?.rows_affected() == 1)
 }
 
-/// Revokes the families of a user that outlive their sessions; the others end with these.
+/// Revokes the families of a user that outlive their sessions, and tells every instance; the others end with these.
 #[tracing::instrument(name = "db.token_family.revoke_offline", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn revoke_offline(db: &mut PgConnection, user_id: UserId, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query(
-        "update identity.token_family
-         set revoked_at = $2
-         where user_id = $1 and offline and revoked_at is null",
+        "with revoked as (
+             update identity.token_family
+             set revoked_at = $2
+             where user_id = $1 and offline and revoked_at is null
+             returning family_id
+         )
+         insert into identity.revocation (family_id, at)
+         select family_id, $2 from revoked",
     )
     .bind(user_id.0)
     .bind(now)

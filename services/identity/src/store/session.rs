@@ -102,17 +102,18 @@ pub async fn renew(db: impl PgExecutor<'_>, session: &Session) -> Result<bool, E
     Ok(done.rows_affected() == 1)
 }
 
+/// Notes when sessions were used last, in one statement.
 #[tracing::instrument(name = "db.session.note_seen", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn note_seen(
-    db: impl PgExecutor<'_>,
-    session_id: SessionId,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "update identity.browser_session set seen_at = $2 where session_id = $1 and seen_at < $2",
-        session_id.0,
-        now
+pub async fn note_seen(db: impl PgExecutor<'_>, seen: &[(SessionId, DateTime<Utc>)]) -> Result<(), Error> {
+    let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = seen.iter().map(|(id, at)| (id.0, *at)).unzip();
+    sqlx::query(
+        "update identity.browser_session s
+         set seen_at = n.at
+         from unnest($1::uuid[], $2::timestamptz[]) n (session_id, at)
+         where s.session_id = n.session_id and s.seen_at < n.at and s.ended_at is null",
     )
+    .bind(ids)
+    .bind(times)
     .execute(db)
     .await?;
     Ok(())
@@ -125,8 +126,9 @@ pub struct Ended {
     pub client_id: Option<String>,
 }
 
-/// Ends live sessions and revokes the families that live with them. A row for each session and client to be told, and
-/// one without a client where none is.
+/// Ends live sessions, revokes the families that live with them and tells every instance. A row for each session and
+/// client to be told, and one without a client where none is. Two statements on purpose: a code that is redeemed meanwhile
+/// holds the session's row, and the second statement sees the family that came of it.
 #[tracing::instrument(name = "db.session.end", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn end(
     db: &mut PgConnection,
@@ -134,32 +136,41 @@ pub async fn end(
     cause: Cause,
     now: DateTime<Utc>,
 ) -> Result<Vec<Ended>, Error> {
-    let rows = sqlx::query!(
-        r#"with ended as (
-             update identity.browser_session
-             set ended_at = $2, cause = $3
-             where session_id = any($1) and ended_at is null
-             returning session_id, user_id
-         ), revoked as (
+    let ended: Vec<Uuid> = sqlx::query_scalar(
+        "update identity.browser_session
+         set ended_at = $2, cause = $3
+         where session_id = any($1) and ended_at is null
+         returning session_id",
+    )
+    .bind(session_ids)
+    .bind(now)
+    .bind(cause.name())
+    .fetch_all(&mut *db)
+    .await?;
+    let rows: Vec<(Uuid, Uuid, Option<String>)> = sqlx::query_as(
+        "with revoked as (
              update identity.token_family
              set revoked_at = $2
-             where session_id in (select session_id from ended) and not offline and revoked_at is null
+             where session_id = any($1) and not offline and revoked_at is null
+         ), told as (
+             insert into identity.revocation (session_id, at)
+             select unnest($1), $2
          )
-         select e.session_id, e.user_id, c.client_id as "client_id?"
-         from ended e
+         select s.session_id, s.user_id, c.client_id
+         from identity.browser_session s
          left join identity.session_client sc using (session_id)
          left join identity.client c on c.client_id = sc.client_id and c.backchannel_logout_uri is not null
-         order by e.session_id"#,
-        session_ids,
-        now,
-        cause.name()
+         where s.session_id = any($1)
+         order by s.session_id",
     )
+    .bind(&ended)
+    .bind(now)
     .fetch_all(db)
     .await?;
-    let ended = rows.into_iter().map(|row| Ended {
-        session_id: row.session_id.into(),
-        user_id: row.user_id.into(),
-        client_id: row.client_id,
+    let ended = rows.into_iter().map(|(session_id, user_id, client_id)| Ended {
+        session_id: session_id.into(),
+        user_id: user_id.into(),
+        client_id,
     });
     Ok(ended.collect())
 }

@@ -141,7 +141,8 @@ pub async fn reseal(
     Ok(done.rows_affected() == 1)
 }
 
-/// Algorithms other than ES256 that some client's ID tokens need.
+/// Algorithms other than ES256 that some client's ID tokens need, and RS256 as soon as clients may register themselves,
+/// since that is their default (OIDC Registration 2): its key has to be published before the first of them comes.
 pub async fn asked_by_clients(db: impl PgExecutor<'_>) -> Result<Vec<Algorithm>, Error> {
     let names: Vec<String> = sqlx::query_scalar(
         "select alg
@@ -149,7 +150,8 @@ pub async fn asked_by_clients(db: impl PgExecutor<'_>) -> Result<Vec<Algorithm>,
          where exists (
              select
              from identity.client
-             where id_token_signed_response_alg = alg and id_token_signed_response_alg <> 'ES256')",
+             where id_token_signed_response_alg = alg and id_token_signed_response_alg <> 'ES256')
+            or alg = 'RS256' and exists (select from identity.registration_policy)",
     )
     .fetch_all(db)
     .await?;

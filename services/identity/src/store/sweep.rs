@@ -15,6 +15,21 @@ pub async fn delete_throttles(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> Re
     Ok(done.rows_affected())
 }
 
+/// Deletes at most 5,000 of what devices asked for and is over: a device waits for ten minutes.
+pub async fn delete_device_grants(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<u64, Error> {
+    let done = sqlx::query(
+        "delete from identity.device_grant
+         where device_id in (
+             select device_id
+             from identity.device_grant
+             where device_id < $1
+             order by device_id
+             limit 5000)",
+    )
+    .bind(first_id_of(now - TimeDelta::hours(1)));
+    Ok(done.execute(db).await?.rows_affected())
+}
+
 /// Takes the IP hashes out of old audit records; no seal covers them.
 pub async fn forget_networks(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query(

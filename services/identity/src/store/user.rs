@@ -5,7 +5,7 @@ use super::stored;
 use crate::{error::Error, user::User};
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     user_id: Uuid,
     version: i64,
     status: String,
@@ -18,7 +18,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_user(self) -> Result<User, Error> {
+    pub(super) fn into_user(self) -> Result<User, Error> {
         Ok(User {
             user_id: self.user_id.into(),
             version: self.version,

@@ -18,6 +18,7 @@ pub const SECRET: &str = "0hb-9Xw2s_JQ1nN7aLr5cT4dKe8uVi3y6mZpRfGqEAo";
 pub const PORTAL_CALLBACK: &str = "https://portal.example/callback";
 pub const SHOP_CALLBACK: &str = "https://shop.example/callback";
 pub const FORUM_CALLBACK: &str = "https://forum.example/callback";
+pub const VAULT_CALLBACK: &str = "https://vault.example/callback";
 pub const STAFF: &str = "staff@committee.example";
 
 /// The scopes that the portal asks for.
@@ -91,8 +92,19 @@ fn of_suite(client_id: &str, method: &str, rp: &str) -> Value {
     })
 }
 
+/// Under which clients register themselves.
+fn policies() -> Value {
+    json!([
+        {
+            "name": "partners", "pkce_required": false,
+            "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
+        },
+        {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
+    ])
+}
+
 /// The bootstrap file; `rp` is where sessions' ends are told.
-pub fn bootstrap(rp: &str) -> Value {
+pub fn bootstrap(rp: &str, registers: bool) -> Value {
     let mut file = json!({
         "clients": [
             {
@@ -124,6 +136,21 @@ pub fn bootstrap(rp: &str) -> Value {
                 "pkce_required": false,
             },
             {
+                "client_id": "vault", "name": "Vault", "kind": "partner",
+                "token_endpoint_auth_method": "client_secret_basic", "client_secret_sha256": secret_sha256(),
+                "redirect_uris": [VAULT_CALLBACK],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "scopes": ["openid", "email", "offline_access"],
+                "access_token_format": "reference", "refresh_grace_seconds": 0,
+            },
+            {
+                "client_id": "tv", "name": "Living room <TV>", "kind": "partner",
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+                "scopes": ["openid", "email", "offline_access"],
+                "audiences": ["kotinos.results"],
+            },
+            {
                 "client_id": "mailer", "name": "mailer", "kind": "first_party",
                 "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [MAILER_KEY.jwk]},
                 "grant_types": ["client_credentials"],
@@ -133,19 +160,15 @@ pub fn bootstrap(rp: &str) -> Value {
             {
                 "client_id": "profile", "name": "profile", "kind": "first_party",
                 "token_endpoint_auth_method": "client_secret_basic", "client_secret_sha256": secret_sha256(),
-                "grant_types": ["client_credentials"],
+                "grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
+                "scopes": ["profile.read", "segmentation.read"],
+                "audiences": ["kotinos.segmentation", "kotinos.identity"],
             },
             of_suite("suite", "client_secret_basic", rp),
             of_suite("suite-2", "client_secret_basic", rp),
             of_suite("suite-post", "client_secret_post", rp),
         ],
-        "registration_policies": [
-            {
-                "name": "partners", "pkce_required": false,
-                "scopes": ["openid", "email", "profile", "address", "phone", "offline_access"],
-            },
-            {"name": "narrow", "scopes": ["openid"], "most_clients": 2},
-        ],
+        "registration_policies": if registers { policies() } else { json!([]) },
         "staff": [{"email": STAFF, "scopes": ["segmentation.admin"]}],
     });
     file["clients"].as_array_mut().unwrap().extend(crate::oidf::fapi2::registrations());
@@ -156,9 +179,9 @@ pub fn bootstrap(rp: &str) -> Value {
 pub struct BootstrapFile(pub PathBuf);
 
 impl BootstrapFile {
-    pub fn write(rp: &str) -> Self {
+    pub fn write(rp: &str, registers: bool) -> Self {
         let path = std::env::temp_dir().join(format!("kotinos-clients-{}.json", domain::new_id().simple()));
-        std::fs::write(&path, bootstrap(rp).to_string()).unwrap();
+        std::fs::write(&path, bootstrap(rp, registers).to_string()).unwrap();
         Self(path)
     }
 }

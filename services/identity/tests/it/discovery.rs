@@ -9,12 +9,17 @@ async fn both_metadata_paths_tell_the_same_and_only_what_is_there() {
     let metadata = world.get("/.well-known/openid-configuration", &[]).await;
     assert_eq!(metadata.body, world.get("/.well-known/oauth-authorization-server", &[]).await.body);
     assert_eq!((metadata.header("cache-control"), metadata.text("issuer")), ("public, max-age=300", ISSUER));
-    for absent in ["device_authorization_endpoint", "check_session_iframe"] {
-        assert_eq!(metadata.body.get(absent), None);
-    }
+    assert_eq!(metadata.body.get("check_session_iframe"), None);
+    assert_eq!(metadata.body.get("frontchannel_logout_supported"), None);
     assert_eq!(
         metadata.body["grant_types_supported"],
-        json!(["authorization_code", "refresh_token", "client_credentials"])
+        json!([
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ])
     );
     assert_eq!(metadata.body["code_challenge_methods_supported"], json!(["S256"]));
 }
@@ -30,7 +35,7 @@ async fn every_named_endpoint_answers() {
         .filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri")
         .map(|(_, url)| url.as_str().unwrap().strip_prefix(ISSUER).unwrap())
         .collect();
-    assert_eq!(endpoints.len(), 9);
+    assert_eq!(endpoints.len(), 10);
     for path in endpoints {
         let status = world.get(path, &[]).await.status;
         assert!(status != StatusCode::NOT_FOUND && !status.is_server_error(), "{path}: {status}");
@@ -54,9 +59,13 @@ async fn the_keys_are_public_parts() {
 async fn scripts_of_registered_origins_may_read() {
     let world = World::start().await;
     let portal = "https://portal.example";
-    for path in
-        ["/oauth2/token", "/oauth2/userinfo", "/.well-known/openid-configuration", "/oauth2/keys.json"]
-    {
+    for path in [
+        "/oauth2/token",
+        "/oauth2/userinfo",
+        "/oauth2/revoke",
+        "/.well-known/openid-configuration",
+        "/oauth2/keys.json",
+    ] {
         let url = world.app.http_url(path);
         let preflight = world.app.http().request(Method::OPTIONS, &url).header("origin", portal);
         let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();

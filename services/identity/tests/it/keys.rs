@@ -4,6 +4,9 @@ use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use domain::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+use proto::identity::v1::{
+    GetClientRequest, UpdateClientRequest, client_service_client::ClientServiceClient,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use testkit::TestApp;
@@ -113,7 +116,7 @@ async fn two_instances_sign_and_read_alike_at_every_step_of_a_change() {
     // Nothing that the first one signed can be alive.
     world.advance(TimeDelta::days(31));
     for app in apps {
-        assert_eq!(keys_become(app, 1).await, [second.clone()]);
+        assert_eq!(keys_become(app, 1).await, std::slice::from_ref(&second));
     }
     let states: Vec<(String, String)> = sqlx::query_as("select kid, state from identity.signing_key")
         .fetch_all(&world.app.pool)
@@ -127,11 +130,12 @@ async fn a_client_gets_the_algorithm_that_it_registered() {
     let world = World::start().await;
     let (mut browser, _) = world.tokens(ALICE).await;
     for (name, algorithm) in [("RS256", Algorithm::RS256), ("PS256", Algorithm::PS256)] {
-        sqlx::query("update identity.client set id_token_signed_response_alg = $1 where client_id = 'shop'")
-            .bind(name)
-            .execute(&world.app.pool)
-            .await
-            .unwrap();
+        let mut clients = ClientServiceClient::new(world.app.grpc(&["identity.admin"]));
+        let shop = clients.get_client(GetClientRequest { client_id: "shop".to_owned() }).await.unwrap();
+        let mut shop = shop.into_inner().client.unwrap();
+        shop.id_token_signed_response_alg = name.to_owned();
+        let update = UpdateClientRequest { client: Some(shop), expected_version: 0 };
+        clients.update_client(update).await.unwrap();
         let code = world.code(&mut browser, "shop", "openid").await;
         let tokens = world.redeem("shop", &code).await;
         let keys: JwkSet = serde_json::from_value(world.get("/oauth2/keys.json", &[]).await.body).unwrap();

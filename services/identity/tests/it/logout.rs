@@ -35,7 +35,7 @@ async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
 
 async fn deliveries(world: &World) -> Vec<LogoutDelivery> {
     let mut sessions = SessionServiceClient::new(world.app.grpc(&["identity.support"]));
-    let request = ListLogoutDeliveriesRequest { page_size: 200 };
+    let request = ListLogoutDeliveriesRequest { page_size: 200, ..ListLogoutDeliveriesRequest::default() };
     sessions.list_logout_deliveries(request).await.unwrap().into_inner().deliveries
 }
 

@@ -69,7 +69,7 @@ fn path_of(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn a_client_registers_itself_and_signs_users_in() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     world.sign_up(ALICE).await;
     let client = registered(&world, &metadata()).await;
     assert_eq!((client.header("cache-control"), client.header("pragma")), ("no-store", "no-cache"));
@@ -115,7 +115,7 @@ async fn a_client_registers_itself_and_signs_users_in() {
 
 #[tokio::test]
 async fn a_client_reads_and_replaces_its_registration() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let client = registered(&world, &metadata()).await;
     let (path, token) = (path_of(&client), client.text("registration_access_token").to_owned());
     let read = call(&world, Method::GET, &path, &token, None).await;
@@ -165,7 +165,7 @@ async fn a_client_reads_and_replaces_its_registration() {
 
 #[tokio::test]
 async fn a_token_reaches_its_own_client_only() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let client = registered(&world, &metadata()).await;
     let other = registered(&world, &metadata()).await;
     let initial = initial_access_token(&world, "partners").await;
@@ -192,7 +192,7 @@ async fn a_token_reaches_its_own_client_only() {
 
 #[tokio::test]
 async fn an_operator_gives_tokens_out_and_revokes_them() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let first = initial_access_token(&world, "narrow").await;
     assert_eq!(first, initial_access_token(&world, "narrow").await);
     for _ in 0..2 {
@@ -222,7 +222,7 @@ async fn an_operator_gives_tokens_out_and_revokes_them() {
 
 #[tokio::test]
 async fn as_many_at_once_as_the_policy_takes() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let token = initial_access_token(&world, "narrow").await;
     let metadata = metadata();
     let all = (0..8).map(|_| call(&world, Method::POST, REGISTRATION, &token, Some(&metadata)));
@@ -259,7 +259,7 @@ impl Documents {
 
 #[tokio::test]
 async fn a_sector_is_read_by_the_rules_of_the_way_out() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let documents = Documents::default();
     let url = documents.start().await;
     let token = initial_access_token(&world, "partners").await;
@@ -289,7 +289,7 @@ async fn a_sector_is_read_by_the_rules_of_the_way_out() {
 
 #[tokio::test]
 async fn keys_behind_a_uri_are_fetched_and_follow_a_rotation() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let documents = Documents::default();
     let url = documents.start().await;
     let (first, second) = (ClientKey::generate(), ClientKey::generate());
@@ -332,7 +332,7 @@ async fn keys_behind_a_uri_are_fetched_and_follow_a_rotation() {
 
 #[tokio::test]
 async fn garbage_gets_a_right_answer_and_leaves_nothing() {
-    let world = World::start().await;
+    let world = World::start_registering().await;
     let token = initial_access_token(&world, "partners").await;
     let url = world.app.http_url(REGISTRATION);
     let deep = format!("{{\"jwks\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));

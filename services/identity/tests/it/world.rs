@@ -38,12 +38,16 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     browser::{Browser, Person},
-    clients::{BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK},
+    clients::{
+        BootstrapFile, FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK, VAULT_CALLBACK,
+    },
+    tap::Tap,
 };
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const ISSUER: &str = "https://id.example";
+pub const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const NONCE: &str = "n-0S6_WzA2Mj";
 pub const STATE: &str = "af0ifjsldkj &=?";
@@ -88,25 +92,40 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_changed(KEK, |_| {}).await
+        Self::start_changed(KEK, false, |_| {}).await
     }
 
     /// With other settings than usual.
     pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
-        Self::start_changed(KEK, change).await
+        Self::start_changed(KEK, false, change).await
+    }
+
+    /// With policies under which clients register themselves.
+    pub async fn start_registering() -> Self {
+        Self::start_changed(KEK, true, |_| {}).await
+    }
+
+    /// With a tap on the line to the database.
+    pub async fn start_through(tap: &Tap) -> Self {
+        let tap = tap.clone();
+        Self::start_with(move |config| {
+            config.database_url = tap.lead(&config.database_url.expose()).parse().unwrap();
+        })
+        .await
     }
 
     /// Under these key encryption keys: lines, or `file:` and the path of a file.
     pub async fn start_under(kek: &str) -> Self {
-        Self::start_changed(kek, |_| {}).await
+        Self::start_changed(kek, false, |_| {}).await
     }
 
     async fn start_changed(
         kek: &str,
+        registers: bool,
         change: impl Fn(&mut identity::Config) + Send + Sync + 'static,
     ) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
-        let (file, kek) = (BootstrapFile::write(&relying_parties.url), kek.to_owned());
+        let (file, kek) = (BootstrapFile::write(&relying_parties.url, registers), kek.to_owned());
         let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
         let fakes = peers.clone();
         let app = TestApp::start(Service::Identity, move |process, database_url| async move {
@@ -118,14 +137,11 @@ impl World {
 
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
-        let config = Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) };
-        let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
-        TestApp::start_at(
-            Service::Identity,
-            url,
-            self.app.clock.clone(),
-            move |process, database_url| async move { config.components(&database_url, fakes, process).await },
-        )
+        let (config, fakes) = (self.config(), self.peers.clone());
+        let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
+        TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
+            config.components(&database_url, fakes, process).await
+        })
         .await
     }
 
@@ -148,8 +164,25 @@ impl World {
         Self { app, peers, relying_parties, file, kek }
     }
 
+    pub fn bootstrap_file(&self) -> &std::path::Path {
+        &self.file.0
+    }
+
     pub fn config(&self) -> Config {
         Config { file: self.file.0.clone(), kek: self.kek.clone(), change: Arc::new(|_| {}) }
+    }
+
+    /// A verb of the command line, beside the process that runs: what it answers and how it ends.
+    pub async fn operate(&self, arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
+        let config = self.config();
+        let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
+        let with = (chassis::Settings::default(), self.app.clock.clone());
+        chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
+            let mut components = config.components(&url, fakes, process).await?;
+            components.truncate(1);
+            Ok(components)
+        })
+        .await
     }
 
     pub fn browser(&self) -> Browser<'_> {
@@ -267,6 +300,7 @@ fn callback(client_id: &str) -> &'static str {
     match client_id {
         "shop" => SHOP_CALLBACK,
         "forum" => FORUM_CALLBACK,
+        "vault" => VAULT_CALLBACK,
         _ => PORTAL_CALLBACK,
     }
 }
@@ -274,7 +308,7 @@ fn callback(client_id: &str) -> &'static str {
 /// The Authorization header of a client that has one.
 pub fn basic(client_id: &str) -> Option<String> {
     use base64::engine::general_purpose::STANDARD;
-    matches!(client_id, "shop" | "profile")
+    matches!(client_id, "shop" | "profile" | "vault")
         .then(|| format!("Basic {}", STANDARD.encode(format!("{client_id}:{SECRET}"))))
 }
 
@@ -310,8 +344,6 @@ pub fn param(url: &Url, name: &str) -> String {
     let found = url.query_pairs().find(|(own, _)| own == name);
     found.map(|(_, value)| value.into_owned()).unwrap_or_else(|| panic!("no {name} in {url}"))
 }
-
-const KEK: &str = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What a service of the test is made of.
 #[derive(Clone)]
@@ -395,6 +427,10 @@ impl Peers {
 
     pub fn profile_is(&self, is: ProfileIs) {
         self.0.lock().unwrap().profile_is = is;
+    }
+
+    pub fn forget_profile(&self, user_id: UserId) {
+        self.0.lock().unwrap().profiles.remove(&user_id.to_string());
     }
 
     pub fn set_profile(&self, user_id: UserId, profile: Profile) {

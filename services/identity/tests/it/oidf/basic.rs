@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use domain::TimeDelta;
+use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -510,7 +511,7 @@ async fn unregister(suite: &Suite, registered: &Answer) {
 
 #[tokio::test]
 async fn oidcc_idtoken_unsigned() {
-    let suite = Suite::start().await;
+    let suite = Suite::start_registering().await;
     // The module tries `none` only where it is listed; here it is refused as well.
     let listed = suite.metadata["id_token_signing_alg_values_supported"].as_array().unwrap();
     assert!(!listed.contains(&json!("none")));
@@ -523,7 +524,7 @@ async fn oidcc_idtoken_unsigned() {
 
 #[tokio::test]
 async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported() {
-    let suite = Suite::start().await;
+    let suite = Suite::start_registering().await;
     assert_eq!(suite.metadata["request_uri_parameter_supported"], json!(false));
     let mut metadata = metadata();
     let uri = format!("https://dynamic.example/requests/{}#hash", domain::new_id().simple());
@@ -532,5 +533,17 @@ async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
     let request = suite.request(&rp).without("state").without("nonce").with("request_uri", &uri);
     let callback = suite.authorize_silently(&mut suite.browser(), &request).await;
     check_error(&request, &callback, &["request_uri_not_supported"]);
+    unregister(&suite, &answer).await;
+}
+
+#[tokio::test]
+async fn oidcc_idtoken_signature() {
+    let suite = Suite::start_registering().await;
+    let (rp, answer) = registered(&suite, &metadata()).await;
+    let request = suite.request(&rp);
+    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
+    // Without a word on the algorithm it is RS256 (OIDC Registration 2).
+    assert_eq!(tokens.header.alg, Algorithm::RS256);
+    assert!(tokens.header.kid.is_some());
     unregister(&suite, &answer).await;
 }

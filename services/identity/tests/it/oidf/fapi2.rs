@@ -9,7 +9,7 @@ mod metadata;
 mod proofs;
 mod pushed;
 mod refresh;
-mod relying_party;
+pub mod relying_party;
 pub mod signer;
 mod tokens;
 

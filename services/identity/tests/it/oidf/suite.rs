@@ -16,7 +16,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     browser::{Arrived, Asks, Browser, Person},
     clients::SECRET,
-    world::{ALICE, Answer, ISSUER, World},
+    world::{ALICE, Answer, DEADLINE, ISSUER, World},
 };
 
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -74,7 +74,22 @@ impl RelyingParty {
 impl Suite {
     /// Reads metadata and keys as each module does first, with a user who has every claim.
     pub async fn start() -> Self {
-        let world = World::start().await;
+        Self::at(World::start().await).await
+    }
+
+    /// With a provider at which clients register themselves. The suite reads the keys once, before it registers one.
+    pub async fn start_registering() -> Self {
+        let world = World::start_registering().await;
+        await_key(&world, "RS256").await;
+        Self::at(world).await
+    }
+
+    /// Reads the keys again, as soon as there is one of this algorithm.
+    pub async fn await_key(&mut self, alg: &str) {
+        self.keys = serde_json::from_value(await_key(&self.world, alg).await).unwrap();
+    }
+
+    async fn at(world: World) -> Self {
         let (_, tokens) = world.tokens(ALICE).await;
         let sub = world.read(tokens.text("id_token"), "JWT", "portal").await["sub"].clone();
         let user_id = sub.as_str().unwrap().to_owned();
@@ -279,6 +294,15 @@ impl Tokens {
     pub fn id_token(&self) -> &str {
         self.body["id_token"].as_str().unwrap()
     }
+}
+
+async fn await_key(world: &World, alg: &str) -> Value {
+    testkit::eventually(DEADLINE, || async {
+        let set = world.get("/oauth2/keys.json", &[]).await.body;
+        let there = set["keys"].as_array().unwrap().iter().any(|key| key["alg"] == alg);
+        there.then_some(set)
+    })
+    .await
 }
 
 pub fn encoded(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
