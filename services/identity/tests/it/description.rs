@@ -26,7 +26,8 @@ fn described() -> BTreeSet<Operation> {
         } else if let Some(method) = line.strip_prefix("    ").and_then(|line| line.strip_suffix(':'))
             && METHODS.contains(&method)
         {
-            operations.insert((method.to_uppercase(), path.clone()));
+            let operation = (method.to_uppercase(), path.clone());
+            assert!(operations.insert(operation), "{method} {path} is described twice");
         }
     }
     operations
