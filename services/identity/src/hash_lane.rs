@@ -248,7 +248,7 @@ mod tests {
         assert!(!lane.verify(Class::StepUp, password(), phc, vec![]).await.unwrap());
         let figures = lane.0.0.metrics.encode();
         assert!(figures.contains("identity_hashes_total{outcome=\"done\"} 3"), "{figures}");
-        assert!(figures.contains("identity_hash_queue 0"), "{figures}");
+        assert!(figures.contains("identity_hash_queue{} 0.0"), "{figures}");
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@
 //! ClientService, KeyService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen),
 //! `kotinos.identity.erasure.v1` (users erased).
-//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout).
+//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout, their keys
+//! and sectors).
 
 mod acr;
 mod app;

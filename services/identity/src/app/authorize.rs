@@ -239,9 +239,7 @@ impl App {
         if let (Next::Issue | Next::AskConsent, Some(session)) = (&next, session) {
             reached = match self.judge_level(&request, client, session).await? {
                 Met::With(level) => level,
-                Met::StepUp if !request.prompt_none => {
-                    return self.ask_more(request, session).await.map(Planned::Step);
-                }
+                Met::StepUp if !request.prompt_none => return self.ask_more(request, session).await,
                 Met::StepUp => {
                     return Ok(Planned::Step(self.refuse(&request, authorization::LOGIN_REQUIRED)));
                 }
@@ -260,9 +258,9 @@ impl App {
         }))
     }
 
-    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+    async fn ask_more(&self, mut request: Request, session: &Session) -> Result<Planned, Error> {
         request.asked_more = true;
-        Ok(Step::ShowMore(request, self.step_up(session).await?))
+        Ok(Planned::Step(Step::ShowMore(request, self.step_up(session).await?)))
     }
 
     fn refuse(&self, request: &Request, fault: Fault) -> Step {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{DateTime, UserId, Utc, Uuid};
 
-use super::{App, Entered, Origin, SignIn};
+use super::{App, Entered, Entering, Origin, SignIn, authorize::Planned};
 use crate::{
     acr::Shown,
     change::Change,
@@ -68,9 +68,9 @@ impl App {
         &self,
         proved: Proved,
         code: Code<'_>,
-        current: Option<Session>,
-        origin: Origin,
+        entering: Entering,
     ) -> Result<SignIn, Error> {
+        let Entering { current, request, origin } = entering;
         let user_id: UserId = proved.user_id.into();
         let user_hash = self.user_hash(user_id);
         let Some(_turn) = self.guesses.take(&user_hash).await else {
@@ -81,17 +81,21 @@ impl App {
         if let Some(wait) = self.wait(&counters).await? {
             return Ok(SignIn::Wait(wait));
         }
+        let planned = match current.as_ref().filter(|current| proved.adds && current.user_id == user_id) {
+            Some(current) => self.plan_with(&current.clone().stepped_up(self.now()), request).await,
+            None => self.plan_onward(user_id, current.as_ref(), Shown::PasswordAndCode, request).await,
+        };
         let mut tx = chassis::begin(&self.db).await?;
         if let Some(user) = self.still_proved(&mut tx, proved).await?
             && self.take(&mut tx, user_id, code).await?
-            && let Some(session) = self.enter(&mut tx, &user, proved, current, origin).await?
+            && let Some(entered) = self.enter(&mut tx, &user, proved, current, planned, origin).await?
         {
             let (account, key_hash) = self.guessed(Some(&user), &user.email.key(), origin);
             store::throttle::delete(&mut *tx, account, &key_hash).await?;
             store::throttle::delete(&mut *tx, Counted::SecondFactor, &user_hash).await?;
             tx.commit().await?;
             self.nudges.logout.notify_one();
-            return Ok(SignIn::Done(Box::new(Entered { session, onward: None })));
+            return Ok(SignIn::Done(Box::new(entered)));
         }
         tx.rollback().await?;
         self.keep_out(&counters, origin).await?;
@@ -144,11 +148,12 @@ impl App {
         user: &User,
         proved: Proved,
         current: Option<Session>,
+        planned: Option<Result<Planned, Error>>,
         origin: Origin,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Option<Entered>, Error> {
         if !proved.adds {
-            let entered = self.let_in(tx, user, current, Shown::PasswordAndCode, None, origin).await?;
-            return Ok(Some(entered.session));
+            let shown = Shown::PasswordAndCode;
+            return self.let_in(tx, user, current, shown, planned, origin).await.map(Some);
         }
         let Some(current) = current.filter(|current| current.user_id == user.user_id) else {
             return Ok(None);
@@ -157,8 +162,9 @@ impl App {
         if !store::session::renew(&mut **tx, &session).await? {
             return Ok(None);
         }
+        let onward = self.take_up(tx, planned, &session).await?;
         self.note(tx, user, "step_up", origin).await?;
-        Ok(Some(session))
+        Ok(Some(Entered { session, onward }))
     }
 
     /// A new secret for a user's app, and the same sealed for the user and this browser.

@@ -238,7 +238,15 @@ impl App {
             Some(current) if current.user_id == user_id => current.clone().renewed(shown, now),
             _ => Session::start(SessionId::new(), user_id, shown, now),
         };
-        Some(self.plan_to_resume(request?.signed_in(), Some(&session)).await)
+        self.plan_with(&session, request).await
+    }
+
+    pub(super) async fn plan_with(
+        &self,
+        session: &Session,
+        request: Option<Request>,
+    ) -> Option<Result<Planned, Error>> {
+        Some(self.plan_to_resume(request?.signed_in(), Some(session)).await)
     }
 
     /// Writes the planned code of a user whose session this transaction has just written.

@@ -11,7 +11,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    app::{Code, SignIn},
+    app::{Code, Entering, SignIn},
     pages::FieldError,
     progress::{Progress, Proved, Step},
 };
@@ -75,13 +75,10 @@ async fn submit(visitor: Visitor, body: Bytes, by: By) -> Page {
         (By::RecoveryCode, _) => Code::Recovery(written),
     };
     let current = visitor.session().await?;
-    match visitor.app().sign_in_by_code(proved, code, current, visitor.origin).await? {
-        SignIn::Done(mut entered) => {
+    let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
+    match visitor.app().sign_in_by_code(proved, code, entering).await? {
+        SignIn::Done(entered) => {
             let way_back = device::way_back(&visitor, &progress)?;
-            if let Some(request) = progress.request {
-                let onward = visitor.app().resume(request.signed_in(), Some(&entered.session)).await;
-                entered.onward = Some(onward);
-            }
             authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
         SignIn::Wait(wait) => {

@@ -7,7 +7,8 @@ use crate::{
     authenticator::Authenticator,
     browser::{Asks, Browser, Form, Page, Person},
     clients::PORTAL_SCOPE,
-    world::{ALICE, World, authorize_url, param},
+    pages::keeps_the_rules,
+    world::{ALICE, BOB, World, authorize_url, param},
 };
 
 const SECURITY: &str = "/account/security";
@@ -166,4 +167,44 @@ async fn a_consent_that_is_taken_back_ends_the_clients_tokens_and_is_asked_for_a
     let page = browser.open(&authorize_url("shop", "openid email", &[])).await.page();
     assert_eq!(page.url.path(), "/consent");
     assert_eq!(browser.submit(&form, Some("shop")).await.page().status, 404, "it is gone");
+}
+
+#[tokio::test]
+async fn the_pages_of_the_own_sign_in_keep_the_rules_in_every_language() {
+    let world = World::start().await;
+    for (language, person) in
+        [("ja", ALICE), ("en", BOB), ("fr", Person { email: "chie@example.jp", ..ALICE })]
+    {
+        let mut browser = world.browser();
+        browser.language = language.to_owned();
+        let start = browser.open(&authorize_url("portal", PORTAL_SCOPE, &[])).await;
+        browser.go_through(Person { is_new: true, ..person }, start).await;
+        let page = browser.open(SECURITY).await.page();
+        keeps_the_rules(&page, language);
+        let page = Authenticator::new().register(&mut browser, &page).await.page();
+        keeps_the_rules(&page, language);
+        for path in [PASSWORD, "/account/security/totp"] {
+            keeps_the_rules(&browser.open(path).await.page(), language);
+        }
+        let page = choose(&mut browser, "short", "short").await;
+        keeps_the_rules(&page, language);
+        turn_on(&world, &mut browser).await;
+        keeps_the_rules(&browser.open(SECURITY).await.page(), language);
+
+        let mut other = world.browser();
+        other.language = language.to_owned();
+        keeps_the_rules(&other.open("/login/passkey").await.page(), language);
+        let page = other.open(&authorize_url("portal", PORTAL_SCOPE, &[])).await.page();
+        let mut form = page.form_asking(Asks::Password).unwrap();
+        form.fill(Asks::Address, person.email);
+        form.fill(Asks::Password, person.password);
+        let page = other.submit(&form, None).await.page();
+        assert_eq!(page.url.path(), "/login/totp");
+        keeps_the_rules(&page, language);
+        let page = other.open(&page.link("/login/recovery-code").unwrap()).await.page();
+        keeps_the_rules(&page, language);
+        let mut form = page.forms().remove(0);
+        form.set("code", "0000-0000-0000");
+        keeps_the_rules(&other.submit(&form, None).await.page(), language);
+    }
 }

@@ -193,16 +193,18 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 
 #[tokio::test]
 async fn every_listed_algorithm_is_used_and_no_other() {
-    let suite = Suite::start_registering().await;
+    let mut suite = Suite::start_registering().await;
     let token = initial_access_token(&suite.world, "partners").await;
     let path = suite.endpoint("registration_endpoint");
-    let register = async |changes: Value| {
+    let register = async |suite: &Suite, changes: Value| {
         let mut metadata = json!({"redirect_uris": ["https://dynamic.example/callback"]});
         metadata.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         call(&suite.world, Method::POST, &path, &token, Some(&metadata)).await
     };
-    for alg in listed(&suite, "id_token_signing_alg_values_supported") {
-        let client = register(json!({"id_token_signed_response_alg": alg})).await;
+    let algorithms: Vec<String> =
+        listed(&suite, "id_token_signing_alg_values_supported").into_iter().map(str::to_owned).collect();
+    for alg in &algorithms {
+        let client = register(&suite, json!({"id_token_signed_response_alg": alg})).await;
         assert_eq!(client.text("id_token_signed_response_alg"), alg, "{}", client.body);
         let rp = RelyingParty {
             client_id: client.text("client_id").to_owned(),
@@ -210,18 +212,21 @@ async fn every_listed_algorithm_is_used_and_no_other() {
             posts_secret: false,
             redirect_uri: "https://dynamic.example/callback".to_owned(),
         };
+        // Its key is made once a client asks for it.
+        suite.await_key(alg).await;
         let tokens = suite.sign_in(&mut suite.browser(), &suite.request(&rp)).await;
         assert_eq!(json!(tokens.header.alg), json!(alg));
     }
     for alg in ["none", "HS256", "ES384"] {
-        register(json!({"id_token_signed_response_alg": alg}))
+        register(&suite, json!({"id_token_signed_response_alg": alg}))
             .await
             .refused_with(400, "invalid_client_metadata");
     }
 
     let (ec, rsa) = (ClientKey::generate(), Rsa::generate());
     let keys = json!({"keys": [ec.public(), rsa.1.clone()]});
-    let client = register(json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": keys})).await;
+    let client =
+        register(&suite, json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": keys})).await;
     let id = client.text("client_id").to_owned();
     let claims = || {
         let now = suite.world.app.clock.now().timestamp();

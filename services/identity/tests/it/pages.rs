@@ -20,7 +20,7 @@ const HOSTILE: [&str; 8] = [
     "javascript:alert(1)//https://portal.example/callback",
 ];
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 16] = [
     "/login",
     "/login/passkey",
     "/signup",
@@ -31,6 +31,12 @@ const PAGES: [&str; 10] = [
     "/consent",
     "/account/security",
     "/account/security/passkey",
+    "/login/totp",
+    "/login/recovery-code",
+    "/account/security/totp",
+    "/account/security/password",
+    "/account/security/recovery-codes",
+    "/account/security/consent",
 ];
 
 async fn login_page(browser: &mut Browser<'_>, others: &[(&str, &str)]) -> Page {

@@ -80,12 +80,13 @@ impl Suite {
     /// With a provider at which clients register themselves. The suite reads the keys once, before it registers one.
     pub async fn start_registering() -> Self {
         let world = World::start_registering().await;
-        testkit::eventually(DEADLINE, || async {
-            let keys = world.get("/oauth2/keys.json", &[]).await.body["keys"].as_array().unwrap().clone();
-            keys.iter().any(|key| key["alg"] == "RS256").then_some(())
-        })
-        .await;
+        await_key(&world, "RS256").await;
         Self::at(world).await
+    }
+
+    /// Reads the keys again, as soon as there is one of this algorithm.
+    pub async fn await_key(&mut self, alg: &str) {
+        self.keys = serde_json::from_value(await_key(&self.world, alg).await).unwrap();
     }
 
     async fn at(world: World) -> Self {
@@ -293,6 +294,15 @@ impl Tokens {
     pub fn id_token(&self) -> &str {
         self.body["id_token"].as_str().unwrap()
     }
+}
+
+async fn await_key(world: &World, alg: &str) -> Value {
+    testkit::eventually(DEADLINE, || async {
+        let set = world.get("/oauth2/keys.json", &[]).await.body;
+        let there = set["keys"].as_array().unwrap().iter().any(|key| key["alg"] == alg);
+        there.then_some(set)
+    })
+    .await
 }
 
 pub fn encoded(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
