@@ -168,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_id_may_begin_with_hyphens() {
+        for start in ["-g", "-h", "--R", "--yes"] {
+            let kid = format!("{start:P<43}");
+            let typed = ["keys", "retire", &kid, "--yes"];
+            let matches = keys::command().try_get_matches_from(typed).unwrap();
+            let (_, retire) = matches.subcommand().unwrap();
+            assert_eq!((text(retire, "kid"), retire.get_flag("yes")), (kid.as_str(), true));
+        }
+    }
+
+    #[test]
     fn each_verb_has_an_example() {
         for verb in &OWN {
             let mut command = (verb.command)();

@@ -13,7 +13,8 @@ use crate::{
 const COLUMNS: [&str; 7] = ["kid", "alg", "state", "kek_id", "created_at", "activated_at", "retired_at"];
 
 pub(super) fn command() -> Command {
-    let kid = || Arg::new("kid").required(true).value_name("KID");
+    // base64url may begin with a hyphen.
+    let kid = || Arg::new("kid").required(true).value_name("KID").allow_hyphen_values(true);
     let list = Command::new("list")
         .about(
             "Lists keys, and under which line of the KEK file each is sealed: a line that none names may go",

@@ -104,7 +104,13 @@ fn changing() -> Vec<Command> {
                 "totp",
                 "recovery_code",
             ]))
-            .arg(Arg::new("id").long("id").value_name("CREDENTIAL_ID").help("Of a passkey"))
+            .arg(
+                Arg::new("id")
+                    .long("id")
+                    .value_name("CREDENTIAL_ID")
+                    .allow_hyphen_values(true)
+                    .help("Of a passkey"),
+            )
             .arg(chassis::yes())
             .after_help("Example: identity users delete-credential alice@example.org --kind totp --yes"),
         Command::new("revoke-consent")

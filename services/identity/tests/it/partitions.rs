@@ -25,6 +25,12 @@ async fn count(world: &World, relation: &str) -> i64 {
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&world.app.pool).await.unwrap()
 }
 
+/// How many partitions a plan looks at; a bitmap names the index beside the table.
+fn scans(plan: &str, table: &str) -> usize {
+    let named = format!(" on {table}_2");
+    plan.lines().filter(|line| line.contains(&named) && !line.contains("Bitmap Index")).count()
+}
+
 const TABLES: [(&str, &str); 6] = [
     ("email_challenge", "challenge_id"),
     ("authorization_code", "code_id"),
@@ -48,7 +54,7 @@ async fn rows_find_their_partition_and_a_look_up_asks_one_only() {
         let plan: Vec<String> =
             sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&world.app.pool).await.unwrap();
         let plan = plan.join("\n");
-        assert_eq!(plan.matches(&format!(" on {table}_2")).count(), 1, "{plan}");
+        assert_eq!(scans(&plan, table), 1, "{plan}");
         assert!(!plan.contains("_default"), "{plan}");
         // Prepared once for all ids, too: the partition is chosen when the id is known.
         let mut connection = world.app.pool.acquire().await.unwrap();
@@ -62,7 +68,7 @@ async fn rows_find_their_partition_and_a_look_up_asks_one_only() {
         let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
         let plan = plan.join("\n");
         assert!(plan.contains("Subplans Removed"), "{plan}");
-        assert_eq!(plan.matches(&format!(" on {table}_2")).count(), 1, "{plan}");
+        assert_eq!(scans(&plan, table), 1, "{plan}");
         sqlx::raw_sql("deallocate look; reset plan_cache_mode").execute(&mut *connection).await.unwrap();
     }
 }
