@@ -76,6 +76,12 @@ async fn a_new_password_ends_the_other_sign_ins_and_the_user_is_told() {
     assert_eq!(page.url.path(), "/login");
     world.refresh("portal", foreign.text("refresh_token")).await.refused_with(400, "invalid_grant");
     assert_eq!(world.refresh("portal", own.text("refresh_token")).await.status, 200);
+    let told: i64 =
+        sqlx::query_scalar("select count(*) from identity.revocation where family_id is not null")
+            .fetch_one(&world.app.pool)
+            .await
+            .unwrap();
+    assert_eq!(told, 1, "every instance learns of it");
     // The session that changed it goes on, under a new cookie alone.
     assert_eq!(browser.open(SECURITY).await.page().url.path(), SECURITY);
     let mut planted = world.browser();
