@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     clients::{PORTAL_CALLBACK, SECRET},
-    world::{ALICE, Answer, VERIFIER, World, authorize_url, basic},
+    world::{ALICE, Answer, VERIFIER, World, authorize_url, basic, param},
 };
 
 /// No null, no fraction, anywhere.
@@ -30,8 +30,7 @@ async fn every_answer_is_plain_json_of_whole_numbers() {
     let access_token = tokens.text("access_token");
     let refreshed = world.refresh("portal", tokens.text("refresh_token")).await;
     let shop = basic("shop");
-    let introspected =
-        world.post("/oauth2/introspect", shop.as_deref(), &[("token", access_token)]).await;
+    let introspected = world.post("/oauth2/introspect", shop.as_deref(), &[("token", access_token)]).await;
     let answers: [(&str, Answer); 7] = [
         ("metadata", world.get("/.well-known/openid-configuration", &[]).await),
         ("keys", world.get("/oauth2/keys.json", &[]).await),
@@ -90,10 +89,10 @@ async fn headers_and_parameters_are_read_in_every_right_spelling() {
     let url =
         authorize_url("portal", "openid", &[("resource", ""), ("claims_locales", ""), ("audience", "x")]);
     let answered = browser.open(&url).await.away();
-    let code = crate::world::param(&answered, "code");
+    let code = param(&answered, "code");
     let form = [
         ("grant_type", "authorization_code"),
-        ("code", &code),
+        ("code", code.as_str()),
         ("redirect_uri", PORTAL_CALLBACK),
         ("code_verifier", VERIFIER),
         ("client_id", "portal"),
