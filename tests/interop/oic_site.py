@@ -7,7 +7,7 @@ from oic.oic import Client
 from oic.oic.message import AuthorizationResponse, BackChannelLogoutRequest, RegistrationResponse
 from oic.utils.authn.client import CLIENT_AUTHN_METHOD
 
-from relying_party import SCOPES, given, redirect_uri, serve, signed_out_uri
+from relying_party import SCOPES, base, given, redirect_uri, serve, signed_out_uri
 
 AUTHENTICATION = "client_secret_post"
 
@@ -36,6 +36,8 @@ class Library:
         """RFC 7591, with an initial access token."""
         request = self.client.create_registration_request(
             client_name="Shop that registered itself",
+            # A web client's addresses are https; these are on the loopback.
+            application_type="native",
             grant_types=["authorization_code", "refresh_token"],
             response_types=["code"],
             post_logout_redirect_uris=[signed_out_uri],

@@ -2,16 +2,21 @@
 if (bound) settings.dpop = { store: new oidc.IndexedDbDPoPStore() };
 const users = new oidc.UserManager(settings);
 
-// The library asks userinfo without a proof, so the page does it: first without our nonce, then with it.
-async function userinfo(user) {
-  const url = await users.metadataService.getUserInfoEndpoint();
+// What the library does not ask by itself, the page does with the library's proof: first without our nonce, then with it.
+async function asked(url, user, method, request) {
   const ask = async (nonce) => {
-    const proof = await users.dpopProof(url, user, "GET", nonce);
-    return fetch(url, { headers: { authorization: `DPoP ${user.access_token}`, dpop: proof } });
+    const dpop = bound ? { dpop: await users.dpopProof(url, user, method, nonce) } : {};
+    return fetch(url, { ...request, method, headers: { ...request.headers, ...dpop } });
   };
   const first = await ask();
-  const answer = first.ok ? first : await ask(first.headers.get("dpop-nonce"));
+  const nonce = first.headers.get("dpop-nonce");
+  const answer = first.ok || !nonce ? first : await ask(nonce);
   return answer.json();
+}
+
+async function userinfo(user) {
+  const url = await users.metadataService.getUserInfoEndpoint();
+  return asked(url, user, "GET", { headers: { authorization: `DPoP ${user.access_token}` } });
 }
 
 const site = {
@@ -37,11 +42,11 @@ const site = {
 
   // What the page gives back is worth nothing any more.
   async revoke() {
-    const { refresh_token } = await users.getUser();
+    const user = await users.getUser();
+    const { refresh_token } = user;
     await users.revokeTokens(["refresh_token"]);
     const body = new URLSearchParams({ grant_type: "refresh_token", client_id: settings.client_id, refresh_token });
-    const answer = await fetch(await users.metadataService.getTokenEndpoint(), { method: "POST", body });
-    return (await answer.json()).error;
+    return (await asked(await users.metadataService.getTokenEndpoint(), user, "POST", { body })).error;
   },
 
   // Leaves the page.

@@ -12,13 +12,16 @@ async function configured() {
   if (given.initial_access_token) {
     const metadata = {
       client_name: "Shop that registered itself",
+      // A web client's addresses are https; these are on the loopback.
+      application_type: "native",
       redirect_uris: [redirectUri],
       post_logout_redirect_uris: [signedOutUri],
       backchannel_logout_uri: `${base}/backchannel-logout`,
       backchannel_logout_session_required: true,
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],
-      token_endpoint_auth_method: "client_secret_basic",
+      // What the library does unless it is told otherwise.
+      token_endpoint_auth_method: "client_secret_post",
       id_token_signed_response_alg: "ES256",
       scope,
     };

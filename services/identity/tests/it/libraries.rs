@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     clients::{PORTAL_CALLBACK, SECRET},
-    world::{ALICE, Answer, VERIFIER, World, authorize_url, basic},
+    world::{ALICE, Answer, VERIFIER, World, authorize_url, basic, param},
 };
 
 /// No null, no fraction, anywhere.
@@ -89,10 +89,10 @@ async fn headers_and_parameters_are_read_in_every_right_spelling() {
     let url =
         authorize_url("portal", "openid", &[("resource", ""), ("claims_locales", ""), ("audience", "x")]);
     let answered = browser.open(&url).await.away();
-    let code = crate::world::param(&answered, "code");
+    let code = param(&answered, "code");
     let form = [
         ("grant_type", "authorization_code"),
-        ("code", &code),
+        ("code", code.as_str()),
         ("redirect_uri", PORTAL_CALLBACK),
         ("code_verifier", VERIFIER),
         ("client_id", "portal"),
@@ -105,7 +105,7 @@ async fn headers_and_parameters_are_read_in_every_right_spelling() {
 }
 
 #[tokio::test]
-async fn challenges_are_a_scheme_and_its_parameters() {
+async fn challenges_are_schemes_and_their_parameters() {
     let world = World::start().await;
     let wrong = format!("Basic {}", STANDARD.encode("shop:wrong"));
     let challenges = [
@@ -117,9 +117,11 @@ async fn challenges_are_a_scheme_and_its_parameters() {
     for answer in challenges {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         let header = answer.header("www-authenticate");
-        let (scheme, parameters) = header.split_once(' ').unwrap();
-        assert!(["Basic", "Bearer"].contains(&scheme), "{header}");
-        for parameter in parameters.split(", ") {
+        for part in header.split(", ") {
+            // A scheme stands before the first of its parameters (RFC 9110 11.6.1).
+            let (scheme, parameter) = part.split_once(' ').filter(|(left, _)| !left.contains('=')).unzip();
+            assert!(scheme.is_none_or(|scheme| ["Basic", "Bearer", "DPoP"].contains(&scheme)), "{header}");
+            let parameter = parameter.unwrap_or(part);
             let (name, value) = parameter.split_once('=').unwrap();
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{header}");
             let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap();
