@@ -222,7 +222,8 @@ pub async fn ids_of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec
     Ok(ids.fetch_all(db).await?)
 }
 
-/// Revokes the grants of a session's user that outlive sessions, but for those that came of this one.
+/// Revokes the grants of a session's user that outlive sessions, but for those that came of this one, and tells every
+/// instance.
 #[tracing::instrument(name = "db.token_family.revoke_elsewhere", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn revoke_offline_elsewhere(
     db: impl PgExecutor<'_>,
@@ -230,9 +231,14 @@ pub async fn revoke_offline_elsewhere(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     sqlx::query(
-        "update identity.token_family
-         set revoked_at = $3
-         where user_id = $1 and session_id <> $2 and offline and revoked_at is null",
+        "with revoked as (
+             update identity.token_family
+             set revoked_at = $3
+             where user_id = $1 and session_id <> $2 and offline and revoked_at is null
+             returning family_id
+         )
+         insert into identity.revocation (family_id, at)
+         select family_id, $3 from revoked",
     )
     .bind(kept.user_id.0)
     .bind(kept.session_id.0)
