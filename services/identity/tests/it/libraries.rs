@@ -30,8 +30,7 @@ async fn every_answer_is_plain_json_of_whole_numbers() {
     let access_token = tokens.text("access_token");
     let refreshed = world.refresh("portal", tokens.text("refresh_token")).await;
     let shop = basic("shop");
-    let introspected =
-        world.post("/oauth2/introspect", shop.as_deref(), &[("token", access_token)]).await;
+    let introspected = world.post("/oauth2/introspect", shop.as_deref(), &[("token", access_token)]).await;
     let answers: [(&str, Answer); 7] = [
         ("metadata", world.get("/.well-known/openid-configuration", &[]).await),
         ("keys", world.get("/oauth2/keys.json", &[]).await),
