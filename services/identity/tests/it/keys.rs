@@ -116,7 +116,7 @@ async fn two_instances_sign_and_read_alike_at_every_step_of_a_change() {
     // Nothing that the first one signed can be alive.
     world.advance(TimeDelta::days(31));
     for app in apps {
-        assert_eq!(keys_become(app, 1).await, std::slice::from_ref(&second));
+        assert_eq!(keys_become(app, 1).await, std::slice::from_ref(second));
     }
     let states: Vec<(String, String)> = sqlx::query_as("select kid, state from identity.signing_key")
         .fetch_all(&world.app.pool)
