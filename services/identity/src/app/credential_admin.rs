@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     events,
+    revocation::Revoked,
     store::{self, credential, record::AuditRecord},
     user::Event,
 };
@@ -90,6 +91,8 @@ impl App {
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
+        // Families come by the feed; until then each token of this user is looked up here.
+        self.revocations.note([Revoked::User(user_id)]);
         tracing::info!(%user_id, client_id, "consent withdrawn");
         Ok(())
     }

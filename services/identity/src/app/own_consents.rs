@@ -6,6 +6,7 @@ use super::{App, Origin};
 use crate::{
     error::Error,
     events,
+    revocation::Revoked,
     store::{self, record::AuditRecord, staff::Consented},
     user::Event,
 };
@@ -73,6 +74,8 @@ impl App {
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
+        // Families come by the feed; until then each token of this user is looked up here.
+        self.revocations.note([Revoked::User(user_id)]);
         tracing::info!(%user_id, client_id, "consent withdrawn");
         Ok(())
     }

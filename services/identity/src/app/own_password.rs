@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     hash_queue::Class,
     password::Password,
+    revocation::Revoked,
     session::{Cause, Session},
     store::{self, user::StoredPassword},
 };
@@ -48,6 +49,8 @@ impl App {
         self.tell_new_password(&mut tx, &mut user, "change").await?;
         self.note(&mut tx, &user, "change_password", origin).await?;
         tx.commit().await?;
+        // Families come by the feed; until then each token of this user is looked up here.
+        self.revocations.note([Revoked::User(user_id)]);
         self.nudges.logout.notify_one();
         self.nudges.mail.notify_one();
         tracing::info!(%user_id, "password changed");
