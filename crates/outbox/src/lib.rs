@@ -39,7 +39,7 @@ mod subscription;
 mod tail;
 mod topic;
 mod topics;
-mod trace;
+pub mod trace;
 mod verbs;
 
 pub use component::{consume, publish, republish};

@@ -1,3 +1,5 @@
+//! Trace contexts that wait in a row or a record, in the form of W3C Trace Context (version 00).
+
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -63,6 +65,22 @@ pub(crate) fn continue_from(span: &Span, context: SpanContext, linked: bool) {
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
 }
 
+/// The current span as a `traceparent`, for a row that will be worked on later; none when nothing is traced.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    current().map(|carried| carried.traceparent)
+}
+
+/// Makes `span` a child of the first `traceparent` that is well formed, and links it to the next 127: one piece of work
+/// serves many rows. What is not well formed is left out.
+pub fn continue_rows<'a>(span: &Span, traceparents: impl IntoIterator<Item = &'a str>) {
+    let mut contexts = traceparents.into_iter().filter_map(|text| parse(text, None));
+    if let Some(first) = contexts.next() {
+        continue_from(span, first, false);
+    }
+    contexts.take(127).for_each(|other| span.add_link(other));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +144,25 @@ mod tests {
             assert_eq!(state(garbage), "", "{}", garbage.get(..80).unwrap_or(garbage));
         }
         assert_eq!(state(&"a=1,".repeat(250_000)).split(',').count(), 32);
+    }
+
+    #[test]
+    fn work_continues_the_first_trace_that_its_rows_carry() {
+        use opentelemetry::trace::TracerProvider as _;
+        use tracing_subscriber::layer::SubscriberExt as _;
+
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("send");
+            let first = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+            continue_rows(
+                &span,
+                ["garbage", first, "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+            );
+            let sent = span.in_scope(traceparent).unwrap();
+            assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{sent}");
+            assert_ne!(sent, first, "the work has a span of its own");
+        });
     }
 }

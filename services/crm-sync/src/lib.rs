@@ -30,7 +30,6 @@ mod runner;
 mod salesforce;
 mod store;
 mod subject;
-mod trace;
 
 use chassis::{Component, Grpc, Process, Secret, Shutdown, StartError};
 use domain::{InvalidValue, Service};

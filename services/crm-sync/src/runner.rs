@@ -12,7 +12,6 @@ use crate::{
     Error,
     app::{App, Outlet, Progress},
     store::{self, Lease},
-    trace,
 };
 
 /// How often destinations are looked for that nobody sends to.
@@ -178,7 +177,7 @@ async fn load_step(app: &App, id: Uuid, epoch: i64) -> Result<Progress, Error> {
     let run = store::find_running(app.db(), outlet.object().object_id).await?;
     let Some(run) = run else { return Ok(Progress::Idle) };
     let span = tracing::info_span!("load", run_id = %run.run_id);
-    trace::continue_from(&span, run.traceparent.as_deref());
+    outbox::trace::continue_rows(&span, run.traceparent.as_deref());
     app.advance_load(&outlet, epoch).instrument(span).await
 }
 

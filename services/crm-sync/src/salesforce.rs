@@ -20,7 +20,7 @@ mod bulk;
 mod collections;
 mod describe;
 
-use crate::{bulk_csv::safe_code, destination, trace};
+use crate::{bulk_csv::safe_code, destination};
 
 pub use auth::SigningKey;
 pub use bulk::{Job, ResultFile};
@@ -214,7 +214,7 @@ impl Client {
         let url = format!("{}{}", session.instance_url, call.path);
         let mut request = self.shared.http.request(call.method.clone(), url);
         request = request.bearer_auth(&session.token).timeout(call.timeout);
-        if let Some(traceparent) = trace::current() {
+        if let Some(traceparent) = outbox::trace::traceparent() {
             request = request.header("traceparent", traceparent);
         }
         request = match call.content.clone() {

@@ -31,7 +31,10 @@ impl Balancer {
         let address = listener.local_addr()?;
         let ready: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build()?;
-        let looking = tokio::spawn(look(http, processes.to_vec(), Arc::clone(&ready)));
+        let processes = processes.to_vec();
+        // Nobody may come before it is known who is there.
+        *ready.lock().unwrap() = find_ready(&http, &processes).await;
+        let looking = tokio::spawn(look(http, processes, Arc::clone(&ready)));
         let taking = tokio::spawn(take(listener, ready));
         Ok(Self { address, _tasks: [looking, taking].map(AbortOnDropHandle::new).into() })
     }
@@ -39,16 +42,21 @@ impl Balancer {
 
 async fn look(http: reqwest::Client, processes: Vec<Listeners>, ready: Arc<Mutex<Vec<SocketAddr>>>) {
     loop {
-        let mut found = Vec::new();
-        for process in &processes {
-            let answer = http.get(process.readiness_url()).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                found.push(process.http());
-            }
-        }
-        *ready.lock().unwrap() = found;
         sleep(LOOK).await;
+        let found = find_ready(&http, &processes).await;
+        *ready.lock().unwrap() = found;
     }
+}
+
+async fn find_ready(http: &reqwest::Client, processes: &[Listeners]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for process in processes {
+        let answer = http.get(process.readiness_url()).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            found.push(process.http());
+        }
+    }
+    found
 }
 
 async fn take(listener: TcpListener, ready: Arc<Mutex<Vec<SocketAddr>>>) {

@@ -4,7 +4,6 @@ use crate::{
     delivery::Lane,
     store::{self, ConsentsSeen, ProfileSeen},
     subject::{Standing, Status},
-    trace,
 };
 
 impl App {
@@ -15,7 +14,8 @@ impl App {
         let mut tx = chassis::begin(self.db()).await?;
         if store::see_profile(&mut tx, &seen, now).await? {
             let lane = if urgent { Lane::Cease } else { Lane::Change };
-            store::enqueue(&mut tx, seen.profile_id, lane, trace::current().as_deref(), now).await?;
+            store::enqueue(&mut tx, seen.profile_id, lane, outbox::trace::traceparent().as_deref(), now)
+                .await?;
         }
         tx.commit().await?;
         self.ring();
@@ -28,7 +28,8 @@ impl App {
         let mut tx = chassis::begin(self.db()).await?;
         if store::see_consents(&mut tx, &seen, now).await? {
             let lane = if says_no { Lane::Cease } else { Lane::Change };
-            store::enqueue(&mut tx, seen.profile_id, lane, trace::current().as_deref(), now).await?;
+            store::enqueue(&mut tx, seen.profile_id, lane, outbox::trace::traceparent().as_deref(), now)
+                .await?;
         }
         tx.commit().await?;
         self.ring();

@@ -20,7 +20,6 @@ use crate::{
     salesforce::{MOST_ROWS, RowResult},
     store::{self, Failed, Pending, Shadow, Written},
     subject::Subject,
-    trace,
 };
 
 /// Changes leave this share of the org's daily calls to ceases and to others, in thousandths.
@@ -59,7 +58,7 @@ impl App {
             tracing::info_span!("send", otel.name = format!("send {} lane", lane.name()), rows = due.len());
         let newest = due.iter().filter_map(|pending| pending.traceparent.as_deref());
         let older = due.iter().flat_map(|pending| pending.links.iter().map(String::as_str));
-        trace::continue_from(&span, newest.chain(older));
+        outbox::trace::continue_rows(&span, newest.chain(older));
         self.send(outlet, lane, due, now, epoch).instrument(span).await
     }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error, events,
     run::{Counts, Plan, Run, Stale, State},
-    store, trace,
+    store,
 };
 
 /// People of a page.
@@ -103,7 +103,7 @@ impl App {
         if destination.state != crate::destination::State::Active {
             return Err(Error::State { what: "destination", state: destination.state.name() });
         }
-        run.traceparent = trace::current();
+        run.traceparent = outbox::trace::traceparent();
         store::save_run(&mut tx, &run, Some(&actor.subject)).await?;
         outbox::append(&mut tx, Service::CrmSync, &events::run_changed(&run, now)).await?;
         tx.commit().await?;
