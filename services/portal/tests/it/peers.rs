@@ -303,10 +303,24 @@ impl SessionService for Peers {
         Ok(Response::new(identity::EndSessionResponse {}))
     }
 
+    async fn end_user_sessions(
+        &self,
+        _: Request<identity::EndUserSessionsRequest>,
+    ) -> Result<Response<identity::EndUserSessionsResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
     async fn list_logout_deliveries(
         &self,
         _: Request<identity::ListLogoutDeliveriesRequest>,
     ) -> Result<Response<identity::ListLogoutDeliveriesResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn retry_logout_delivery(
+        &self,
+        _: Request<identity::RetryLogoutDeliveryRequest>,
+    ) -> Result<Response<identity::RetryLogoutDeliveryResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 }
