@@ -55,12 +55,6 @@ pub const ADAPTERS: &[Adapter] = &[
     },
     Adapter { service: "crm-sync", module: "runner", may_use: &[], reason: "a task: sends to a destination" },
     Adapter {
-        service: "crm-sync",
-        module: "trace",
-        may_use: &[],
-        reason: "carries a trace over the rows that wait between a fact and its call",
-    },
-    Adapter {
         service: "portal",
         module: "cookie_key",
         may_use: &[],
