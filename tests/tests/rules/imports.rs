@@ -28,6 +28,7 @@ const PURE: &[(&str, &str)] = &[
     ("jsonwebtoken", "signs and reads tokens"),
     ("quick_xml", "parses"),
     ("csv", "parses and writes"),
+    ("ciborium", "parses CBOR"),
     ("flate2", "unpacks"),
     ("minijinja", "fills templates"),
 ];

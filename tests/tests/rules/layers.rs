@@ -34,6 +34,9 @@ pub struct Adapter {
 pub const ADAPTERS: &[Adapter] = &[
     Adapter { service: "mailer", module: "smtp", may_use: &[], reason: "speaks SMTP to the relays" },
     Adapter { service: "identity", module: "jws", may_use: &[], reason: "a signature takes random bytes" },
+    Adapter { service: "identity", module: "ceremony", may_use: &[], reason: "a challenge is drawn" },
+    Adapter { service: "identity", module: "recovery_code", may_use: &[], reason: "codes are drawn" },
+    Adapter { service: "identity", module: "totp", may_use: &[], reason: "a secret is drawn" },
     Adapter { service: "identity", module: "password", may_use: &[], reason: "a hash takes a random salt" },
     Adapter {
         service: "identity",
@@ -85,7 +88,8 @@ impl Layer {
     pub fn of(service: &str, below_src: &str) -> Self {
         let first = below_src.split('/').next().unwrap_or(below_src).trim_end_matches(".rs");
         match first {
-            "main" | "lib" => Self::Assembly,
+            // `fuzzing` opens doors to the targets of `make fuzz`; no program has it.
+            "main" | "lib" | "fuzzing" => Self::Assembly,
             "config" => Self::Config,
             "error" => Self::Error,
             "app" => Self::App,

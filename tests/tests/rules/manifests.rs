@@ -146,8 +146,10 @@ fn check_folders(folder: &str, expected: &[&str], found: &[String]) -> Vec<Viola
 fn check_name(file: &File) -> Option<Violation> {
     let folder = file.path.strip_suffix("/Cargo.toml")?.strip_prefix("services/")?;
     let named = |line: &str| line == format!("name = \"{folder}\"");
+    // A benchmark is named for what it measures.
+    let programs = file.text.split("[[bench]]").next().unwrap_or_default();
     let names: Vec<(usize, &str)> =
-        file.text.lines().enumerate().filter(|(_, line)| line.starts_with("name = ")).collect();
+        programs.lines().enumerate().filter(|(_, line)| line.starts_with("name = ")).collect();
     let (index, _) = names.iter().find(|(_, line)| !named(line))?;
     let todo = "folder, crate and binary of a service have one name, which is its key in the chart";
     Some(Violation { file: file.path.clone(), line: index + 1, found: format!("not called {folder}"), todo })
