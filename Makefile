@@ -26,10 +26,10 @@ api: ## requests made from identity's OpenAPI description, and whether the answe
 faults: ## the long tests that kill and cut things, and the figures under load (those marked as ignored)
 	@deploy/local/faults
 
-fuzz: ## hostile bytes for the parsers of records, headers and descriptors, a minute each (KOTINOS_FUZZ_SECONDS)
+fuzz: ## hostile bytes for the parsers of records, headers, tokens, requests and descriptors, a minute each (KOTINOS_FUZZ_SECONDS)
 	@deploy/local/fuzz
 
-bench: ## size, start-up time and memory of each program; the backbone beside its peers (BENCH="--runs 3 --size full")
+bench: ## size, start-up time and memory of each program; hash, identity and backbone beside their peers (BENCH="--runs 3" for the last)
 	@deploy/local/bench $(BENCH)
 
 chart: ## lints and renders the Helm chart, and compares with its examples

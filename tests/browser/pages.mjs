@@ -1,8 +1,10 @@
-// One person's way through the pages of steps 1, 2 and 6 in a real browser, in one language, with or without script.
+// One person's way through the pages of steps 1, 2 and 6, and those of the own sign-in, in a real browser, in one
+// language, with or without script.
 // Every page is checked by axe-core for WCAG 2.2 AA and kept as a picture. The test that starts this program answers its
 // questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on.
 //
 //   node pages.mjs '{"portal", "language", "script", "address", "password", "unit", "chromium", "pictures"}'
+import { createHmac } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
@@ -88,6 +90,20 @@ async function send(selector) {
   return follow(form.locator("button:not([type=button]), input[type=submit]"));
 }
 
+// Where the mail's link led: the own page of the sign-in has no other way there.
+let identity;
+
+// What an app for one-time codes shows now (RFC 6238).
+function codeOf(key) {
+  const bits = [...key.replaceAll(" ", "")].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"));
+  const secret = Buffer.from(bits.join("").match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const tag = createHmac("sha1", secret).update(step).digest();
+  const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
 async function signUp() {
   await page.goto(`${given.portal}/`);
   await look("home");
@@ -104,6 +120,7 @@ async function signUp() {
   await send("input[autocomplete~=email], input[autocomplete~=username]");
   await look("mail-sent");
   const { link } = await ask("mail");
+  identity = new URL(link).origin;
   await page.goto(link);
   await look("address-proof");
   if ((await page.locator("input[autocomplete~=new-password]").count()) === 0) await send("button");
@@ -118,6 +135,45 @@ async function signUp() {
     answer = await page.reload();
   }
   await look("my-page", { answer });
+}
+
+// The own page of the sign-in, a second factor, and a sign-in by it.
+async function secureTheSignIn() {
+  await page.goto(`${identity}/account/security`);
+  await look("security");
+  await page.goto(`${identity}/account/security/password`);
+  await look("security-password");
+  await page.goto(`${identity}/account/security/totp`);
+  await look("codes-set-up");
+  const key = await page.locator("main code").first().innerText();
+  await page.locator("[name=code]").fill("12345");
+  await look("codes-refused", { status: 422, answer: await send("[name=code]") });
+  await page.locator("[name=code]").fill(codeOf(key));
+  await look("recovery-codes", { answer: await send("[name=code]") });
+  const codes = await page.locator("main ol code").allInnerTexts();
+  must(codes.length === 10, `${codes.length} recovery codes are shown`);
+  await page.goto(`${identity}/account/security`);
+  await look("security-with-codes");
+
+  await context.clearCookies();
+  await page.goto(`${given.portal}/my`);
+  await follow(page.locator("a[href*='/recover']"));
+  await look("recover");
+  await page.goto(`${given.portal}/my`);
+  await page.goto(page.url().replace("/login?", "/login/passkey?"));
+  await look("passkey");
+  await page.goto(`${given.portal}/my`);
+  await page.locator("input[autocomplete~=username]").fill(given.address);
+  await page.locator("input[type=password]").fill(given.password);
+  await send("input[type=password]");
+  await look("code-of-the-app");
+  await follow(page.locator("a[href*='/login/recovery-code']"));
+  await look("recovery-code");
+  await page.locator("[name=code]").fill("0000-0000-0000");
+  await look("recovery-code-refused", { status: 422, answer: await send("[name=code]") });
+  await page.locator("[name=code]").fill(codes[0]);
+  await send("[name=code]");
+  await page.waitForURL(`${given.portal}/my`);
 }
 
 async function tellAboutOneself() {
@@ -168,6 +224,7 @@ async function followTheRace() {
 
 try {
   await signUp();
+  await secureTheSignIn();
   await tellAboutOneself();
   await followTheRace();
   must(faults.length === 0, `the browser complains: ${faults.join("; ")}`);

@@ -38,8 +38,10 @@ app.get("/", (_, response) => response.redirect("/me"));
 app.get("/me", async (request, response) => {
   if (!request.oidc.isAuthenticated()) return response.json({ signed_in: false });
   const userinfo = await request.oidc.fetchUserInfo();
-  const { expires_in } = request.oidc.accessToken;
-  response.json({ signed_in: true, ...userinfo, sid: request.oidc.user.sid, expires_in, scope });
+  const { access_token, expires_in } = request.oidc.accessToken;
+  // The library keeps no scope; the token says what was granted.
+  const { scope: granted } = JSON.parse(Buffer.from(access_token.split(".")[1], "base64url"));
+  response.json({ signed_in: true, ...userinfo, sid: request.oidc.user.sid, expires_in, scope: granted });
 });
 app.get("/refresh", async (request, response) => {
   const before = request.oidc.accessToken.access_token;

@@ -4,7 +4,7 @@
 //! [`Topics`] give the first two alone. [`RecordCatcher`] reads Kafka, [`records_in_outbox`] the rows on their way to it,
 //! [`SpanCatcher`] receives OpenTelemetry's spans. [`SmtpSink`] takes mail as a relay does, [`Issuer`] gives tokens as
 //! identity does, [`FaultProxy`] cuts and slows a connection. [`races`] has sample documents. Nothing here sleeps for a
-//! fixed time: [`eventually`] waits for a condition.
+//! fixed time: [`eventually`] waits for a condition. [`measure`] is for benchmarks.
 //!
 //! PostgreSQL and Kafka are found by `KOTINOS_TEST_DATABASE_URL` and `KOTINOS_TEST_KAFKA_BROKERS`.
 #![expect(
@@ -18,6 +18,7 @@ mod db;
 mod eventually;
 mod fault_proxy;
 mod issuer;
+pub mod measure;
 mod outbox_rows;
 pub mod races;
 mod record_catcher;

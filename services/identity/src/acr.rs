@@ -83,17 +83,21 @@ pub enum Met {
 impl Asked {
     /// Judges what was reached and what the user could reach. A wish is asked for once, and then given up.
     pub fn judge(&self, reached: Level, can: Level, asked_before: bool) -> Met {
-        let at_most = |most: Level| self.levels().find(|level| *level <= most);
-        if self.values.is_empty() {
-            return Met::With(reached);
-        }
-        if let Some(level) = at_most(reached) {
+        if let Some(level) = self.met_by(reached) {
             return Met::With(level);
         }
-        if at_most(can).is_some() && (self.essential || !asked_before) {
+        if self.met_by(can).is_some() && (self.essential || !asked_before) {
             return Met::StepUp;
         }
         if self.essential { Met::Unmet } else { Met::With(reached) }
+    }
+
+    /// What the answer says where so much was reached; nothing where it is not enough.
+    pub fn met_by(&self, reached: Level) -> Option<Level> {
+        if self.values.is_empty() {
+            return Some(reached);
+        }
+        self.levels().find(|level| *level <= reached)
     }
 
     /// Whether it cannot do with one factor.

@@ -6,6 +6,7 @@ mod audit;
 mod authorize;
 mod bootstrap;
 mod breached;
+mod changes;
 mod client_admin;
 mod client_auth;
 mod credential_admin;
@@ -170,6 +171,7 @@ impl App {
         profiles: Profiles,
         mailer: Mailer,
         egress: Egress,
+        metrics: Metrics,
     ) -> Self {
         Self {
             db,
@@ -184,7 +186,7 @@ impl App {
             profiles,
             mailer,
             egress,
-            metrics: Metrics::new(),
+            metrics,
             nudges: Arc::default(),
             revocations: revocations::Feed::default(),
             clients: clients::Clients::default(),
@@ -198,13 +200,6 @@ impl App {
     #[must_use]
     pub fn on(&self, db: PgPool) -> Self {
         Self { db, ..self.clone() }
-    }
-
-    /// The same, with its figures among those of the process.
-    #[must_use]
-    pub fn measured_by(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
-        self
     }
 
     /// The present time.
@@ -289,15 +284,41 @@ impl App {
         db: &mut PgConnection,
         counters: &[(Counted, Option<Vec<u8>>)],
     ) -> Result<(), Error> {
-        let now = self.now();
         for (counted, key_hash) in counters {
             let Some(key_hash) = key_hash else { continue };
-            let before = store::throttle::lock(db, *counted, key_hash, now).await?;
-            let before = (before.failures > 0).then_some(before);
-            let after = Throttle::count(before, *counted, now);
-            store::throttle::save(db, *counted, key_hash, &after).await?;
+            self.count_one(db, *counted, key_hash).await?;
         }
         Ok(())
+    }
+
+    // The same where each try costs something: those side by side passed `wait` together. Roll back where there is a wait.
+    async fn count_unless_over(
+        &self,
+        db: &mut PgConnection,
+        counters: &[(Counted, Option<Vec<u8>>)],
+    ) -> Result<Option<Duration>, Error> {
+        for (counted, key_hash) in counters {
+            let Some(key_hash) = key_hash else { continue };
+            if let Verdict::Wait(wait) = self.count_one(db, *counted, key_hash).await? {
+                return Ok(Some(seconds(wait)));
+            }
+        }
+        Ok(None)
+    }
+
+    // What the counter made of this try, under its row's lock.
+    async fn count_one(
+        &self,
+        db: &mut PgConnection,
+        counted: Counted,
+        key_hash: &[u8],
+    ) -> Result<Verdict, Error> {
+        let now = self.now();
+        let before = store::throttle::lock(db, counted, key_hash, now).await?;
+        let before = (before.failures > 0).then_some(before);
+        let after = Throttle::count(before, counted, now);
+        store::throttle::save(db, counted, key_hash, &after).await?;
+        Ok(before.map_or(Verdict::Free, |before| before.judge(counted, now)))
     }
 }
 

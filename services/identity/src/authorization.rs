@@ -259,11 +259,6 @@ fn dpop_jkt(params: &Params) -> Result<Option<String>, Fault> {
     }
 }
 
-// Whether this level is one of these values, or includes one.
-fn reaches(level: Level, acr_values: &[String]) -> bool {
-    Level::ALL.iter().any(|other| *other <= level && acr_values.iter().any(|acr| acr == other.name()))
-}
-
 // What acr_values asks for is voluntary (OIDC Core 5.5.1.1); an acr in claims takes its place.
 fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
     let mut asked = match params.get("claims").map(claims::Parameter::parse) {
@@ -277,7 +272,7 @@ fn claims_parameter(params: &Params) -> Result<claims::Parameter, Fault> {
         let values = values.split(' ').filter(|value| !value.is_empty());
         asked.acr_values = values.take(MOST_ACR_VALUES).map(str::to_owned).collect();
     }
-    if asked.acr_is_essential && !reaches(Level::Two, &asked.acr_values) {
+    if asked.acr_is_essential && asked.acr_values.iter().all(|value| Level::find(value).is_none()) {
         return Err(UNMET);
     }
     Ok(asked)

@@ -1,6 +1,6 @@
 //! A change of the ways to sign in: how the audit and the user's mail call it, and which fact tells of it.
 
-use crate::user::Event;
+use crate::{credential::Kind, user::Event};
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,11 @@ impl Change {
     /// The fact that tells other services.
     pub const fn event(self) -> Event {
         match self {
-            Self::PasskeyAdded | Self::CodesOn | Self::RecoveryCodesRenewed => Event::CredentialAdded,
-            Self::PasskeyRemoved | Self::CodesOff => Event::CredentialRemoved,
+            Self::PasskeyAdded => Event::CredentialAdded { kind: Kind::Passkey },
+            Self::PasskeyRemoved => Event::CredentialRemoved { kind: Kind::Passkey },
+            Self::CodesOn => Event::CredentialAdded { kind: Kind::Totp },
+            Self::CodesOff => Event::CredentialRemoved { kind: Kind::Totp },
+            Self::RecoveryCodesRenewed => Event::CredentialAdded { kind: Kind::RecoveryCode },
         }
     }
 }

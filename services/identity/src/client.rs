@@ -11,7 +11,10 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
-use crate::jws::{Algorithm, UnknownAlgorithm};
+use crate::{
+    jws::{Algorithm, UnknownAlgorithm},
+    registration::check_keys,
+};
 
 pub use profile::Profile;
 pub use tokens::{AccessTokenFormat, TokenRules};
@@ -71,6 +74,11 @@ impl AuthMethod {
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
+    }
+
+    /// Whether it is a secret that both sides know.
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::SecretBasic | Self::SecretPost)
     }
 }
 
@@ -170,8 +178,8 @@ impl Client {
 
     /// Whether this is its secret; in constant time.
     pub fn has_secret(&self, secret: &str) -> bool {
-        let given = digest::digest(&digest::SHA256, secret.as_bytes());
-        self.secret_sha256.as_deref().is_some_and(|own| bool::from(own.ct_eq(given.as_ref())))
+        let given = secret_sha256(secret);
+        self.secret_sha256.as_deref().is_some_and(|own| bool::from(own.ct_eq(&given)))
     }
 
     /// Whether an authorization response may go there: exactly a registered URI, but that a loopback IP may have
@@ -217,12 +225,23 @@ impl Client {
         if !self.may_sign_with(self.id_token_alg.name()) {
             return wrong("id_token_signed_response_alg", "must be ES256 or PS256 with profile fapi2");
         }
-        let secret = matches!(self.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost);
-        if secret != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32) {
+        if self.auth_method.is_secret()
+            != self.secret_sha256.as_ref().is_some_and(|digest| digest.len() == 32)
+        {
             return wrong("client_secret_sha256", "must be given for a secret method, and only then");
         }
         if self.jwks.is_some() && self.jwks_uri.is_some() {
             return wrong("jwks", "must not come with jwks_uri");
+        }
+        if let Some(Err(rule)) = self.jwks.as_ref().map(check_keys) {
+            return wrong("jwks", rule);
+        }
+        for (field, uri) in
+            [("jwks_uri", &self.jwks_uri), ("backchannel_logout_uri", &self.backchannel_logout_uri)]
+        {
+            if !uri.as_deref().is_none_or(|uri| is_url(uri, &["https", "http"])) {
+                return wrong(field, "must be a URL without fragment or credentials");
+            }
         }
         if self.auth_method == AuthMethod::PrivateKeyJwt && self.jwks.is_none() && self.jwks_uri.is_none() {
             return wrong("jwks", "must be given for private_key_jwt, or jwks_uri");
@@ -256,10 +275,27 @@ impl fmt::Display for Client {
     }
 }
 
+/// What is kept of a secret. It has 256 random bits: no slow hash needed.
+pub fn secret_sha256(secret: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, secret.as_bytes()).as_ref().to_vec()
+}
+
 /// Whether a text can be a client id at all: asked before any SQL.
 pub fn is_client_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Whether a text is a URL of one of these schemes, of at most 1,000 bytes, without fragment or credentials.
+pub(crate) fn is_url(uri: &str, schemes: &[&str]) -> bool {
+    let right = |url: Url| {
+        schemes.contains(&url.scheme())
+            && url.host().is_some()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    uri.len() <= 1_000 && Url::parse(uri).is_ok_and(right)
 }
 
 // https everywhere; http on the loopback; a private scheme with a dot for native apps (RFC 8252 7.1).

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("the token does not reach this user")]
     NotYours,
     /// Somebody wrote in between.
-    #[error("the user is at version {actual}")]
+    #[error("it is at version {actual} meanwhile")]
     StaleVersion {
         /// The version that is there.
         actual: i64,

@@ -4,7 +4,9 @@ use domain::{DateTime, EventId, SessionId, UserId, Utc, Uuid};
 use outbox::{Fact, Partitions, Topic};
 use prost::Message;
 use prost_types::Timestamp;
-use proto::identity::v1::{SessionEnded, UserEmail, UserErased, UserSeen, UserState, UserStatus};
+use proto::identity::v1::{
+    SessionEnded, UserConsent, UserEmail, UserErased, UserSeen, UserState, UserStatus,
+};
 
 use crate::{
     session::Cause,
@@ -22,7 +24,7 @@ pub static TOPICS: &[&Topic] = &[&USER, &SESSION, &ERASURE];
 /// A user after a change. At sign-up the address is proved before there is a user, so that `UserRegistered` carries a
 /// verified address.
 pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
-    let state = UserState {
+    let mut state = UserState {
         user_id: user.user_id.to_string(),
         version: user.version,
         status: status(user.status).into(),
@@ -32,29 +34,47 @@ pub fn user_changed(user: &User, event: Event, now: DateTime<Utc>) -> Fact {
         created_at: Some(timestamp(user.created_at)),
         upstream_links: Vec::new(),
         client_id: user.client_id.clone(),
-        cause: match event {
-            Event::PasswordChanged { cause } => cause.to_owned(),
-            _ => String::new(),
-        },
+        ..UserState::default()
     };
+    let fact_type = add_event(&mut state, event);
     Fact {
         topic: &USER,
         key: user.user_id.to_string(),
-        fact_type: match event {
-            Event::Registered => "UserRegistered",
-            Event::Disabled => "UserDisabled",
-            Event::Enabled => "UserEnabled",
-            Event::EmailChanged => "UserEmailChanged",
-            Event::CredentialAdded => "UserCredentialAdded",
-            Event::CredentialRemoved => "UserCredentialRemoved",
-            Event::ConsentGranted => "UserConsentGranted",
-            Event::ConsentWithdrawn => "UserConsentWithdrawn",
-            Event::PasswordChanged { .. } => "UserPasswordChanged",
-        },
+        fact_type,
         payload: Some(state.encode_to_vec()),
         version: user.version,
         occurred_at: now,
         event_id: EventId::new(),
+    }
+}
+
+// What happened, beside the state that it led to; the fact's type.
+fn add_event(state: &mut UserState, event: Event) -> &'static str {
+    match event {
+        Event::Registered => "UserRegistered",
+        Event::Disabled => "UserDisabled",
+        Event::Enabled => "UserEnabled",
+        Event::EmailChanged => "UserEmailChanged",
+        Event::PasswordChanged { cause } => {
+            cause.clone_into(&mut state.cause);
+            "UserPasswordChanged"
+        }
+        Event::CredentialAdded { kind } => {
+            kind.name().clone_into(&mut state.credential_kind);
+            "UserCredentialAdded"
+        }
+        Event::CredentialRemoved { kind } => {
+            kind.name().clone_into(&mut state.credential_kind);
+            "UserCredentialRemoved"
+        }
+        Event::ConsentGranted { client_id, scopes } => {
+            state.consent = Some(UserConsent { client_id, scopes });
+            "UserConsentGranted"
+        }
+        Event::ConsentWithdrawn { client_id, scopes } => {
+            state.consent = Some(UserConsent { client_id, scopes });
+            "UserConsentWithdrawn"
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! ClientService, KeyService, AuditService.
 //! Facts out: `kotinos.identity.user.v1` (state), `kotinos.identity.session.v1` (sessions ended, users seen),
 //! `kotinos.identity.erasure.v1` (users erased).
-//! Calls: profile (claims of userinfo), mailer (mails that prove an address); relying parties (back-channel logout, their keys
-//! and sectors).
+//! Calls: profile (claims; whether it knows a user who is to be erased), mailer (proofs of an address, what changed); relying
+//! parties (back-channel logout, their keys and sectors).
 
 mod acr;
 mod app;
@@ -20,6 +20,7 @@ mod circuit;
 mod client;
 mod config;
 mod cose;
+mod credential;
 mod device_grant;
 mod dpop;
 mod error;
@@ -123,8 +124,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         grpc::peers::Profiles::new(process.peer(Service::Profile)),
         grpc::peers::Mailer::new(process.peer(Service::Mailer)),
         Egress::new(&process.settings().egress_allow)?,
-    )
-    .measured_by(process.metrics());
+        process.metrics(),
+    );
     let admin = app.on(lanes.admin);
     let component = Component::new(Service::Identity)
         .database(pool.clone(), sqlx::migrate!())

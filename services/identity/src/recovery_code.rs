@@ -40,7 +40,7 @@ pub fn hash(keys: &Keyring, user_id: UserId, written: &str) -> Option<Vec<u8>> {
             letter => letter,
         };
         match letter.to_ascii_uppercase() {
-            '-' | '‐' | '－' | 'ー' => {}
+            '-' | '‐' | 'ー' => {}
             letter if letter.is_whitespace() => {}
             'O' => code.push(b'0'),
             'I' | 'L' => code.push(b'1'),

@@ -174,7 +174,7 @@ impl Registration {
 
     /// Whether it proves itself by a secret.
     pub fn has_secret(&self) -> bool {
-        matches!(self.client.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost)
+        self.client.auth_method.is_secret()
     }
 
     /// What we shall call, and which field says so.

@@ -39,7 +39,7 @@ pub struct Bonds<'a> {
     pub session: Option<SessionId>,
     /// Whose it is.
     pub user: UserId,
-    /// For whom.
+    /// Whose grant it comes of.
     pub client: &'a str,
 }
 

@@ -2,7 +2,7 @@
 
 use domain::{DateTime, SessionId, TimeDelta, UserId, Utc, Uuid};
 
-use crate::claims;
+use crate::{claims, client::Client};
 
 /// Longest time between two uses.
 pub const IDLE: TimeDelta = TimeDelta::days(30);
@@ -69,15 +69,24 @@ impl TokenFamily {
         !self.revoked && now < self.expires_at
     }
 
+    /// Judges refresh token `n` by the rules of its client.
+    pub fn judge(&self, client: &Client, n: u32, now: DateTime<Utc>) -> Refresh {
+        if client.rotates_refresh_tokens() {
+            self.refresh(n, client.tokens.grace(), now)
+        } else {
+            self.refresh_unrotated(n, now)
+        }
+    }
+
     /// Judges refresh token `n` of a client whose tokens are not replaced: nothing is written at a refresh, so that only
     /// the whole life of the family bounds it.
-    pub fn refresh_unrotated(&self, n: u32, now: DateTime<Utc>) -> Refresh {
+    fn refresh_unrotated(&self, n: u32, now: DateTime<Utc>) -> Refresh {
         if self.is_live(now) && n == self.seq { Refresh::Repeat } else { Refresh::Refused }
     }
 
     /// Judges refresh token `n`. For `grace` after its end a superseded one still gets the current one: two tabs that
     /// refresh at once are no theft, nor is an answer that got lost.
-    pub fn refresh(&self, n: u32, grace: TimeDelta, now: DateTime<Utc>) -> Refresh {
+    fn refresh(&self, n: u32, grace: TimeDelta, now: DateTime<Utc>) -> Refresh {
         if !self.is_live(now) || now >= self.used_at + IDLE || n > self.seq {
             return Refresh::Refused;
         }

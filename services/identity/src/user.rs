@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use domain::{DateTime, EmailAddress, Locale, UserId, Utc};
 
+use crate::credential;
+
 /// Where a user stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -60,7 +62,7 @@ pub struct User {
 }
 
 /// What happened to a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A new user with a proved address.
     Registered,
@@ -71,13 +73,29 @@ pub enum Event {
     /// Has another address.
     EmailChanged,
     /// Has one more way to sign in.
-    CredentialAdded,
+    CredentialAdded {
+        /// Which.
+        kind: credential::Kind,
+    },
     /// Has one less.
-    CredentialRemoved,
+    CredentialRemoved {
+        /// Which.
+        kind: credential::Kind,
+    },
     /// Allowed a client something.
-    ConsentGranted,
+    ConsentGranted {
+        /// Whom.
+        client_id: String,
+        /// What, this time.
+        scopes: Vec<String>,
+    },
     /// Took it back.
-    ConsentWithdrawn,
+    ConsentWithdrawn {
+        /// From whom.
+        client_id: String,
+        /// All that was allowed.
+        scopes: Vec<String>,
+    },
     /// Has another password.
     PasswordChanged {
         /// recovery or change.
@@ -133,7 +151,7 @@ impl User {
     }
 
     /// Notes a change of what belongs to the user but stands elsewhere.
-    pub const fn note(&mut self, event: Event) -> Event {
+    pub fn note(&mut self, event: Event) -> Event {
         self.version += 1;
         event
     }

@@ -103,6 +103,7 @@ fn stop(error: Error) -> Stop {
                 "logout delivery" => "identity deliveries list",
                 "credential" => "identity users credentials USER_ID",
                 "consent" => "identity users consents USER_ID",
+                "registration policy" => "identity registration policies",
                 _ => "identity users list",
             };
             Stop::failed(format!("no such {what}: `{list}` shows what there is"))

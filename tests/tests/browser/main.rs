@@ -1,5 +1,6 @@
-//! The pages of steps 1, 2 and 6 in a real browser: Japanese, English, French, with and without script, each page free of
-//! violations of WCAG 2.2 AA that axe-core can find. And a passkey of Chromium's virtual authenticator. Pictures lie in `target/journey/browser/pictures`.
+//! The pages of steps 1, 2 and 6, and those of the own sign-in, in a real browser: Japanese, English, French, with and
+//! without script, each page free of violations of WCAG 2.2 AA that axe-core can find. And a passkey of Chromium's virtual
+//! authenticator. Pictures lie in `target/journey/browser/pictures`.
 #![expect(clippy::print_stdout, reason = "a test prints what it saw")]
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::{
 /// Longest time between two lines of the browser's program.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Fewest pages that each language shows, with and without script.
-const PAGES: usize = 17;
+const PAGES: usize = 28;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_every_language_with_and_without_script() {

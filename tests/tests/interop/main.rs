@@ -125,7 +125,7 @@ async fn one(suite: &Suite, kind: Kind, site: &Registered) -> Result<()> {
             let log = suite.folder.join(format!("{}.log", site.name));
             let mut given = site.given(&provider.issuer);
             if site.registers_itself() {
-                let words = ["registration", "token", POLICY, "--json"];
+                let words = ["registration", "token", POLICY, "--json", "--operator", "interop"];
                 let printed: Value = serde_json::from_str(&suite.verb(Service::Identity, &words).await?)?;
                 given["initial_access_token"] = printed["initial_access_token"].clone();
             }

@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::Result;
 use proto::profile::v1::{GetTraitSchemaRequest, schema_service_client::SchemaServiceClient};
+use testkit::measure::{Table, middle, milliseconds, number, quantile};
 use tokio::task::JoinSet;
 use tonic::{Request, metadata::MetadataValue, transport::Endpoint};
 
 use crate::{
-    figures::{Table, middle, milliseconds, number, quantile},
     roles,
     size::Size,
     spawned::Spawned,

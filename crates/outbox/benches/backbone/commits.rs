@@ -19,16 +19,16 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use testkit::measure::{Table, middle, number, quantile, until};
 use tokio::task::JoinSet;
 
 use crate::{
-    figures::{Table, middle, number, quantile},
     limits::Limits,
     notes::{self, Times, number_in, payload},
     roles,
     size::Size,
     spawned::Spawned,
-    surroundings::{Ground, PARTITIONS, SERVICE, Surroundings, TOPIC, consumer, until},
+    surroundings::{Ground, PARTITIONS, SERVICE, Surroundings, TOPIC, consumer},
     usage::{Look, Usage},
 };
 

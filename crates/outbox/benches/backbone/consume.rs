@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use testkit::measure::{Table, middle};
 
 use crate::{
     consumers,
-    figures::{Table, middle},
     limits::Limits,
     notes::Notes,
     producer, roles,

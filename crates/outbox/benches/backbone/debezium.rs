@@ -4,10 +4,11 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use sqlx::AssertSqlSafe;
+use testkit::measure::until;
 
 use crate::{
     spawned::Spawned,
-    surroundings::{Ground, Surroundings, until},
+    surroundings::{Ground, Surroundings},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rdkafka::consumer::BaseConsumer;
+use testkit::measure::{Table, middle, number};
 
 use crate::{
     debezium,
-    figures::{Table, middle, number},
     limits::Limits,
     naive, roles,
     rows::{fill_naive_outbox, fill_outbox},

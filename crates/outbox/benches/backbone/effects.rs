@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use testkit::measure::{Table, middle, number, quantile, until};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
@@ -15,13 +16,12 @@ use tokio::{
 use crate::{
     commits::{ARRIVE, WRITERS, make_aggregates, warm, write, writers_pool},
     consumers, debezium,
-    figures::{Table, middle, number, quantile},
     limits::Limits,
     notes::{self, Times},
     roles,
     size::Size,
     spawned::Spawned,
-    surroundings::{Ground, Surroundings, until},
+    surroundings::{Ground, Surroundings},
     usage::{Look, Usage},
 };
 

@@ -10,14 +10,13 @@ use std::{
 use anyhow::{Result, bail};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::AssertSqlSafe;
+use testkit::measure::{milliseconds, number, quantile, system};
 
 use crate::{
-    figures::{milliseconds, number, quantile},
     notes, producer,
     rows::fill_outbox,
     size::Size,
     surroundings::{Ground, PARTITIONS, Surroundings, consumer},
-    system,
 };
 
 const TRIES: i64 = 200;

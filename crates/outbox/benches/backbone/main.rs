@@ -12,7 +12,6 @@ mod consumers;
 mod debezium;
 mod drain;
 mod effects;
-mod figures;
 mod limits;
 mod naive;
 mod notes;
@@ -22,7 +21,6 @@ mod rows;
 mod size;
 mod spawned;
 mod surroundings;
-mod system;
 mod usage;
 
 use std::process::ExitCode;

@@ -1,31 +1,26 @@
-//! A contestant: a process of its own, whose time and memory are read.
+//! A contestant that is this program in another role, or another program.
 
 use std::{
-    fs::File,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::time::sleep;
+use anyhow::Result;
+use testkit::measure::{Contestant, free_address, kept, until};
 
 use crate::{
     roles,
-    surroundings::{Ground, Surroundings, until},
-    system,
+    surroundings::{Ground, Surroundings},
 };
 
 const START: Duration = Duration::from_secs(60);
-const STOP: Duration = Duration::from_secs(20);
 
 /// Killed when it is dropped.
 #[derive(Debug)]
 pub struct Spawned {
-    child: Child,
-    log: PathBuf,
+    contestant: Contestant,
     /// Of the operators' listener, where it has one.
     ops: SocketAddr,
     pub grpc: SocketAddr,
@@ -58,46 +53,33 @@ impl Spawned {
             .env("KOTINOS_EGRESS_ALLOW", "127.0.0.1:*")
             .env("KOTINOS_DRAIN_DELAY", "0s")
             .envs(more.iter().map(|(name, value)| (*name, value)));
-        Self::start(command, role, grpc, ops)
+        Ok(Self { contestant: Contestant::start(command, role)?, ops, grpc })
     }
 
     /// Another program, without listeners of ours.
     pub fn program(mut command: Command, name: &str, settings: &[(&str, &str)]) -> Result<Self> {
         command.env_clear().envs(kept()).envs(settings.iter().copied());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::start(command, name, any, any)
-    }
-
-    fn start(mut command: Command, name: &str, grpc: SocketAddr, ops: SocketAddr) -> Result<Self> {
-        let log = std::env::temp_dir().join(format!("kotinos-bench-{name}.log"));
-        let file = File::create(&log)?;
-        command.stdin(Stdio::null()).stderr(file.try_clone()?).stdout(file);
-        let child = command.spawn().with_context(|| format!("{name} does not start"))?;
-        Ok(Self { child, log, ops, grpc })
+        Ok(Self { contestant: Contestant::start(command, name)?, ops: any, grpc: any })
     }
 
     pub fn cpu(&self) -> f64 {
-        system::cpu_seconds(self.child.id())
+        self.contestant.cpu()
     }
 
     pub fn peak_mib(&self) -> f64 {
-        system::peak_mib(self.child.id())
+        self.contestant.peak_mib()
     }
 
     /// Fails when it has ended.
     pub fn check(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-            let last: Vec<&str> = text.lines().rev().take(3).collect();
-            bail!("{} ended with {status}: {}", self.log.display(), last.join(" | "));
-        }
-        Ok(())
+        self.contestant.check()
     }
 
     /// Waits until it says that it is ready.
     pub async fn ready(&mut self) -> Result<()> {
-        let ops = self.ops;
-        until(&format!("ready, see {}", self.log.display()), START, async || Ok(says_ready(ops))).await?;
+        let (ops, what) = (self.ops, format!("ready, see {}", self.contestant.log().display()));
+        until(&what, START, async || Ok(says_ready(ops))).await?;
         self.check()
     }
 
@@ -109,33 +91,9 @@ impl Spawned {
     }
 
     /// Asks it to end, and waits.
-    pub async fn stop(mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        let end = Instant::now() + STOP;
-        while self.child.try_wait()?.is_none() && Instant::now() < end {
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+    pub async fn stop(self) -> Result<()> {
+        self.contestant.stop().await
     }
-}
-
-impl Drop for Spawned {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn kept() -> impl Iterator<Item = (&'static str, String)> {
-    ["PATH", "HOME", "TMPDIR", "JAVA_HOME"]
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var(name).ok()?)))
-}
-
-// Free a moment ago, which is all that can be said.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 
 fn says_ready(ops: SocketAddr) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use domain::{Clock, Service};
 use outbox::{Partitions, Topic};
 use rdkafka::{
@@ -12,9 +12,9 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use testkit::{Db, Issuer, Topics};
+use testkit::{Db, Issuer, Topics, measure::system};
 
-use crate::{rows, system};
+use crate::rows;
 
 /// In whose name everything happens.
 pub const SERVICE: Service = Service::Mailer;
@@ -152,16 +152,4 @@ fn broker() -> Option<u32> {
     let ca = PathBuf::from(std::env::var("KOTINOS_TEST_KAFKA_CA").ok()?);
     let settings = ca.parent()?.parent()?.join("server.properties");
     system::pids_with_argument(settings.to_str()?).into_iter().next()
-}
-
-/// Waits until a condition holds.
-pub async fn until(what: &str, patience: Duration, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let end = std::time::Instant::now() + patience;
-    while !condition().await? {
-        if std::time::Instant::now() > end {
-            bail!("{what}: not within {} s", patience.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }

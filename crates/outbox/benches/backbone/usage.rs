@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use testkit::measure::{number, system};
 use tokio::time::sleep;
 
-use crate::{figures::number, spawned::Spawned, surroundings::Surroundings, system};
+use crate::{spawned::Spawned, surroundings::Surroundings};
 
 /// Seconds of processor so far.
 #[derive(Debug, Clone, Copy)]

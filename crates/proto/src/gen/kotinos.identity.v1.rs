@@ -478,7 +478,7 @@ pub struct Client {
     /// client_secret_basic, client_secret_post, private_key_jwt or none.
     #[prost(string, tag = "5")]
     pub token_endpoint_auth_method: ::prost::alloc::string::String,
-    /// A JWK set (RFC 7517) as JSON, for private_key_jwt and only then.
+    /// A JWK set (RFC 7517) of public keys as JSON, for private_key_jwt.
     #[prost(string, tag = "6")]
     pub jwks: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "7")]
@@ -506,6 +506,30 @@ pub struct Client {
     pub id_token_signed_response_alg: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "15")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// oauth or fapi2; a new client's is oauth.
+    #[prost(string, optional, tag = "16")]
+    pub profile: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its authorization requests must be pushed (RFC 9126).
+    #[prost(bool, optional, tag = "17")]
+    pub require_pushed_authorization_requests: ::core::option::Option<bool>,
+    /// Its tokens must be bound to a key (RFC 9449).
+    #[prost(bool, optional, tag = "18")]
+    pub dpop_bound_access_tokens: ::core::option::Option<bool>,
+    /// jwt or reference; a new client's is jwt.
+    #[prost(string, optional, tag = "19")]
+    pub access_token_format: ::core::option::Option<::prost::alloc::string::String>,
+    /// Where its public keys are, if not in jwks; empty: nowhere.
+    #[prost(string, optional, tag = "20")]
+    pub jwks_uri: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its assertions may name the token endpoint as their audience.
+    #[prost(bool, optional, tag = "21")]
+    pub token_url_audience: ::core::option::Option<bool>,
+    /// Life of its access tokens, 60 to 900; 0 means that of their format.
+    #[prost(uint32, optional, tag = "22")]
+    pub access_token_seconds: ::core::option::Option<u32>,
+    /// How long a superseded refresh token still gets the current one, 0 to 120; a new client's is 30.
+    #[prost(uint32, optional, tag = "23")]
+    pub refresh_grace_seconds: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateClientRequest {
@@ -749,7 +773,8 @@ pub mod client_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Puts all fields of the client in the place of what is there; its secret stays.
+        /// Puts the fields of the client in the place of what is there; its secret stays, and so does what comes after updated_at
+        /// and is not given, so that callers who do not know it change nothing of it.
         pub async fn update_client(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateClientRequest>,
@@ -871,7 +896,8 @@ pub mod client_service_server {
             tonic::Response<super::ListClientsResponse>,
             tonic::Status,
         >;
-        /// Puts all fields of the client in the place of what is there; its secret stays.
+        /// Puts the fields of the client in the place of what is there; its secret stays, and so does what comes after updated_at
+        /// and is not given, so that callers who do not know it change nothing of it.
         async fn update_client(
             &self,
             request: tonic::Request<super::UpdateClientRequest>,
@@ -1285,7 +1311,7 @@ pub mod client_service_server {
 }
 /// State of a user: topic kotinos.identity.user.v1, key user_id, compacted. The fact that changed it is in `ce_type`:
 /// UserRegistered, UserEmailVerified, UserEmailChanged, UserLocaleChanged, UserDisabled, UserEnabled, UserPasswordChanged,
-/// UserCredentialRemoved, UserConsentWithdrawn.
+/// UserCredentialAdded, UserCredentialRemoved, UserConsentGranted, UserConsentWithdrawn.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UserState {
     #[prost(string, tag = "1")]
@@ -1311,6 +1337,20 @@ pub struct UserState {
     /// Why, of UserPasswordChanged: recovery or change. Empty with other facts.
     #[prost(string, tag = "10")]
     pub cause: ::prost::alloc::string::String,
+    /// Of UserCredentialAdded and UserCredentialRemoved: password, passkey, totp or recovery_code. Empty with other facts.
+    #[prost(string, tag = "11")]
+    pub credential_kind: ::prost::alloc::string::String,
+    /// Of UserConsentGranted and UserConsentWithdrawn.
+    #[prost(message, optional, tag = "12")]
+    pub consent: ::core::option::Option<UserConsent>,
+}
+/// What a user allowed a client just now, or took back from it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserConsent {
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The address as bytes, since some addresses in use break RFC 5321.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1338,7 +1378,7 @@ pub struct SessionEnded {
     pub session_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub user_id: ::prost::alloc::string::String,
-    /// logout, expiry, disable, password_change or erasure.
+    /// logout, ended, disable, password_change, replaced, expiry or erasure.
     #[prost(string, tag = "3")]
     pub cause: ::prost::alloc::string::String,
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use testkit::measure::{Table, middle, number};
 use tokio::task::JoinSet;
 
 use crate::{
-    figures::{Table, middle, number},
+    hash::{self, COST},
     keycloak,
     load::{self, Run},
     ours::{self, Identity},
@@ -23,33 +24,30 @@ struct Contestant {
     _ground: Box<dyn std::any::Any>,
 }
 
-/// What the design asks for: so many a second, and so many times Keycloak's work for a second of processor.
+/// What is asked for: so many a second, and so many times Keycloak's work for a second of processor.
 struct Target {
     a_second: Option<f64>,
-    times: f64,
+    times: Option<f64>,
     half_p99_ms: Option<f64>,
 }
 
 const fn target(workload: Workload) -> Target {
     let (a_second, times, half_p99_ms) = match workload {
-        Workload::Login => (None, 6.0, None),
-        Workload::Sso => (Some(800.0), 8.0, Some(25.0)),
-        Workload::Refresh => (Some(1_500.0), 10.0, None),
-        Workload::Machine => (Some(4_000.0), 10.0, None),
-        Workload::Introspection => (Some(12_000.0), 8.0, None),
-        _ => (Some(30_000.0), 8.0, None),
+        Workload::Login => (None, Some(6.0), None),
+        Workload::Sso => (Some(800.0), Some(8.0), Some(25.0)),
+        Workload::Refresh => (Some(1_500.0), Some(10.0), None),
+        Workload::Machine => (Some(4_000.0), None, None),
+        Workload::Introspection => (Some(12_000.0), None, None),
+        _ => (Some(30_000.0), None, None),
     };
     Target { a_second, times, half_p99_ms }
 }
 
 pub async fn run(surroundings: &Surroundings, size: &Size, workloads: &[Workload]) -> Result<()> {
     let mut contestants = vec![identity(surroundings, size).await.context("identity")?];
-    match keycloak::home() {
-        Some(home) => {
-            let (server, provider, db) = keycloak::start(home, size.users).await.context("Keycloak")?;
-            contestants.push(Contestant { provider, server, _ground: Box::new(db) });
-        }
-        None => println!("\nKeycloak could not be had: identity is measured alone, and no ratio is given."),
+    match keycloak(size).await {
+        Ok(keycloak) => contestants.push(keycloak),
+        Err(error) => println!("\n{error:#}: identity is measured alone, and no ratio is given."),
     }
     for workload in workloads {
         println!("\n## {workload}\n");
@@ -62,7 +60,21 @@ pub async fn run(surroundings: &Surroundings, size: &Size, workloads: &[Workload
             }
         }
         let runs: Vec<Run> = runs.into_iter().filter_map(|runs| middle(runs, Run::cpu_ms)).collect();
-        println!("{}", table(*workload, &contestants, &runs));
+        let mut table = table(*workload, &contestants, &runs);
+        if *workload == Workload::Login
+            && let Some(ours) = runs.first()
+        {
+            let ceiling = tokio::task::spawn_blocking(hash::ceiling).await??;
+            table.note(format!("{} hashes a second, were nothing else to do", number(ceiling)));
+            let bound = "what else a login costs, in the provider, PostgreSQL and the generator";
+            table.at_least(
+                "share of the hashes that the machine can do",
+                ours.a_second / ceiling,
+                0.85,
+                bound,
+            );
+        }
+        println!("{table}");
     }
     if workloads.contains(&Workload::Refresh) {
         println!("{}", one_token_at_once(&contestants[0].provider).await?);
@@ -75,8 +87,18 @@ async fn identity(surroundings: &Surroundings, size: &Size) -> Result<Contestant
     let mut process = identity.start(&ours::program("BENCH_IDENTITY")?, identity.issuer())?;
     process.server.ready().await?;
     identity.fill(size.users).await?;
+    let phc: String =
+        sqlx::query_scalar("select phc from identity.password limit 1").fetch_one(&identity.db.pool).await?;
+    let cost = format!("$m={},t={},p={}$", COST.memory, COST.passes, COST.lanes);
+    ensure!(phc.contains(&cost), "identity's hashes do not cost {cost}, as Keycloak's do");
     let provider = identity.provider(size.users);
     Ok(Contestant { provider, server: process.server, _ground: Box::new(identity) })
+}
+
+async fn keycloak(size: &Size) -> Result<Contestant> {
+    let home = keycloak::home().context("Keycloak could not be had")?;
+    let (server, provider, db) = keycloak::start(home, size.users).await.context("Keycloak does not run")?;
+    Ok(Contestant { provider, server, _ground: Box::new(db) })
 }
 
 fn table(workload: Workload, contestants: &[Contestant], runs: &[Run]) -> Table {
@@ -124,13 +146,13 @@ fn table(workload: Workload, contestants: &[Contestant], runs: &[Run]) -> Table 
     if workload == Workload::Refresh {
         table.at_most("WAL of a refresh, B", ours.logged, 1_024.0, "what one commit logs");
     }
+    table.at_most("failures", ours.failures as f64, 0.0, "see the first failure");
     if let Some(peer) = runs.get(1) {
-        table.at_least(
-            "times Keycloak's work for a CPU-second",
-            peer.cpu_ms() / ours.cpu_ms(),
-            target.times,
-            &bound,
-        );
+        let (what, times) = ("times Keycloak's work for a CPU-second", peer.cpu_ms() / ours.cpu_ms());
+        match target.times {
+            Some(least) => table.at_least(what, times, least, &bound),
+            None => table.told(what, times),
+        }
     }
     table
 }

@@ -1,4 +1,4 @@
-//! What identity calls: a mailer whose codes are read, a profile that knows nobody, relying parties that are told.
+//! What identity calls: a mailer whose codes are read, and relying parties that are told.
 
 use std::{
     collections::HashMap,

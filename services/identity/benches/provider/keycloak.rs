@@ -3,20 +3,20 @@
 use std::{path::PathBuf, process::Command, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
-use argon2_wide::{Backend, Cost, Input, Memory};
+use argon2_wide::Memory;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
-use testkit::Db;
-
-use crate::{
-    provider::{CALLBACK, PASSWORD, Provider, RELYING_PARTIES, SECRET, rp_id},
-    server::{self, Server},
-    surroundings::free_address,
+use testkit::{
+    Db,
+    measure::{free_address, kept},
 };
 
-/// What identity uses.
-const COST: Cost = Cost { memory: 19_456, passes: 2, lanes: 1 };
-const SALT: &[u8] = b"sixteen bytes...";
+use crate::{
+    hash::{self, COST, SALT},
+    provider::{CALLBACK, Provider, RELYING_PARTIES, SECRET, rp_id},
+    server::Server,
+};
+
 const REALM: &str = "bench";
 
 /// Where it was unpacked; none when it could not be had.
@@ -59,7 +59,7 @@ pub async fn start(home: PathBuf, users: i64) -> Result<(Server, Arc<Provider>, 
     let program = home.join("bin/kc.sh");
     let command = |arguments: &[&str]| {
         let mut command = Command::new(&program);
-        command.args(arguments).env_clear().envs(server::kept()).envs(settings.iter().cloned());
+        command.args(arguments).env_clear().envs(kept()).envs(settings.iter().cloned());
         command
     };
     let memory = format!("--spi-password-hashing--argon2--memory={}", COST.memory);
@@ -101,6 +101,8 @@ fn realm() -> serde_json::Value {
     json!({
         "realm": REALM, "enabled": true, "sslRequired": "none", "loginWithEmailAllowed": true,
         "defaultSignatureAlgorithm": "ES256",
+        // Identity's; Keycloak's own minute would be over before a run is.
+        "accessTokenLifespan": 300,
         "passwordPolicy": format!("hashAlgorithm(argon2) and hashIterations({})", COST.passes),
         "clients": clients,
     })
@@ -108,9 +110,7 @@ fn realm() -> serde_json::Value {
 
 // By SQL: its import would hash each password. All users have one password, and one hash.
 async fn fill(db: &Db, users: i64) -> Result<()> {
-    let mut hash = [0; 32];
-    let input = Input { password: PASSWORD.as_bytes(), salt: SALT, secret: &[], associated_data: &[] };
-    Backend::widest().argon2id(input, COST, &mut Memory::new(), &mut hash)?;
+    let hash = hash::tag(&mut Memory::new())?;
     let secret =
         json!({"value": STANDARD.encode(hash), "salt": STANDARD.encode(SALT), "additionalParameters": {}});
     let data = json!({

@@ -9,15 +9,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use testkit::measure::{milliseconds, quantile, system};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
-    figures::{milliseconds, quantile},
     provider::{Provider, Worker},
     server::Server,
     size::{Size, Workload},
     surroundings::Surroundings,
-    system,
 };
 
 /// Requests under way at once.

@@ -7,7 +7,7 @@
 
 mod compare;
 mod fakes;
-mod figures;
+mod hash;
 mod keycloak;
 mod load;
 mod ours;
@@ -17,12 +17,12 @@ mod server;
 mod size;
 mod storm;
 mod surroundings;
-mod system;
 mod web;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use testkit::measure::system;
 
 use crate::{
     size::{Size, Workload},

@@ -19,13 +19,16 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use serde_json::json;
-use testkit::Db;
+use testkit::{
+    Db,
+    measure::{free_address, kept, until},
+};
 
 use crate::{
     fakes::{Mailer, PARTIES},
     provider::{CALLBACK, PASSWORD, Provider, RELYING_PARTIES, SECRET, address_of, rp_id},
-    server::{self, Server},
-    surroundings::{Surroundings, free_address, until},
+    server::Server,
+    surroundings::Surroundings,
     web::Client,
 };
 
@@ -69,13 +72,13 @@ impl Identity {
         self.folder.path().join(name)
     }
 
-    /// Starts a process; the first one has the issuer's port unless it is to be one of several.
+    /// Starts a process whose pages and endpoints are there.
     pub fn start(&self, program: &Path, http: SocketAddr) -> Result<Process> {
         let (grpc, ops) = (free_address()?, free_address()?);
         let mut command = Command::new(program);
         command
             .env_clear()
-            .envs(server::kept())
+            .envs(kept())
             .env("KOTINOS_HTTP_ADDR", http.to_string())
             .env("KOTINOS_GRPC_ADDR", grpc.to_string())
             .env("KOTINOS_OPS_ADDR", ops.to_string())

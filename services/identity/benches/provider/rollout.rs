@@ -10,18 +10,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use testkit::measure::{Table, free_address, milliseconds, number};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
-    figures::{Table, milliseconds, number},
     ours::{self, Identity, Process},
     provider::Worker,
     server,
     size::{Size, Workload},
-    surroundings::{Surroundings, free_address},
+    surroundings::Surroundings,
 };
 
 const WORKERS: usize = 8;

@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::Result;
 use sqlx::types::chrono::{DateTime, Utc};
+use testkit::measure::{Table, number, quantile, until};
 use tokio::time::sleep;
 
 use crate::{
     fakes::{PARTIES, RelyingParties},
-    figures::{Table, number, quantile},
     ours::{self, Identity},
     provider::RELYING_PARTIES,
     size::Size,
-    surroundings::{Surroundings, until},
+    surroundings::Surroundings,
 };
 
 /// Overdue sessions are looked for once a minute.

@@ -1,11 +1,8 @@
 //! The servers that a run stands on.
 
-use std::{net::SocketAddr, time::Duration};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sqlx::{Connection as _, PgConnection};
-
-use crate::system;
+use testkit::measure::system;
 
 #[derive(Debug)]
 pub struct Surroundings {
@@ -48,21 +45,4 @@ impl Surroundings {
         sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
         Ok(admin.close().await?)
     }
-}
-
-/// Free a moment ago, which is all that can be said.
-pub fn free_address() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
-}
-
-/// Waits until a condition holds.
-pub async fn until(what: &str, patience: Duration, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let end = std::time::Instant::now() + patience;
-    while !condition().await? {
-        if std::time::Instant::now() > end {
-            bail!("{what}: not within {} s", patience.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
 }

@@ -1,14 +1,15 @@
 //! What staff, other services and users themselves ask about users, sessions and scopes of staff.
 
+use std::fmt::Display;
+
 use chassis::Actor;
-use domain::{EmailAddress, SessionId, UserId};
+use domain::{EmailAddress, SessionId, UserId, Uuid};
 use serde_json::json;
 use sqlx::PgTransaction;
 
 use super::App;
 use crate::{
     error::Error,
-    events,
     revocation::Revoked,
     session::{Cause, Session},
     store::{self, record::AuditRecord},
@@ -104,14 +105,9 @@ impl App {
         version: Option<i64>,
         change: impl FnOnce(&mut User) -> Result<Option<Event>, WrongState>,
     ) -> Result<(User, bool), Error> {
-        let mut user = store::user::load_for_update(tx, user_id).await?.ok_or(NO_USER)?;
-        if version.is_some_and(|expected| expected != user.version) {
-            return Err(Error::StaleVersion { actual: user.version });
-        }
+        let mut user = self.load_expected(tx, user_id, version).await?;
         let Some(event) = change(&mut user)? else { return Ok((user, false)) };
-        store::user::save_status(tx, &user).await?;
-        outbox::append(tx, domain::Service::Identity, &events::user_changed(&user, event, self.now()))
-            .await?;
+        self.publish(tx, &user, event).await?;
         tracing::info!(%user_id, status = user.status.name(), "user changed");
         Ok((user, true))
     }
@@ -136,7 +132,7 @@ impl App {
         session_id: SessionId,
     ) -> Result<(), Error> {
         reach(actor, user_id, "identity.support")?;
-        self.end_own_session(user_id, session_id).await
+        self.end_one(user_id, session_id, Some(record(actor, "end_user_session", session_id))).await
     }
 
     /// Ends one of a user's sessions.
@@ -144,11 +140,33 @@ impl App {
     /// # Errors
     /// No such session of this user.
     pub async fn end_own_session(&self, user_id: UserId, session_id: SessionId) -> Result<(), Error> {
+        self.end_one(user_id, session_id, None).await
+    }
+
+    async fn end_one(
+        &self,
+        user_id: UserId,
+        session_id: SessionId,
+        record: Option<AuditRecord>,
+    ) -> Result<(), Error> {
         let found = store::session::load(&self.db, session_id).await?;
         if found.is_none_or(|(session, _)| session.user_id != user_id) {
             return Err(Error::NotFound { what: "session" });
         }
-        self.end_session(session_id, Cause::Ended).await
+        self.end_and_note(&[session_id.into()], record).await
+    }
+
+    // Whoever ends another's sessions stands in the audit, in the same transaction.
+    async fn end_and_note(&self, sessions: &[Uuid], record: Option<AuditRecord>) -> Result<(), Error> {
+        let mut tx = chassis::begin(&self.db).await?;
+        self.end_within(&mut tx, sessions, Cause::Ended).await?;
+        if let Some(record) = record {
+            store::record::insert(&mut *tx, &record, self.now()).await?;
+        }
+        tx.commit().await?;
+        self.revocations.note(sessions.iter().map(|id| Revoked::Session((*id).into())));
+        self.nudges.logout.notify_one();
+        Ok(())
     }
 
     /// Ends every session of a user.
@@ -156,13 +174,8 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn end_own_sessions(&self, user_id: UserId) -> Result<(), Error> {
-        let mut tx = chassis::begin(&self.db).await?;
-        let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
-        self.end_within(&mut tx, &sessions, Cause::Ended).await?;
-        tx.commit().await?;
-        self.revocations.note(sessions.into_iter().map(|id| Revoked::Session(id.into())));
-        self.nudges.logout.notify_one();
-        Ok(())
+        let sessions = store::session::ids_of_user(&self.db, user_id).await?;
+        self.end_and_note(&sessions, None).await
     }
 
     /// A user's own sessions with the names of their sites.
@@ -177,7 +190,7 @@ impl App {
             let mut sites = Vec::with_capacity(client_ids.len());
             for client_id in client_ids {
                 if !names.contains_key(&client_id) {
-                    let client = store::client::find(&self.db, &client_id).await?;
+                    let client = self.client(&client_id).await?;
                     names.insert(client_id.clone(), client.map(|client| client.name));
                 }
                 sites.extend(names.get(&client_id).cloned().flatten());
@@ -193,10 +206,8 @@ impl App {
     /// Not the actor's own.
     pub async fn end_user_sessions(&self, actor: &Actor, user_id: UserId) -> Result<(), Error> {
         reach(actor, user_id, "identity.support")?;
-        self.end_own_sessions(user_id).await?;
-        let mut connection = self.db.acquire().await?;
-        store::record::insert(&mut *connection, &record(actor, "end_user_sessions", user_id), self.now())
-            .await
+        let sessions = store::session::ids_of_user(&self.db, user_id).await?;
+        self.end_and_note(&sessions, Some(record(actor, "end_user_sessions", user_id))).await
     }
 
     /// Rows of the ledger of back-channel logouts, the newest first.
@@ -218,20 +229,13 @@ impl App {
     pub async fn retry_logout_delivery(
         &self,
         actor: &Actor,
-        delivery_id: domain::Uuid,
+        delivery_id: Uuid,
     ) -> Result<DeliveryRow, Error> {
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
         let row = store::delivery::retry(&mut tx, delivery_id, now).await?;
         let row = row.ok_or(Error::NotFound { what: "logout delivery" })?;
-        let record = AuditRecord {
-            actor: actor.subject.clone(),
-            action: "retry_logout_delivery",
-            subject: delivery_id.to_string(),
-            client_id: actor.client_id.clone(),
-            outcome: "done",
-            ..AuditRecord::default()
-        };
+        let record = record(actor, "retry_logout_delivery", delivery_id);
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
         self.nudges.logout.notify_one();
@@ -267,13 +271,14 @@ impl App {
         Ok(granted)
     }
 
-    /// Takes a scope of staff from a user. Access tokens that carry it live for minutes still.
+    /// Takes a scope of staff from a user. Access tokens that carry it live for minutes still. A bootstrap file that still
+    /// names the address for it gives it again at the next start.
     ///
     /// # Errors
     /// The user does not hold it.
     pub async fn revoke_staff_scope(&self, actor: &Actor, user_id: UserId, scope: &str) -> Result<(), Error> {
         let mut tx = chassis::begin(&self.db).await?;
-        if !store::staff::revoke(&mut *tx, user_id, scope).await? {
+        if !store::staff::revoke(&mut tx, user_id, scope).await? {
             return Err(Error::NotFound { what: "staff grant" });
         }
         let record = AuditRecord {
@@ -303,11 +308,12 @@ pub(super) fn reach(actor: &Actor, user_id: UserId, staff_scope: &str) -> Result
     if actor.has(staff_scope) || actor.user() == Some(user_id) { Ok(()) } else { Err(Error::NotYours) }
 }
 
-pub(super) fn record(actor: &Actor, action: &'static str, user_id: UserId) -> AuditRecord {
+/// Of what an actor did to something.
+pub(super) fn record(actor: &Actor, action: &'static str, subject: impl Display) -> AuditRecord {
     AuditRecord {
         actor: actor.subject.clone(),
         action,
-        subject: user_id.to_string(),
+        subject: subject.to_string(),
         client_id: actor.client_id.clone(),
         outcome: "done",
         ..AuditRecord::default()

@@ -2,7 +2,7 @@ use domain::UserId;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::{App, StepUp, par};
+use super::{App, Origin, StepUp, par};
 use crate::{
     acr::{Level, Met},
     authorization::{self, Fault, Next, Request, ResponseMode},
@@ -77,7 +77,7 @@ impl App {
     /// # Errors
     /// The database.
     pub async fn authorize(&self, params: &Params, session: Option<&Session>) -> Result<Step, Error> {
-        if params.repeats("client_id") || params.repeats("redirect_uri") {
+        if ["client_id", "redirect_uri", "request_uri"].iter().any(|name| params.repeats(name)) {
             return Ok(Step::Refuse("error_request"));
         }
         let Some(client) = self.client(params.get("client_id").unwrap_or_default()).await? else {
@@ -196,12 +196,17 @@ impl App {
     ///
     /// # Errors
     /// The database.
-    pub async fn allow(&self, mut request: Request, session: &Session) -> Result<Step, Error> {
+    pub async fn allow(
+        &self,
+        mut request: Request,
+        session: &Session,
+        origin: Origin,
+    ) -> Result<Step, Error> {
         let Some(client) = self.client(&request.client_id).await? else {
             return Ok(Step::Refuse("error_client"));
         };
         let asked = asked(&request, &client);
-        self.grant_consent(session.user_id, &client.client_id, &asked).await?;
+        self.grant_consent(session.user_id, &client.client_id, &asked, origin).await?;
         request.prompt_consent = false;
         self.resume(request, Some(session)).await
     }

@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
-    store,
+    store::{self, record::AuditRecord},
 };
 
 /// The first clients and staff.
@@ -267,8 +267,17 @@ impl App {
         let mut changed = Vec::with_capacity(clients);
         for client in bootstrap.clients {
             let client = client.into_client()?;
-            store::client::upsert(&mut *tx, &client, now).await?;
-            changed.push(client.client_id);
+            if store::client::upsert(&mut *tx, &client, now).await? {
+                let record = AuditRecord {
+                    actor: "system".to_owned(),
+                    action: "bootstrap_client",
+                    subject: client.client_id.clone(),
+                    outcome: "done",
+                    ..AuditRecord::default()
+                };
+                store::record::insert(&mut *tx, &record, now).await?;
+                changed.push(client.client_id);
+            }
         }
         for policy in bootstrap.registration_policies {
             store::registration::upsert_policy(&mut *tx, &policy.into_policy()?, now).await?;

@@ -1,17 +1,18 @@
 //! Clients as their administrators see them. What is written here and what the bootstrap file says keep the same rules.
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::Actor;
 use domain::Uuid;
 use serde_json::{Value, json};
 use sqlx::PgTransaction;
 
-use super::App;
+use super::{App, admin::record};
 use crate::{
-    client::{AuthMethod, Client},
+    client::{AuthMethod, Client, secret_sha256},
     error::Error,
-    store::{self, client_admin, credential, record::AuditRecord},
+    revocation::Revoked,
+    store::{self, client_admin, record::AuditRecord},
 };
 
 pub use client_admin::ClientRow;
@@ -24,8 +25,7 @@ impl App {
     /// # Errors
     /// No such client.
     pub async fn get_client(&self, client_id: &str) -> Result<ClientRow, Error> {
-        let mut connection = self.db.acquire().await?;
-        client_admin::load(&mut connection, client_id).await?.ok_or(NO_CLIENT)
+        client_admin::load(&self.db, client_id).await?.ok_or(NO_CLIENT)
     }
 
     /// Clients by id, behind one.
@@ -55,7 +55,7 @@ impl App {
             return if same { Ok((there, secret)) } else { Err(Error::AlreadyThere { what: "client" }) };
         }
         store::client::upsert(&mut *tx, &client, now).await?;
-        let row = self.written(&mut tx, actor, "create_client", &client.client_id, json!({})).await?;
+        let row = self.written(&mut tx, actor, "create_client", &client.client_id, None).await?;
         tx.commit().await?;
         self.clients.forget(&client.client_id);
         Ok((row, secret))
@@ -78,7 +78,7 @@ impl App {
             return Ok(there);
         }
         store::client::upsert(&mut *tx, &client, self.now()).await?;
-        let row = self.written(&mut tx, actor, "update_client", &client.client_id, json!({})).await?;
+        let row = self.written(&mut tx, actor, "update_client", &client.client_id, None).await?;
         tx.commit().await?;
         self.clients.forget(&client.client_id);
         Ok(row)
@@ -97,12 +97,11 @@ impl App {
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
         expected(&mut tx, client_id, version).await?;
-        credential::revoke_families(&mut tx, client_id, now).await?;
         client_admin::delete(&mut tx, client_id, now).await?;
-        let record = record(actor, "delete_client", client_id, json!({}));
-        store::record::insert(&mut *tx, &record, now).await?;
+        store::record::insert(&mut *tx, &record(actor, "delete_client", client_id), now).await?;
         tx.commit().await?;
         self.clients.forget(client_id);
+        self.revocations.note([Revoked::Client(client_id.into())]);
         tracing::info!(client_id, "client deleted");
         Ok(())
     }
@@ -127,12 +126,12 @@ impl App {
         if version.is_some_and(|expected| expected != there.version) {
             return Err(Error::StaleVersion { actual: there.version });
         }
-        if !matches!(there.client.auth_method, AuthMethod::SecretBasic | AuthMethod::SecretPost) {
+        if !there.client.auth_method.is_secret() {
             return Err(Error::NoSecret);
         }
-        there.client.secret_sha256 = Some(sha256(&secret));
+        there.client.secret_sha256 = Some(secret_sha256(&secret));
         store::client::upsert(&mut *tx, &there.client, self.now()).await?;
-        let detail = json!({"request_id": request_id});
+        let detail = Some(json!({"request_id": request_id}));
         let row = self.written(&mut tx, actor, "rotate_client_secret", client_id, detail).await?;
         tx.commit().await?;
         self.clients.forget(client_id);
@@ -145,10 +144,10 @@ impl App {
         actor: &Actor,
         action: &'static str,
         client_id: &str,
-        detail: Value,
+        detail: Option<Value>,
     ) -> Result<ClientRow, Error> {
-        let row = client_admin::load(tx, client_id).await?.ok_or(NO_CLIENT)?;
-        let record = record(actor, action, client_id, detail);
+        let row = client_admin::load(&mut **tx, client_id).await?.ok_or(NO_CLIENT)?;
+        let record = AuditRecord { detail, ..record(actor, action, client_id) };
         store::record::insert(&mut **tx, &record, self.now()).await?;
         tracing::info!(client_id, action, version = row.version, "client written");
         Ok(row)
@@ -174,22 +173,6 @@ async fn expected(
     }
 }
 
-fn record(actor: &Actor, action: &'static str, client_id: &str, detail: Value) -> AuditRecord {
-    AuditRecord {
-        actor: actor.subject.clone(),
-        action,
-        subject: client_id.to_owned(),
-        client_id: actor.client_id.clone(),
-        outcome: "done",
-        detail: Some(detail),
-        ..AuditRecord::default()
-    }
-}
-
-fn sha256(secret: &str) -> Vec<u8> {
-    digest::digest(&digest::SHA256, secret.as_bytes()).as_ref().to_vec()
-}
-
 /// The fields of a client that an administrator says, as text. What they do not say keeps its value or its default.
 #[derive(Debug, Clone, Default)]
 pub struct Draft(pub serde_json::Map<String, Value>);
@@ -202,18 +185,18 @@ impl Draft {
 
     fn has_secret(&self) -> bool {
         let method = self.0.get("token_endpoint_auth_method").and_then(Value::as_str);
-        matches!(method, Some("client_secret_basic" | "client_secret_post"))
+        method.and_then(|name| name.parse::<AuthMethod>().ok()).is_some_and(AuthMethod::is_secret)
     }
 
     fn of_new(mut self, secret: Option<&str>) -> Result<Client, Error> {
         if let Some(secret) = secret {
-            self.0.insert("client_secret_sha256".to_owned(), hex(&sha256(secret)).into());
+            self.0.insert("client_secret_sha256".to_owned(), hex(&secret_sha256(secret)).into());
         }
         super::bootstrap::client_of(Value::Object(self.0))
     }
 
-    // What is not said stays. A change of the method takes a secret away, or leaves none to take: then it is rotated into
-    // being.
+    // What is not said stays. A change of the method takes a secret away; a client without one is made anew to get one,
+    // since only its creator is told a secret.
     fn over(self, there: &Client) -> Result<Client, Error> {
         let mut fields = fields_of(there);
         fields.extend(self.0);

@@ -10,6 +10,7 @@ use chassis::{Code, Coded};
 
 use super::{App, Origin};
 use crate::{
+    authorization::Fault,
     client::{AuthMethod, Client},
     error::Error,
     handle::keyed_hash,
@@ -92,6 +93,13 @@ impl Refusal {
     }
 }
 
+// What is wrong with an authorization request that comes by itself, or with a part of one.
+impl From<Fault> for Refusal {
+    fn from(Fault { error, description }: Fault) -> Self {
+        Self::Request { error, description }
+    }
+}
+
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         Self::Failed(error.into())
@@ -115,12 +123,6 @@ impl App {
         {
             return Ok(client.clone());
         }
-        let client = match (client, proof) {
-            (Some(client), ClientProof::Assertion { text, .. }) => {
-                Some(self.with_keys(client, assertion::key_id(text).as_deref()).await)
-            }
-            (client, _) => client,
-        };
         let caller = self.caller_hash(client.as_ref(), origin);
         let counter = [(Counted::ClientSecret, Some(caller.clone()))];
         if !self.quiet.is_known(&caller) {
@@ -129,6 +131,13 @@ impl App {
             }
             self.quiet.note(&caller);
         }
+        // Nobody who has to wait makes us ask another server.
+        let client = match (client, proof) {
+            (Some(client), ClientProof::Assertion { text, .. }) => {
+                Some(self.with_keys(client, assertion::key_id(text).as_deref()).await?)
+            }
+            (client, _) => client,
+        };
         if let Some(client) = &client
             && self.proves(client, proof)?
         {

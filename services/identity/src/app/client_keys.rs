@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use domain::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::App;
+use super::{App, Refusal, turns::Turns};
 use crate::{client::Client, registration::check_keys};
 
 /// How long fetched keys serve without another look.
@@ -20,7 +21,11 @@ const MOST: usize = 1_000;
 
 /// Sets of keys by their addresses, in memory: each instance fetches its own.
 #[derive(Clone, Default)]
-pub struct FetchedKeys(Arc<Mutex<HashMap<String, Kept>>>);
+pub struct FetchedKeys {
+    sets: Arc<Mutex<HashMap<String, Kept>>>,
+    // One fetch at a time for each address: what strangers send must not make us ask it a thousand times.
+    turns: Turns,
+}
 
 #[derive(Clone)]
 struct Kept {
@@ -31,7 +36,7 @@ struct Kept {
 impl FetchedKeys {
     // The kept set, and whether it is to be fetched anew: it is old, or lacks the key and is not of the last seconds.
     fn look(&self, uri: &str, kid: Option<&str>, now: DateTime<Utc>) -> (Option<Value>, bool) {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned();
+        let kept = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned();
         let Some(kept) = kept else { return (None, true) };
         let lacks = kid.is_some_and(|kid| !has_key(kept.jwks.as_ref(), kid)) || kept.jwks.is_none();
         let age = now - kept.at;
@@ -40,7 +45,7 @@ impl FetchedKeys {
     }
 
     fn keep(&self, uri: &str, jwks: Option<Value>, now: DateTime<Utc>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST && !all.contains_key(uri) {
             all.retain(|_, kept| now - kept.at < FRESH);
             if all.len() >= MOST {
@@ -59,13 +64,26 @@ fn has_key(jwks: Option<&Value>, kid: &str) -> bool {
 impl App {
     /// The client with the keys behind its `jwks_uri`, if it has one. Where they cannot be fetched the last ones serve; a
     /// client without any proves nothing.
-    pub(super) async fn with_keys(&self, mut client: Client, kid: Option<&str>) -> Client {
-        let Some(uri) = client.jwks_uri.clone() else { return client };
+    ///
+    /// # Errors
+    /// So many wait for these keys that this one is to come back.
+    pub(super) async fn with_keys(&self, mut client: Client, kid: Option<&str>) -> Result<Client, Refusal> {
+        let Some(uri) = client.jwks_uri.clone() else { return Ok(client) };
+        let (kept, due) = self.client_keys.look(&uri, kid, self.now());
+        client.jwks = kept;
+        if !due {
+            return Ok(client);
+        }
+        let Some(_turn) = self.client_keys.turns.take(uri.as_bytes()).await else {
+            let serves = kid.map_or(client.jwks.is_some(), |kid| has_key(client.jwks.as_ref(), kid));
+            return if serves { Ok(client) } else { Err(Refusal::Wait(Duration::from_secs(1))) };
+        };
+        // Whoever was before may have brought them.
         let now = self.now();
         let (kept, due) = self.client_keys.look(&uri, kid, now);
         client.jwks = kept;
         if !due {
-            return client;
+            return Ok(client);
         }
         let fetched = match self.egress.get_json(&uri).await {
             Ok(jwks) => check_keys(&jwks).map(|()| jwks).map_err(str::to_owned),
@@ -76,7 +94,7 @@ impl App {
             Err(error) => tracing::info!(client_id = %client, error, "keys of a client were not read"),
         }
         self.client_keys.keep(&uri, client.jwks.clone(), now);
-        client
+        Ok(client)
     }
 }
 
@@ -109,7 +127,7 @@ mod tests {
         let keys = FetchedKeys::default();
         for n in 0..2 * MOST {
             keys.keep(&n.to_string(), None, now);
-            assert!(keys.0.lock().unwrap().len() <= MOST);
+            assert!(keys.sets.lock().unwrap().len() <= MOST);
         }
     }
 }

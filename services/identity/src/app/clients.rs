@@ -35,6 +35,8 @@ struct Known {
     is_whole: bool,
     /// Of the table, before it was read.
     fingerprint: Option<String>,
+    /// How often one was forgotten: what was read before the last time may be what was forgotten.
+    forgotten: u64,
 }
 
 impl Clients {
@@ -45,6 +47,11 @@ impl Clients {
         // Its origins are not known any more.
         known.is_whole = false;
         known.fingerprint = None;
+        known.forgotten += 1;
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.read().forgotten
     }
 
     fn find(&self, client_id: &str) -> Option<Client> {
@@ -61,7 +68,8 @@ impl Clients {
         self.read().fingerprint.as_deref() == Some(fingerprint)
     }
 
-    fn replace(&self, clients: Vec<Client>, fingerprint: String) {
+    // Nothing when a client was changed here since `forgotten` was asked: the next poll reads again.
+    fn replace(&self, clients: Vec<Client>, fingerprint: String, forgotten: u64) {
         let uris = clients.iter().flat_map(|client| &client.redirect_uris);
         let origins =
             uris.filter_map(|uri| Url::parse(uri).ok()).map(|uri| uri.origin().ascii_serialization());
@@ -70,8 +78,12 @@ impl Clients {
             is_whole: clients.len() < MOST,
             clients: clients.into_iter().map(|client| (client.client_id.clone(), client)).collect(),
             fingerprint: Some(fingerprint),
+            forgotten,
         };
-        *self.write() = known;
+        let mut old = self.write();
+        if old.forgotten == forgotten {
+            *old = known;
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -127,13 +139,14 @@ impl App {
     /// The database.
     pub async fn load_clients(&self) -> Result<(), Error> {
         // Asked before the rows are read: a change in between leads to another read, never to none.
+        let forgotten = self.clients.forgotten();
         let fingerprint = store::client::fingerprint(&self.db).await?;
         if self.clients.is_as(&fingerprint) {
             return Ok(());
         }
         let clients = store::client::list(&self.db, i64::try_from(MOST).unwrap_or(i64::MAX)).await?;
         tracing::debug!(clients = clients.len(), "clients loaded");
-        self.clients.replace(clients, fingerprint);
+        self.clients.replace(clients, fingerprint, forgotten);
         Ok(())
     }
 

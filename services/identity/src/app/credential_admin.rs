@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::Actor;
-use domain::{Service, UserId};
+use domain::UserId;
 use serde_json::json;
 
 use super::{
@@ -11,13 +11,12 @@ use super::{
 };
 use crate::{
     error::Error,
-    events,
-    revocation::Revoked,
     store::{self, credential, record::AuditRecord},
     user::Event,
 };
 
-pub use credential::{Consent, Credential, Kind as CredentialKind};
+pub use crate::credential::Kind as CredentialKind;
+pub use credential::{Consent, Credential};
 
 impl App {
     /// What a user signs in with.
@@ -40,22 +39,20 @@ impl App {
         &self,
         actor: &Actor,
         user_id: UserId,
-        kind: credential::Kind,
+        kind: CredentialKind,
         credential_id: Option<&[u8]>,
     ) -> Result<(), Error> {
-        let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
-        let mut user = self.load_expected(&mut tx, user_id, None).await?;
+        let mut user = self.locked(&mut tx, user_id).await?;
         if !credential::delete(&mut tx, user_id, kind, credential_id).await? {
             return Err(Error::NotFound { what: "credential" });
         }
-        let event = user.note(Event::CredentialRemoved);
-        store::user::save_status(&mut tx, &user).await?;
-        outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
+        let event = user.note(Event::CredentialRemoved { kind });
+        self.publish(&mut tx, &user, event).await?;
         let detail =
             json!({"kind": kind.name(), "credential_id": credential_id.map(|id| URL_SAFE_NO_PAD.encode(id))});
         let record = AuditRecord { detail: Some(detail), ..record(actor, "delete_credential", user_id) };
-        store::record::insert(&mut *tx, &record, now).await?;
+        store::record::insert(&mut *tx, &record, self.now()).await?;
         tx.commit().await?;
         tracing::info!(%user_id, kind = kind.name(), "credential deleted");
         Ok(())
@@ -76,24 +73,16 @@ impl App {
     /// Not the actor's own; no such user, no such consent.
     pub async fn revoke_consent(&self, actor: &Actor, user_id: UserId, client_id: &str) -> Result<(), Error> {
         reach(actor, user_id, "identity.support")?;
-        let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
-        let mut user = self.load_expected(&mut tx, user_id, None).await?;
-        if !store::consent::withdraw(&mut tx, user_id, client_id, now).await? {
-            return Err(Error::NotFound { what: "consent" });
-        }
-        let event = user.note(Event::ConsentWithdrawn);
-        store::user::save_status(&mut tx, &user).await?;
-        outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
+        let mut user = self.locked(&mut tx, user_id).await?;
+        self.withdraw_within(&mut tx, &mut user, client_id).await?;
         let record = AuditRecord {
             detail: Some(json!({"client_id": client_id})),
             ..record(actor, "revoke_consent", user_id)
         };
-        store::record::insert(&mut *tx, &record, now).await?;
+        store::record::insert(&mut *tx, &record, self.now()).await?;
         tx.commit().await?;
-        // Families come by the feed; until then each token of this user is looked up here.
-        self.revocations.note([Revoked::User(user_id)]);
-        tracing::info!(%user_id, client_id, "consent withdrawn");
+        self.after_withdrawal(user_id, client_id);
         Ok(())
     }
 }

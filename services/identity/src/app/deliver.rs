@@ -70,12 +70,13 @@ impl App {
         let _ = writer.await;
     }
 
-    async fn deliver(&self, delivery: &LogoutDelivery) -> Result<u16, Error> {
+    // The status of the answer, 0 for none; nothing where there is nobody to be told.
+    async fn deliver(&self, delivery: &LogoutDelivery) -> Result<Option<u16>, Error> {
         let client = self.client(&delivery.client_id).await?;
         let uri = client.as_ref().and_then(|client| client.backchannel_logout_uri.as_deref());
         let (Some(client), Some(uri)) = (&client, uri) else {
             // It is no client any more, or does not want to know.
-            return Ok(NOBODY);
+            return Ok(None);
         };
         let now = self.now().timestamp();
         let claims = json!({
@@ -91,46 +92,42 @@ impl App {
         self.need_key(client.id_token_alg).await?;
         let token = self.sign_as(client.id_token_alg, "logout+jwt", &claims)?;
         match self.egress.post_form(uri, &[("logout_token", &token)]).await {
-            Ok(status) => Ok(status),
+            Ok(status) => Ok(Some(status)),
             Err(error) => {
                 // Without its source, which may name the address.
                 let refused = matches!(error, EgressError::Refused);
                 tracing::info!(client_id = %client, refused, %error, "logout was not delivered");
-                Ok(0)
+                Ok(Some(0))
             }
         }
     }
 
     // What becomes of a delivery; our own failure counts as no answer.
     async fn try_once(self, delivery: LogoutDelivery, answers: mpsc::Sender<Settled>) -> Called {
-        let status = match self.deliver(&delivery).await {
-            Ok(status) => status,
+        let answer = match self.deliver(&delivery).await {
+            Ok(answer) => answer,
             Err(error) => {
                 let (error, id): (&dyn std::error::Error, _) = (&error, delivery.delivery_id);
                 tracing::warn!(error, delivery_id = %id, "logout delivery could not be tried");
-                0
+                Some(0)
             }
         };
         let now = self.now();
-        let (state, next_at) = match delivery.answered(status, now) {
-            _ if status == NOBODY => ("abandoned", now),
-            Outcome::Delivered => ("delivered", now),
-            Outcome::Retry(at) => ("pending", at),
-            Outcome::Abandoned => ("abandoned", now),
+        let (state, next_at) = match answer.map(|status| delivery.answered(status, now)) {
+            Some(Outcome::Delivered) => ("delivered", now),
+            Some(Outcome::Retry(at)) => ("pending", at),
+            Some(Outcome::Abandoned) | None => ("abandoned", now),
         };
         let LogoutDelivery { delivery_id, client_id, attempts, .. } = delivery;
-        let last_status = if status == NOBODY { 0 } else { status };
+        let last_status = answer.unwrap_or_default();
         // The writer ends after the last of us.
         let _ = answers.send(Settled { delivery_id, state, last_status, next_at }).await;
         tracing::info!(%delivery_id, client_id, state, status = last_status, attempts = attempts + 1, "logout delivery tried");
         // Whoever refuses is there to do so.
-        let alive = status != 0 && status != 429 && status < 500;
+        let alive = answer.is_none_or(|status| status != 0 && status != 429 && status < 500);
         Called { client_id, alive }
     }
 }
-
-/// No HTTP status: there is nobody to be told.
-const NOBODY: u16 = 1;
 
 impl Sender {
     // Those that have ended meanwhile.

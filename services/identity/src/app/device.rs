@@ -64,8 +64,7 @@ impl App {
         if scopes.is_empty() {
             return Err(Refusal::new("invalid_scope", "the client may have none of these scopes"));
         }
-        let resources = authorization::resources(client, params)
-            .map_err(|fault| Refusal::Request { error: fault.error, description: fault.description })?;
+        let resources = authorization::resources(client, params)?;
         for _ in 0..TRIES {
             let grant = DeviceGrant::new(
                 self.keys(),
@@ -180,7 +179,7 @@ impl App {
                 amr: session.shown().methods(),
                 auth_time: session.pwd_at,
             };
-            store::device_grant::allow(&mut tx, grant.device_id, &approval, now).await?
+            store::device_grant::allow(&mut *tx, grant.device_id, &approval, now).await?
         } else {
             store::device_grant::deny(&mut *tx, grant.device_id, now).await?
         };
@@ -189,7 +188,7 @@ impl App {
         }
         if allowed && !client.is_first_party() {
             let consented = Consented { scopes, ..Consented::default() };
-            store::staff::save_consent(&mut *tx, session.user_id, &client.client_id, &consented, now).await?;
+            self.consent_within(&mut tx, session.user_id, &client.client_id, &consented).await?;
         }
         let record = AuditRecord {
             actor: session.user_id.to_string(),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// RFC 8693 3.
-pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// Services that called one another for one call of a person's; longer chains are a loop.
 const LONGEST_CHAIN: usize = 4;
 
@@ -70,6 +70,7 @@ impl App {
             "exp": expires_at,
             "jti": format!("{family}.{}", domain::new_id().simple()),
             "act": act,
+            "grant_of": claims.grant_of(),
         });
         if let Some(session) =
             claims.sid.as_deref().and_then(|sid| subject::session_of(self.keys(), &of, sid))
@@ -85,7 +86,8 @@ impl App {
         }
         tracing::info!(client_id = %client, of_client = %of, %user_id, "access token exchanged");
         let (token_type, seconds) = (bind(&mut passed_on, jkt), expires_at - now);
-        Ok(TokenAnswer::exchanged(self.access_token(client, &passed_on)?, token_type, seconds, scope))
+        let answer = TokenAnswer::alone(self.access_token(client, &passed_on)?, token_type, seconds, scope);
+        Ok(TokenAnswer { issued_token_type: Some(ACCESS_TOKEN), ..answer })
     }
 }
 

@@ -10,9 +10,8 @@ use crate::{
     error::Error,
     handle::{Handle, Kind},
     params::Params,
-    revocation::{Bonds, Revoked},
-    store::{self, record::AuditRecord},
-    subject,
+    revocation::Bonds,
+    store, subject,
     token_family::Refresh,
 };
 
@@ -50,6 +49,9 @@ pub(super) struct AccessClaims {
     /// Its client asked userinfo for claims by name: the family knows which.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claims_by_name: bool,
+    /// Whose grant a token comes of that was passed on; nothing where it is the client's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_of: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
 }
@@ -82,6 +84,11 @@ impl AccessClaims {
         self.cnf.as_ref().map(|cnf| cnf.jkt.as_str())
     }
 
+    /// The client whose grant it comes of.
+    pub fn grant_of(&self) -> &str {
+        self.grant_of.as_deref().unwrap_or(&self.client_id)
+    }
+
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope.split(' ').any(|own| own == scope)
     }
@@ -111,7 +118,7 @@ impl App {
         let Some(user) = subject::user_of(self.keys(), &client, &claims.sub) else { return Ok(None) };
         let sid = claims.sid.as_deref();
         let session = sid.and_then(|sid| subject::session_of(self.keys(), &client, sid));
-        let bonds = Bonds { family, session, user, client: &client.client_id };
+        let bonds = Bonds { family, session, user, client: claims.grant_of() };
         let live = self.is_live(&bonds).await?;
         Ok(live.then_some(Live { claims, client, user_id: Some(user) }))
     }
@@ -145,11 +152,7 @@ impl App {
         let Some(family) = family.filter(|family| family.client_id == client.client_id) else {
             return Ok(Introspection::default());
         };
-        let judged = if client.rotates_refresh_tokens() {
-            family.refresh(handle.counter, client.tokens.grace(), self.now())
-        } else {
-            family.refresh_unrotated(handle.counter, self.now())
-        };
+        let judged = family.judge(client, handle.counter, self.now());
         if !matches!(judged, Refresh::Rotate | Refresh::Repeat) {
             return Ok(Introspection::default());
         }
@@ -180,25 +183,12 @@ impl App {
             None => self.read_access_token(text)?.and_then(|claims| keys::family_of(&claims.jti)),
         };
         let Some(family_id) = family_id else { return Ok(()) };
+        // One of a disabled user seems revoked, and would come back with the user.
         let family = store::grant::load_family(&self.db, family_id).await?;
-        let Some(family) = family.filter(|family| family.client_id == client.client_id && !family.revoked)
-        else {
+        let Some(family) = family.filter(|family| family.client_id == client.client_id) else {
             return Ok(());
         };
-        let mut tx = chassis::begin(&self.db).await?;
-        if store::grant::revoke(&mut *tx, family_id, self.now()).await? {
-            let record = AuditRecord {
-                actor: client.client_id.clone(),
-                action: "revoke_tokens",
-                subject: family.user_id.to_string(),
-                client_id: client.client_id.clone(),
-                outcome: "asked_by_client",
-                ..AuditRecord::default()
-            };
-            store::record::insert(&mut *tx, &record, self.now()).await?;
-        }
-        tx.commit().await?;
-        self.revocations.note([Revoked::Family(family_id)]);
+        self.revoke_family(family_id, &client.client_id, family.user_id, "asked_by_client").await?;
         tracing::info!(client_id = %client, user_id = %family.user_id, "tokens revoked");
         Ok(())
     }

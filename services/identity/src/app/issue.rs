@@ -33,8 +33,8 @@ pub struct TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// The answer to an exchange: an access token and nothing to go on with.
-    pub(super) const fn exchanged(
+    /// An access token and nothing to go on with.
+    pub(super) const fn alone(
         access_token: String,
         token_type: &'static str,
         expires_in: i64,
@@ -47,7 +47,7 @@ impl TokenAnswer {
             scope,
             refresh_token: None,
             id_token: None,
-            issued_token_type: Some(super::exchange::ACCESS_TOKEN),
+            issued_token_type: None,
         }
     }
 }

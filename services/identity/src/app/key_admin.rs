@@ -1,16 +1,14 @@
 //! Changes of signing keys that somebody asks for, beside those that come with time.
 
 use chassis::Actor;
-use serde_json::json;
 
-use super::App;
+use super::{App, admin::record};
 use crate::{
     error::Error,
     jws::Algorithm,
     rotation::{SIGNING, State},
     store::{
-        record::{self, AuditRecord},
-        secret_key,
+        self, secret_key,
         signing_key::{self, StoredKey},
     },
 };
@@ -99,16 +97,7 @@ impl App {
         action: &'static str,
         kid: &str,
     ) -> Result<(), Error> {
-        let record = AuditRecord {
-            actor: actor.subject.clone(),
-            action,
-            subject: kid.to_owned(),
-            client_id: actor.client_id.clone(),
-            outcome: "done",
-            detail: Some(json!({})),
-            ..AuditRecord::default()
-        };
-        record::insert(&mut **tx, &record, self.now()).await?;
+        store::record::insert(&mut **tx, &record(actor, action, kid), self.now()).await?;
         tracing::info!(kid, action, "signing key changed by hand");
         Ok(())
     }

@@ -76,6 +76,7 @@ impl App {
                 let lines: Vec<&str> = keks.iter().map(|kek| kek.label()).collect();
                 tracing::info!(active = lines[0], lines = lines.len(), "key encryption keys read");
                 held.keks = keks;
+                held.is_looked_at = false;
             }
             Err(error) => tracing::error!(%error, "the KEK file cannot be used, its former lines stay"),
         }

@@ -39,6 +39,8 @@ impl SigningKeys {
 pub struct Held {
     pub(super) kek_text: String,
     pub(super) keks: Vec<Arc<Master>>,
+    // Whether the rows were looked at with these lines: what could not be opened may be now.
+    pub(super) is_looked_at: bool,
     rows: Option<(Vec<StoredKey>, Vec<StoredSecret>)>,
     signing: HashMap<String, SigningKey>,
     secrets: HashMap<(&'static str, String), Arc<Master>>,
@@ -107,7 +109,8 @@ impl App {
         secrets: Vec<StoredSecret>,
     ) -> Result<(), Error> {
         let ring = with_keks(self.keys(), &held.keks);
-        if held.rows.as_ref().is_some_and(|(old, others)| *old == signing && *others == secrets) {
+        let same = held.rows.as_ref().is_some_and(|(old, others)| *old == signing && *others == secrets);
+        if same && held.is_looked_at {
             self.keys().replace(ring);
             return Ok(());
         }
@@ -143,6 +146,7 @@ impl App {
         tracing::info!(signing = signing.len(), secrets = secrets.len(), "keys loaded");
         *self.signing.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         held.rows = Some((signing, secrets));
+        held.is_looked_at = true;
         Ok(())
     }
 }

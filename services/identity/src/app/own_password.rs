@@ -46,7 +46,7 @@ impl App {
         others.retain(|id| *id != session.session_id.0);
         self.end_within(&mut tx, &others, Cause::PasswordChange).await?;
         store::session::revoke_offline_elsewhere(&mut *tx, &kept, now).await?;
-        self.tell_new_password(&mut tx, &mut user, "change").await?;
+        self.note_new_password(&mut tx, &mut user, "change").await?;
         self.note(&mut tx, &user, "change_password", origin).await?;
         tx.commit().await?;
         // Families come by the feed; until then each token of this user is looked up here.

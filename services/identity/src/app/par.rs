@@ -37,8 +37,7 @@ impl App {
         let Some(redirect_uri) = redirect_uri else {
             return Err(Refusal::new("invalid_request", "redirect_uri is missing or not registered"));
         };
-        let request = Request::parse(client, redirect_uri, &params)
-            .map_err(|Fault { error, description }| Refusal::new(error, description))?;
+        let request = Request::parse(client, redirect_uri, &params)?;
         // Whoever pushes with a proof binds the code to its key, as with dpop_jkt (RFC 9449 10.1).
         let jkt = self.proven_key(shown, None)?;
         if jkt.is_some() && request.dpop_jkt.is_some() && jkt != request.dpop_jkt {

@@ -1,17 +1,15 @@
 //! Passkeys: signing in by one, and adding, naming and removing a user's own.
 
-use domain::{Service, UserId, Uuid};
+use domain::{UserId, Uuid};
 
 use super::{App, Entering, Origin, SignIn};
 use crate::{
     acr::Shown,
     ceremony::{self, Ceremony},
-    challenge::{Challenge, Purpose},
     change::Change,
     error::Error,
-    events,
     passkey::{self, Passkey},
-    store::{self, record::AuditRecord},
+    store,
     throttle::Counted,
     user::{Status, User},
     webauthn::{self, Assertion, RelyingParty},
@@ -96,10 +94,6 @@ impl App {
         entering: Entering,
     ) -> Result<SignIn, Error> {
         let Entering { current, request, origin } = entering;
-        let counters = [(Counted::Network, self.network_hash(origin))];
-        if let Some(wait) = self.wait(&counters).await? {
-            return Ok(SignIn::Wait(wait));
-        }
         // Asked for whom the answer names, before the transaction; whether it is that user is judged within it.
         let named = Uuid::from_slice(&signed.user_handle).map(UserId::from);
         let planned = match named {
@@ -115,7 +109,8 @@ impl App {
             return Ok(SignIn::Done(Box::new(entered)));
         }
         tx.rollback().await?;
-        self.keep_out(&counters, origin).await?;
+        // Nobody finds a key by trying: the network is counted, and nobody waits.
+        self.keep_out(&[(Counted::Network, self.network_hash(origin))], origin).await?;
         Ok(SignIn::Wrong)
     }
 
@@ -248,45 +243,6 @@ impl App {
         tx.commit().await?;
         self.nudges.mail.notify_one();
         Ok(Removed::Done)
-    }
-
-    /// Writes what goes with every change of the ways to sign in, within its transaction: the user's new version, the
-    /// fact, the user's mail and the audit. Nudge `mail` after the commit.
-    pub(super) async fn note_change(
-        &self,
-        tx: &mut sqlx::PgTransaction<'_>,
-        user: &mut User,
-        change: Change,
-        origin: Origin,
-    ) -> Result<(), Error> {
-        let event = user.note(change.event());
-        store::user::save_status(tx, user).await?;
-        outbox::append(tx, Service::Identity, &events::user_changed(user, event, self.now())).await?;
-        let (address, client_id) = (user.email.clone(), String::new());
-        let notice = Challenge::new(Purpose::Changed(change), address, user.locale, client_id, self.now());
-        store::challenge::insert(&mut **tx, &notice).await?;
-        self.note(tx, user, change.action(), origin).await?;
-        tracing::info!(user_id = %user.user_id, change = change.name(), "ways to sign in changed");
-        Ok(())
-    }
-
-    /// Writes what a user did to the audit.
-    pub(super) async fn note(
-        &self,
-        tx: &mut sqlx::PgTransaction<'_>,
-        user: &User,
-        action: &'static str,
-        origin: Origin,
-    ) -> Result<(), Error> {
-        let record = AuditRecord {
-            actor: user.user_id.to_string(),
-            action,
-            subject: user.user_id.to_string(),
-            outcome: "done",
-            ip_hmac: self.network_hash(origin),
-            ..AuditRecord::default()
-        };
-        store::record::insert(&mut **tx, &record, self.now()).await
     }
 }
 

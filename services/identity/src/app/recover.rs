@@ -2,21 +2,19 @@
 //! before is so no more. A second factor stays: a mailbox alone does not pass it.
 
 use chassis::{Actor, FieldViolation};
-use domain::{DateTime, RequestId, Service, TimeDelta, UserId, Utc, Uuid};
-use sqlx::PgTransaction;
+use domain::{DateTime, RequestId, TimeDelta, UserId, Utc, Uuid};
 
 use super::{App, Origin};
 use crate::{
     challenge::{Challenge, Purpose},
     error::Error,
-    events,
     hash_queue::Class,
     password::Password,
     revocation::Revoked,
     session::Cause,
     store::{self, record::AuditRecord, user::StoredPassword},
     throttle::Counted,
-    user::{Status, User, WrongState},
+    user::{Status, WrongState},
 };
 
 /// What a new password for a proved address leads to.
@@ -62,15 +60,10 @@ impl App {
         let sessions = store::session::ids_of_user(&mut *tx, user_id).await?;
         self.end_within(&mut tx, &sessions, Cause::PasswordChange).await?;
         store::recovery::revoke_offline(&mut tx, user_id, now).await?;
-        self.tell_new_password(&mut tx, &mut user, "recovery").await?;
+        self.note_new_password(&mut tx, &mut user, "recovery").await?;
         let record = AuditRecord {
-            actor: user_id.to_string(),
-            action: "recover",
-            subject: user_id.to_string(),
             client_id: challenge.client_id.clone(),
-            outcome: "done",
-            ip_hmac: self.network_hash(origin),
-            ..AuditRecord::default()
+            ..self.by_user(user_id, "recover", origin)
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
@@ -80,24 +73,6 @@ impl App {
         self.nudges.mail.notify_one();
         tracing::info!(%user_id, "password set anew by mail");
         Ok(Recovered::Done)
-    }
-
-    /// Notes that a user has a new password, for other services as a fact and for the user as a mail, within the
-    /// transaction that sets it. Nudge `mail` after the commit.
-    pub(super) async fn tell_new_password(
-        &self,
-        tx: &mut PgTransaction<'_>,
-        user: &mut User,
-        cause: &'static str,
-    ) -> Result<(), Error> {
-        let now = self.now();
-        let event = user.change_password(cause)?;
-        store::user::save_status(tx, user).await?;
-        outbox::append(tx, Service::Identity, &events::user_changed(user, event, now)).await?;
-        let (address, client_id) = (user.email.clone(), String::new());
-        let notice = Challenge::new(Purpose::PasswordChanged, address, user.locale, client_id, now);
-        store::challenge::insert(&mut **tx, &notice).await?;
-        Ok(())
     }
 
     /// Mails a user a way to set a new password, as staff asks. Nothing changes before the user does so. The same request
@@ -134,7 +109,9 @@ impl App {
         if !store::challenge::insert(&mut *tx, &challenge).await? {
             return Ok(());
         }
-        self.count(&mut tx, &counters).await?;
+        if let Some(wait) = self.count_unless_over(&mut tx, &counters).await? {
+            return Err(Error::TooMany { wait });
+        }
         let record = AuditRecord {
             actor: actor.subject.clone(),
             action: "start_recovery",

@@ -1,22 +1,21 @@
 //! Clients that register themselves and look after their registration (RFC 7591, RFC 7592).
 
-use aws_lc_rs::{
-    digest,
-    rand::{SecureRandom, SystemRandom},
-};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chassis::Actor;
 use domain::Uuid;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{App, Origin};
+use super::{App, Origin, admin::record};
 use crate::{
-    client::Client,
+    client::{Client, secret_sha256},
     error::Error,
     handle::{Handle, Kind},
     registration::{InvalidMetadata, Policy, Registration, client_id_of, described},
+    revocation::Revoked,
     sealed::SealError,
-    store::{self, record::AuditRecord, registration::Registered},
+    store::{self, client_admin, record::AuditRecord, registration::Registered},
 };
 
 /// Why a registration is refused.
@@ -42,6 +41,8 @@ impl From<sqlx::Error> for RegistrationError {
     }
 }
 
+const NO_POLICY: Error = Error::NotFound { what: "registration policy" };
+
 /// A client's answer about itself (RFC 7591 3.2.1), with its secrets.
 pub type Answer = Map<String, Value>;
 
@@ -64,7 +65,8 @@ impl App {
         let registration_id = domain::new_id();
         let registration = self.judge_metadata(registration_id, metadata, &policy).await?;
         let secret = registration.has_secret().then(new_secret).transpose()?;
-        let (client, metadata) = registration.into_client(secret.as_deref().map(sha256))?;
+        let (client, metadata) =
+            registration.into_client(secret.as_deref().map(|secret| secret_sha256(secret)))?;
         let registered = Registered { policy_id: policy.policy_id, metadata, created_at: now };
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
         store::client::upsert(&mut *tx, &client, now).await?;
@@ -102,27 +104,27 @@ impl App {
         token: &str,
         metadata: &Map<String, Value>,
     ) -> Result<Answer, RegistrationError> {
-        let (registration_id, old, registered) = self.registered(client_id, token).await?;
+        let (registration_id, _, registered) = self.registered(client_id, token).await?;
         if metadata.get("client_id").and_then(Value::as_str) != Some(client_id) {
             return Err(InvalidMetadata::field("client_id", "must be the client's own").into());
-        }
-        match metadata.get("client_secret") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(secret)) if old.has_secret(secret) => {}
-            Some(_) => return Err(InvalidMetadata::field("client_secret", "must be the present one").into()),
         }
         let policy = store::registration::policy(&self.db, registered.policy_id).await?;
         let policy = policy.ok_or(RegistrationError::Token)?;
         let registration = self.judge_metadata(registration_id, metadata, &policy).await?;
-        let is_new = registration.has_secret() && old.secret_sha256.is_none();
-        let secret = is_new.then(new_secret).transpose()?;
-        let digest = match &secret {
-            Some(secret) => Some(sha256(secret)),
-            None => old.secret_sha256.filter(|_| registration.has_secret()),
-        };
-        let (client, metadata) = registration.into_client(digest)?;
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
+        // As it is now, not as this instance knows it: a secret that was rotated a moment ago must not come back.
+        let old = client_admin::load_for_update(&mut tx, client_id).await?.ok_or(RegistrationError::Token)?;
+        match metadata.get("client_secret") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(secret)) if old.client.has_secret(secret) => {}
+            Some(_) => return Err(InvalidMetadata::field("client_secret", "must be the present one").into()),
+        }
+        let kept = old.client.secret_sha256.filter(|_| registration.has_secret());
+        let is_new = registration.has_secret() && kept.is_none();
+        let secret = is_new.then(new_secret).transpose()?;
+        let digest = secret.as_deref().map(|secret| secret_sha256(secret)).or(kept);
+        let (client, metadata) = registration.into_client(digest)?;
         if !store::registration::save(&mut *tx, registration_id, &metadata).await? {
             return Err(RegistrationError::Token);
         }
@@ -143,12 +145,13 @@ impl App {
         self.registered(client_id, token).await?;
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
-        if !store::registration::delete(&mut tx, client_id, now).await? {
+        if !client_admin::delete(&mut tx, client_id, now).await? {
             return Err(RegistrationError::Token);
         }
         store::record::insert(&mut *tx, &changed(client_id, "delete_client"), now).await?;
         tx.commit().await?;
         self.clients.forget(client_id);
+        self.revocations.note([Revoked::Client(client_id.into())]);
         tracing::info!(client_id, "client registration deleted");
         Ok(())
     }
@@ -161,25 +164,36 @@ impl App {
         store::registration::policies(&self.db, None).await
     }
 
-    /// An initial access token of a policy, if there is one of this name.
+    /// An initial access token of a policy: the same each time, until they are revoked.
     ///
     /// # Errors
-    /// The database.
-    pub async fn initial_access_token(&self, policy: &str) -> Result<Option<String>, Error> {
-        let found = store::registration::policies(&self.db, Some(policy)).await?.into_iter().next();
-        Ok(found.map(|(policy, _)| {
-            let handle =
-                Handle { kind: Kind::InitialAccess, id: policy.policy_id, counter: policy.generation };
-            handle.mint(self.keys())
-        }))
+    /// No such policy; the database.
+    pub async fn initial_access_token(&self, actor: &Actor, policy: &str) -> Result<String, Error> {
+        let mut tx = chassis::begin(&self.db).await?;
+        let found = store::registration::policies(&mut *tx, Some(policy)).await?.into_iter().next();
+        let (found, _) = found.ok_or(NO_POLICY)?;
+        let record = record(actor, "give_initial_access_token", policy);
+        store::record::insert(&mut *tx, &record, self.now()).await?;
+        tx.commit().await?;
+        let handle = Handle { kind: Kind::InitialAccess, id: found.policy_id, counter: found.generation };
+        Ok(handle.mint(self.keys()))
     }
 
-    /// Revokes the initial access tokens of a policy; false where there is no such policy.
+    /// Revokes the initial access tokens of a policy that were given out so far.
     ///
     /// # Errors
-    /// The database.
-    pub async fn revoke_initial_access_tokens(&self, policy: &str) -> Result<bool, Error> {
-        store::registration::raise_generation(&self.db, policy, self.now()).await
+    /// No such policy; the database.
+    pub async fn revoke_initial_access_tokens(&self, actor: &Actor, policy: &str) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = chassis::begin(&self.db).await?;
+        if !store::registration::raise_generation(&mut *tx, policy, now).await? {
+            return Err(NO_POLICY);
+        }
+        let record = record(actor, "revoke_initial_access_tokens", policy);
+        store::record::insert(&mut *tx, &record, now).await?;
+        tx.commit().await?;
+        tracing::info!(policy, "initial access tokens revoked");
+        Ok(())
     }
 
     // The client of this path, if the token is its own.
@@ -258,8 +272,4 @@ fn new_secret() -> Result<Zeroizing<String>, Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| SealError)?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
-}
-
-fn sha256(secret: impl AsRef<str>) -> Vec<u8> {
-    digest::digest(&digest::SHA256, secret.as_ref().as_bytes()).as_ref().to_vec()
 }

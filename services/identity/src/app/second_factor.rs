@@ -78,7 +78,8 @@ impl App {
         };
         let counters =
             [(Counted::SecondFactor, Some(user_hash.clone())), (Counted::Network, self.network_hash(origin))];
-        if let Some(wait) = self.wait(&counters).await? {
+        // The network's counter makes nobody wait.
+        if let Some(wait) = self.wait(&counters[..1]).await? {
             return Ok(SignIn::Wait(wait));
         }
         let planned = match current.as_ref().filter(|current| proved.adds && current.user_id == user_id) {
@@ -102,13 +103,14 @@ impl App {
         Ok(SignIn::Wrong)
     }
 
-    // The first step is worth nothing once the user is shut out or the password is another one.
+    // The first step is worth nothing once the user is shut out or the password is another one. The user's row is locked,
+    // since whoever changes that ends all sessions, and would not see this one.
     async fn still_proved(
         &self,
         tx: &mut sqlx::PgTransaction<'_>,
         proved: Proved,
     ) -> Result<Option<User>, Error> {
-        let user = store::user::load(&mut **tx, proved.user_id.into()).await?;
+        let user = store::user::load_for_update(tx, proved.user_id.into()).await?;
         let Some(user) = user.filter(|user| user.status == Status::Active) else { return Ok(None) };
         if proved.adds {
             return Ok(Some(user));
@@ -268,14 +270,5 @@ impl App {
     fn open_secret(&self, user_id: UserId, totp: &Totp) -> Result<Secret, Error> {
         let bytes = sealed::open_to_stay(self.keys(), AT_REST, &user_id.to_string(), &totp.sealed_secret);
         bytes.and_then(|bytes| Secret::from_bytes(&bytes)).ok_or(Error::Seal(SealError))
-    }
-
-    /// Locks a user whose ways to sign in change.
-    pub(super) async fn locked(
-        &self,
-        tx: &mut sqlx::PgTransaction<'_>,
-        user_id: UserId,
-    ) -> Result<User, Error> {
-        store::user::load_for_update(tx, user_id).await?.ok_or(Error::NotFound { what: "user" })
     }
 }

@@ -210,15 +210,8 @@ impl App {
             let fact = events::user_seen(user.user_id, self.now());
             outbox::append(tx, domain::Service::Identity, &fact).await?;
         }
-        let record = AuditRecord {
-            actor: user.user_id.to_string(),
-            action: "sign_in",
-            subject: user.user_id.to_string(),
-            outcome: "done",
-            ip_hmac: self.network_hash(origin),
-            detail: Some(json!({"amr": shown.methods()})),
-            ..AuditRecord::default()
-        };
+        let detail = Some(json!({"amr": shown.methods()}));
+        let record = AuditRecord { detail, ..self.by_user(user.user_id, "sign_in", origin) };
         store::record::insert(&mut **tx, &record, self.now()).await?;
         tracing::info!(user_id = %user.user_id, session_id = %session.session_id, "user signed in");
         Ok(Entered { session, onward })

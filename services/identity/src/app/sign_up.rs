@@ -117,7 +117,9 @@ impl App {
             Progress::of(new.request).seal(self.keys(), waiting(asked), new.browser, self.now())?;
         challenge.progress = Some(progress.into_bytes());
         let mut tx = chassis::begin(&self.db).await?;
-        self.count(&mut tx, &counters).await?;
+        if let Some(wait) = self.count_unless_over(&mut tx, &counters).await? {
+            return Ok(Asked::Wait(wait));
+        }
         store::challenge::insert(&mut *tx, &challenge).await?;
         tx.commit().await?;
         self.nudges.mail.notify_one();
@@ -254,13 +256,8 @@ impl App {
         outbox::append(&mut tx, Service::Identity, &events::user_changed(&user, event, now)).await?;
         outbox::append(&mut tx, Service::Identity, &events::user_seen(user.user_id, now)).await?;
         let record = AuditRecord {
-            actor: user.user_id.to_string(),
-            action: "sign_up",
-            subject: user.user_id.to_string(),
             client_id: user.client_id.clone(),
-            outcome: "done",
-            ip_hmac: self.network_hash(origin),
-            ..AuditRecord::default()
+            ..self.by_user(user.user_id, "sign_up", origin)
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;

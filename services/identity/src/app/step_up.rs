@@ -46,13 +46,12 @@ impl App {
         if staff {
             asked.values.push(Level::Two.name().to_owned());
         }
-        let met = asked.judge(reached, reached, request.asked_more);
-        if matches!(met, Met::With(level) if asked.values.is_empty() || asked.values.iter().any(|value| value == level.name()))
-        {
-            return Ok(met);
+        if let Some(level) = asked.met_by(reached) {
+            return Ok(Met::With(level));
         }
         let can = if self.can_step_up(session.user_id).await? { Level::Two } else { Level::One };
-        Ok(asked.judge(reached, can, request.asked_more))
+        // A mere wish is given up where no page may be shown.
+        Ok(asked.judge(reached, can, request.asked_more || request.prompt_none))
     }
 
     /// The way for this user to show more.

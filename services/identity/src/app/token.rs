@@ -85,23 +85,22 @@ impl App {
         }
         let resources = narrowed(client, &grant.resources, params)?;
         let asked = self.asked_in_id_token(grant.user_id, &grant.claims.id_token).await?;
-        let Some((session, _)) = store::session::load(&self.db, grant.session_id).await? else {
-            return invalid_grant("the session has ended");
-        };
         // A confidential client's refresh tokens are bound to it already (RFC 9449 5).
         let bound_to = jkt.filter(|_| client.auth_method == AuthMethod::None);
-        let family = family_of(grant.clone(), bound_to, session.expires_at, now);
-        let (offline, end) = (family.offline, family.expires_at);
-        if !store::grant::redeem(&self.db, grant.code_id, offline, bound_to, end, now).await? {
+        let offline = grant.scopes.iter().any(|scope| scope == "offline_access");
+        let until = now + token_family::LIFE;
+        let end = store::grant::redeem(&self.db, grant.code_id, offline, bound_to, until, now).await?;
+        let Some(end) = end else {
             // Another request was faster, or the session ended in between.
             return match store::grant::load(&self.db, grant.code_id).await? {
                 Some(grant) if grant.consumed_at.is_some() => self.refuse_reuse(&grant).await,
                 _ => invalid_grant("the session has ended"),
             };
-        }
+        };
         tracing::info!(client_id = %client, user_id = %grant.user_id, "authorization code redeemed");
-        let scopes = family.scopes.clone();
-        let nonce = grant.nonce.as_deref();
+        let nonce = grant.nonce.clone();
+        let family = family_of(grant, bound_to, offline, end, now);
+        let (scopes, nonce) = (family.scopes.clone(), nonce.as_deref());
         let issue = Issue { client, family: &family, scopes, resources, nonce, jkt, asked, shown: None, now };
         Ok(self.issue_tokens(&issue)?)
     }
@@ -133,11 +132,7 @@ impl App {
             if family.jkt.is_some() && family.jkt.as_deref() != jkt {
                 return invalid_grant("the refresh token is bound to a key that the request does not prove");
             }
-            let judged = if client.rotates_refresh_tokens() {
-                family.refresh(handle.counter, client.tokens.grace(), now)
-            } else {
-                family.refresh_unrotated(handle.counter, now)
-            };
+            let judged = family.judge(client, handle.counter, now);
             match judged {
                 Refresh::Refused => return invalid_grant("the refresh token is not valid any more"),
                 Refresh::Stolen => {
@@ -179,6 +174,19 @@ impl App {
         user_id: UserId,
         outcome: &'static str,
     ) -> Result<(), Error> {
+        self.revoke_family(family_id, client_id, user_id, outcome).await?;
+        tracing::warn!(client_id, %user_id, outcome, "tokens revoked");
+        Ok(())
+    }
+
+    /// Ends a grant with all its tokens, everywhere; a second time is as good as the first.
+    pub(super) async fn revoke_family(
+        &self,
+        family_id: Uuid,
+        client_id: &str,
+        user_id: UserId,
+        outcome: &'static str,
+    ) -> Result<(), Error> {
         let mut tx = chassis::begin(&self.db).await?;
         if store::grant::revoke(&mut *tx, family_id, self.now()).await? {
             let record = AuditRecord {
@@ -193,7 +201,6 @@ impl App {
         }
         tx.commit().await?;
         self.revocations.note([Revoked::Family(family_id)]);
-        tracing::warn!(client_id, %user_id, outcome, "tokens revoked");
         Ok(())
     }
 
@@ -251,20 +258,17 @@ impl App {
             "jti": domain::new_id(),
         });
         let token_type = bind(&mut claims, jkt);
-        Ok(TokenAnswer {
-            access_token: self.access_token(client, &claims)?,
-            token_type,
-            expires_in: seconds,
-            scope,
-            refresh_token: None,
-            id_token: None,
-            issued_token_type: None,
-        })
+        Ok(TokenAnswer::alone(self.access_token(client, &claims)?, token_type, seconds, scope))
     }
 }
 
-fn family_of(grant: Grant, jkt: Option<&str>, session_end: DateTime<Utc>, now: DateTime<Utc>) -> TokenFamily {
-    let offline = grant.scopes.iter().any(|scope| scope == "offline_access");
+fn family_of(
+    grant: Grant,
+    jkt: Option<&str>,
+    offline: bool,
+    expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> TokenFamily {
     TokenFamily {
         family_id: grant.code_id,
         client_id: grant.client_id,
@@ -281,17 +285,48 @@ fn family_of(grant: Grant, jkt: Option<&str>, session_end: DateTime<Utc>, now: D
         seq: 0,
         superseded_at: Vec::new(),
         used_at: now,
-        expires_at: if offline { now + token_family::LIFE } else { session_end },
+        expires_at,
         revoked: false,
     }
 }
 
-// The APIs that a token request names, within those that were granted (RFC 8707 2.2); those when it names none.
+// The APIs that a token request names, within those that were granted (RFC 8707 2.2); when it names none, those of them
+// that the client may still have.
 fn narrowed(client: &Client, granted: &[String], params: &Params) -> Result<Vec<String>, Refusal> {
-    let asked = authorization::resources(client, params)
-        .map_err(|fault| Refusal::Request { error: fault.error, description: fault.description })?;
+    let asked = authorization::resources(client, params)?;
     if !granted.is_empty() && !asked.iter().all(|resource| granted.contains(resource)) {
         return Err(Refusal::new("invalid_target", "resource goes beyond what was granted"));
     }
-    Ok(if asked.is_empty() { granted.to_vec() } else { asked })
+    if !asked.is_empty() || granted.is_empty() {
+        return Ok(asked);
+    }
+    let left: Vec<String> = granted.iter().filter(|own| client.audiences.contains(own)).cloned().collect();
+    // An empty list would stand for all of the client's.
+    if left.is_empty() {
+        return Err(Refusal::new("invalid_target", "the client may have none of the granted resources now"));
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::client;
+
+    #[test]
+    fn what_a_client_has_lost_since_the_grant_is_in_no_token() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut client = client();
+        client.audiences = list(&["kotinos.profile", "kotinos.results"]);
+        let apis = |granted: &[&str], asked: &str| {
+            narrowed(&client, &list(granted), &Params::parse(asked.as_bytes()).unwrap())
+                .map_err(|refusal| refusal.error())
+        };
+        let both = ["kotinos.profile", "kotinos.mailer"];
+        assert_eq!(apis(&both, ""), Ok(list(&["kotinos.profile"])));
+        assert_eq!(apis(&["kotinos.mailer"], ""), Err("invalid_target"));
+        assert_eq!(apis(&both, "resource=kotinos.mailer"), Err("invalid_target"));
+        assert_eq!(apis(&both, "resource=kotinos.results"), Err("invalid_target"));
+        assert_eq!(apis(&[], ""), Ok(Vec::new()));
+    }
 }

@@ -8,6 +8,7 @@ use super::{App, admin::record};
 use crate::{
     error::Error,
     events,
+    revocation::Revoked,
     session::Cause,
     store::{self, record::AuditRecord, user_admin},
     subject,
@@ -16,20 +17,11 @@ use crate::{
 
 pub use user_admin::UserChoice;
 
-/// What is emptied by an erasure, as its receipt names it.
-const ERASED: [&str; 8] = [
-    "user_email",
-    "password",
-    "passkey",
-    "totp",
-    "recovery_code",
-    "consent",
-    "staff_grant",
-    "browser_session",
-];
-/// What stays, and why.
-const RETAINED: [&str; 2] = [
+/// What stays after an erasure, and why.
+const RETAINED: [&str; 4] = [
     "user: the id, so that nobody gets it again",
+    "browser_session, session_client, token_family, logout_delivery: ids and times, until their partitions go",
+    "email_challenge: a mail that was asked for, for a day or two",
     "audit_record: ids and codes, of what was done for security's sake",
 ];
 
@@ -134,7 +126,7 @@ impl App {
         store::recovery::revoke_offline(&mut tx, user_id, now).await?;
         store::revocation::insert_user(&mut *tx, user_id, now).await?;
         user_admin::erase(&mut tx, &user, now).await?;
-        for fact in events::user_erased(&user, request_id, (&ERASED, &RETAINED), now) {
+        for fact in events::user_erased(&user, request_id, (&user_admin::EMPTIED, &RETAINED), now) {
             outbox::append(&mut tx, Service::Identity, &fact).await?;
         }
         let record = AuditRecord {
@@ -143,6 +135,7 @@ impl App {
         };
         store::record::insert(&mut *tx, &record, now).await?;
         tx.commit().await?;
+        self.revocations.note([Revoked::User(user_id)]);
         self.nudges.logout.notify_one();
         tracing::info!(%user_id, "user erased");
         Ok(())

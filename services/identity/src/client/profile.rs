@@ -96,7 +96,10 @@ mod tests {
         );
         assert_eq!(fapi2.check().unwrap_err().field, "token_endpoint_auth_method");
         fapi2.auth_method = AuthMethod::PrivateKeyJwt;
-        fapi2.jwks = Some(json!({"keys": []}));
+        // The key of RFC 7517 A.1.
+        let (x, y) =
+            ("MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM");
+        fapi2.jwks = Some(json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]}));
         fapi2.check().unwrap();
         fapi2.token_url_audience = true;
         assert_eq!(fapi2.check().unwrap_err().field, "token_url_audience");

@@ -157,10 +157,23 @@ fn draft(wrong: &mut Violations, client: wire::Client) -> Option<Draft> {
         "pkce_required": !client.pkce_optional,
         "id_token_signed_response_alg": or_null(client.id_token_signed_response_alg),
     });
-    match draft {
-        Value::Object(fields) => Some(Draft(fields)),
-        _ => None,
-    }
+    let Value::Object(mut fields) = draft else { return None };
+    let mut add = |name: &str, given: Option<Value>| {
+        fields.extend(given.map(|given| (name.to_owned(), given)));
+    };
+    add("profile", client.profile.map(Value::from));
+    add(
+        "require_pushed_authorization_requests",
+        client.require_pushed_authorization_requests.map(Value::from),
+    );
+    add("dpop_bound_access_tokens", client.dpop_bound_access_tokens.map(Value::from));
+    add("access_token_format", client.access_token_format.map(Value::from));
+    add("jwks_uri", client.jwks_uri.map(or_null));
+    add("token_url_audience", client.token_url_audience.map(Value::from));
+    let seconds = |seconds: u32| if seconds == 0 { Value::Null } else { seconds.into() };
+    add("access_token_seconds", client.access_token_seconds.map(seconds));
+    add("refresh_grace_seconds", client.refresh_grace_seconds.map(Value::from));
+    Some(Draft(fields))
 }
 
 fn to_proto(row: ClientRow) -> wire::Client {
@@ -181,5 +194,13 @@ fn to_proto(row: ClientRow) -> wire::Client {
         pkce_optional: !client.pkce_required,
         id_token_signed_response_alg: client.id_token_alg.name().to_owned(),
         updated_at: Some(events::timestamp(row.updated_at)),
+        profile: Some(client.profile.name().to_owned()),
+        require_pushed_authorization_requests: Some(client.par_required),
+        dpop_bound_access_tokens: Some(client.dpop_required),
+        access_token_format: Some(client.tokens.format.name().to_owned()),
+        jwks_uri: Some(client.jwks_uri.unwrap_or_default()),
+        token_url_audience: Some(client.token_url_audience),
+        access_token_seconds: Some(client.tokens.access_seconds.unwrap_or_default()),
+        refresh_grace_seconds: Some(client.tokens.refresh_grace_seconds),
     }
 }

@@ -56,7 +56,7 @@ pub async fn decide(visitor: Visitor, body: Bytes) -> Page {
     }
     match fields.get("decision") {
         Some("allow") => {
-            let next = visitor.app().allow(request, &session).await?;
+            let next = visitor.app().allow(request, &session, visitor.origin).await?;
             authorize::follow(&visitor, next)
         }
         Some("deny") => authorize::respond(&visitor, &visitor.app().denied(&request)),

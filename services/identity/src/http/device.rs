@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::Typed,
-    device_grant::{self, DeviceGrant},
+    device_grant,
     pages::FieldError,
     progress::{Progress, Step},
     session::Session,
@@ -40,9 +40,9 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let session = visitor.session().await?;
     match visitor.app().find_device(&typed, session.as_ref(), visitor.origin).await? {
         Typed::Found(grant) if session.is_some() => {
-            visitor.go_on("/device/confirm", Step::DeviceConfirm, progress(&grant))
+            visitor.go_on("/device/confirm", Step::DeviceConfirm, of_device(grant.device_id))
         }
-        Typed::Found(grant) => visitor.go_on("/login", Step::SignIn, progress(&grant)),
+        Typed::Found(grant) => sign_in(&visitor, grant.device_id),
         Typed::Unknown => write_form(&visitor, &typed, vec![wrong(locale, "user_code", "device_unknown")]),
         Typed::Wait(wait) => Ok(with_wait(write_form(&visitor, &typed, vec![too_many(locale, wait)])?, wait)),
     }
@@ -123,10 +123,6 @@ fn unknown(visitor: &Visitor) -> Page {
 
 fn sign_in(visitor: &Visitor, device_id: Uuid) -> Page {
     visitor.go_on("/login", Step::SignIn, of_device(device_id))
-}
-
-fn progress(grant: &DeviceGrant) -> Progress {
-    of_device(grant.device_id)
 }
 
 fn of_device(device_id: Uuid) -> Progress {

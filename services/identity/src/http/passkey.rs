@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use super::{
     Page, authorize, device,
     page::{Failure, View},
-    sign_in::{carried_or_new, client_name, too_many, with_wait, wrong},
+    sign_in::{carried_or_new, client_name, wrong},
     visitor::Visitor,
 };
 use crate::{
@@ -46,13 +46,9 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
         SignIn::Done(entered) => {
             authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
         }
-        // A passkey is a proof by itself: neither a code nor one by mail is asked for.
-        SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof => {
+        // A passkey is a proof by itself, which nobody guesses: neither a code nor one by mail is asked for, nor a wait.
+        SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof | SignIn::Wait(_) => {
             write(&visitor, request.as_ref(), ctx, refused).await
-        }
-        SignIn::Wait(wait) => {
-            let page = write(&visitor, request.as_ref(), ctx, vec![too_many(locale, wait)]).await?;
-            Ok(with_wait(page, wait))
         }
     }
 }

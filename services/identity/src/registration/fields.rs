@@ -1,9 +1,8 @@
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::is_redirect_uri;
-use crate::jws::Algorithm;
+use crate::{client::is_url, jws::Algorithm};
 
 /// Metadata that breaks a rule: the field and the rule (RFC 7591 3.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +98,7 @@ impl<'a> Fields<'a> {
 
     pub fn https(&self, field: &'static str) -> Result<Option<String>, InvalidMetadata> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let right = value.as_str().filter(|uri| uri.len() <= LONGEST_URI && is_url(uri, &["https"]));
+        let right = value.as_str().filter(|uri| is_url(uri, &["https"]));
         let uri = right.map(|uri| Some(uri.to_owned()));
         uri.ok_or(InvalidMetadata::field(field, "must be an https URL without fragment or credentials"))
     }
@@ -107,7 +106,7 @@ impl<'a> Fields<'a> {
     /// A URL that we shall call: whether we may is asked of the way out.
     pub fn called(&self, field: &'static str) -> Result<Option<String>, InvalidMetadata> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let right = value.as_str().filter(|uri| uri.len() <= LONGEST_URI && is_url(uri, &["https", "http"]));
+        let right = value.as_str().filter(|uri| is_url(uri, &["https", "http"]));
         let uri = right.map(|uri| Some(uri.to_owned()));
         uri.ok_or(InvalidMetadata::field(field, "must be a URL without fragment or credentials"))
     }
@@ -166,14 +165,4 @@ pub fn check_keys(jwks: &Value) -> Result<(), &'static str> {
 
 fn is_text(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-}
-
-fn is_url(uri: &str, schemes: &[&str]) -> bool {
-    Url::parse(uri).is_ok_and(|url| {
-        schemes.contains(&url.scheme())
-            && url.host().is_some()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    })
 }

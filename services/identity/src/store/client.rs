@@ -1,6 +1,6 @@
 use domain::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgExecutor;
+use sqlx::{AssertSqlSafe, PgExecutor};
 
 use super::{count, stored, uncount};
 use crate::{
@@ -8,8 +8,15 @@ use crate::{
     error::Error,
 };
 
+/// The columns of a client, named in one place.
+pub(super) const COLUMNS: &str =
+    "client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
+    post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required, profile,
+    par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age, access_token_format,
+    access_token_seconds, refresh_grace_seconds, id_token_signed_response_alg";
+
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     client_id: String,
     name: String,
     kind: String,
@@ -37,7 +44,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_client(self) -> Result<Client, Error> {
+    pub(super) fn into_client(self) -> Result<Client, Error> {
         Ok(Client {
             client_id: self.client_id,
             name: self.name,
@@ -80,20 +87,14 @@ pub async fn list(db: impl PgExecutor<'_>, most: i64) -> Result<Vec<Client>, Err
 }
 
 async fn load(db: impl PgExecutor<'_>, client_id: Option<&str>, most: i64) -> Result<Vec<Client>, Error> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
-                post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
-                profile, par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age,
-                access_token_format, access_token_seconds, refresh_grace_seconds, id_token_signed_response_alg
+    let sql = format!(
+        "select {COLUMNS}
          from identity.client
          where $1::text is null or client_id = $1
          order by updated_at desc
-         limit $2",
-    )
-    .bind(client_id)
-    .bind(most)
-    .fetch_all(db)
-    .await?;
+         limit $2"
+    );
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).bind(client_id).bind(most).fetch_all(db).await?;
     rows.into_iter().map(Row::into_client).collect()
 }
 
@@ -143,10 +144,10 @@ const UPSERT: &str = "insert into identity.client as old
             excluded.access_token_format, excluded.access_token_seconds, excluded.refresh_grace_seconds,
             excluded.id_token_signed_response_alg)";
 
-/// Writes a client of the bootstrap file or of a registration; a row that is already so stays as it is.
+/// Writes a client; false when its row is already so, and stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query(UPSERT)
+pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>) -> Result<bool, Error> {
+    let done = sqlx::query(UPSERT)
         .bind(&client.client_id)
         .bind(&client.name)
         .bind(client.kind.name())
@@ -174,7 +175,7 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         .bind(count(client.tokens.refresh_grace_seconds))
         .execute(db)
         .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether a client has a redirect URI of this origin.

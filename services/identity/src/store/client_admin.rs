@@ -1,5 +1,5 @@
 use domain::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
 use super::client;
 use crate::{client::Client, error::Error};
@@ -14,73 +14,76 @@ pub struct ClientRow {
     pub updated_at: DateTime<Utc>,
 }
 
-type Beside = (String, i64, DateTime<Utc>);
+#[derive(sqlx::FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    client: client::Row,
+    version: i64,
+    updated_at: DateTime<Utc>,
+}
 
-// The columns of the client itself are named in one place.
-async fn whole(db: &mut PgConnection, rows: Vec<Beside>) -> Result<Vec<ClientRow>, Error> {
-    let mut clients = Vec::with_capacity(rows.len());
-    for (client_id, version, updated_at) in rows {
-        // One that went in between is passed over.
-        if let Some(client) = client::find(&mut *db, &client_id).await? {
-            clients.push(ClientRow { client, version, updated_at });
-        }
+impl Row {
+    fn whole(self) -> Result<ClientRow, Error> {
+        Ok(ClientRow {
+            client: self.client.into_client()?,
+            version: self.version,
+            updated_at: self.updated_at,
+        })
     }
-    Ok(clients)
 }
 
 #[tracing::instrument(name = "db.client.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn load(db: &mut PgConnection, client_id: &str) -> Result<Option<ClientRow>, Error> {
-    let rows =
-        sqlx::query_as("select client_id, version, updated_at from identity.client where client_id = $1")
-            .bind(client_id)
-            .fetch_all(&mut *db)
-            .await?;
-    Ok(whole(db, rows).await?.pop())
+pub async fn load(db: impl PgExecutor<'_>, client_id: &str) -> Result<Option<ClientRow>, Error> {
+    one(db, client_id, "").await
 }
 
 #[tracing::instrument(name = "db.client.load_for_update", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn load_for_update(db: &mut PgConnection, client_id: &str) -> Result<Option<ClientRow>, Error> {
-    let rows = sqlx::query_as(
-        "select client_id, version, updated_at from identity.client where client_id = $1 for update",
-    )
-    .bind(client_id)
-    .fetch_all(&mut *db)
-    .await?;
-    Ok(whole(db, rows).await?.pop())
+    one(db, client_id, "for update").await
+}
+
+async fn one(
+    db: impl PgExecutor<'_>,
+    client_id: &str,
+    lock: &'static str,
+) -> Result<Option<ClientRow>, Error> {
+    let columns = client::COLUMNS;
+    let sql =
+        format!("select {columns}, version, updated_at from identity.client where client_id = $1 {lock}");
+    let row: Option<Row> = sqlx::query_as(AssertSqlSafe(sql)).bind(client_id).fetch_optional(db).await?;
+    row.map(Row::whole).transpose()
 }
 
 /// Clients by id, behind one.
 #[tracing::instrument(name = "db.client.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn list(db: &PgPool, after: &str, limit: i64) -> Result<Vec<ClientRow>, Error> {
-    let mut connection = db.acquire().await?;
-    let rows = sqlx::query_as(
-        "select client_id, version, updated_at
+pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Vec<ClientRow>, Error> {
+    let columns = client::COLUMNS;
+    let sql = format!(
+        "select {columns}, version, updated_at
          from identity.client
          where client_id > $1
          order by client_id
-         limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(&mut *connection)
-    .await?;
-    whole(&mut connection, rows).await
+         limit $2"
+    );
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(db).await?;
+    rows.into_iter().map(Row::whole).collect()
 }
 
-/// Takes a client away, and what users allowed it.
+/// Takes a client away with what users allowed it, and revokes its tokens (RFC 7592 2.3). False when it has gone already.
 #[tracing::instrument(name = "db.client.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn delete(db: &mut PgConnection, client_id: &str, now: DateTime<Utc>) -> Result<(), Error> {
-    // Every instance looks its tokens up from now on.
-    sqlx::query("insert into identity.revocation (client_id, at) values ($1, $2)")
+pub async fn delete(db: &mut PgConnection, client_id: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+    for sql in [
+        // Seldom enough to do without an index that every grant would have to write.
+        "update identity.token_family set revoked_at = $2 where client_id = $1 and revoked_at is null",
+        // Every instance looks its tokens up from now on.
+        "insert into identity.revocation (client_id, at) values ($1, $2)",
+    ] {
+        sqlx::query(sql).bind(client_id).bind(now).execute(&mut *db).await?;
+    }
+    sqlx::query("delete from identity.consent where client_id = $1")
         .bind(client_id)
-        .bind(now)
         .execute(&mut *db)
         .await?;
-    for sql in [
-        "delete from identity.consent where client_id = $1",
-        "delete from identity.client where client_id = $1",
-    ] {
-        sqlx::query(sql).bind(client_id).execute(&mut *db).await?;
-    }
-    Ok(())
+    let done = sqlx::query("delete from identity.client where client_id = $1");
+    Ok(done.bind(client_id).execute(db).await?.rows_affected() == 1)
 }

@@ -27,22 +27,23 @@ pub async fn list_own(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Ow
     Ok(rows.bind(user_id.0).fetch_all(db).await?)
 }
 
-/// Takes a consent back, revokes what the client got by it and tells every instance; false when there is none.
+/// Takes a consent back, revokes what the client got by it and tells every instance; the scopes that were allowed, or
+/// nothing where there is no consent.
 #[tracing::instrument(name = "db.consent.withdraw", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn withdraw(
     db: &mut PgConnection,
     user_id: UserId,
     client_id: &str,
     now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let done = sqlx::query("delete from identity.consent where user_id = $1 and client_id = $2")
-        .bind(user_id.0)
-        .bind(client_id)
-        .execute(&mut *db)
-        .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
+) -> Result<Option<Vec<String>>, Error> {
+    let scopes: Option<Vec<String>> = sqlx::query_scalar(
+        "delete from identity.consent where user_id = $1 and client_id = $2 returning scopes",
+    )
+    .bind(user_id.0)
+    .bind(client_id)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(scopes) = scopes else { return Ok(None) };
     // Families are found by their sessions or as those that outlive them: both ways have an index.
     sqlx::query(
         "with revoked as (
@@ -61,5 +62,5 @@ pub async fn withdraw(
     .bind(now)
     .execute(db)
     .await?;
-    Ok(true)
+    Ok(Some(scopes))
 }

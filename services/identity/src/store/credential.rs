@@ -1,39 +1,7 @@
 use domain::{DateTime, UserId, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::error::Error;
-
-/// A way to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A password.
-    Password,
-    /// A passkey (WebAuthn).
-    Passkey,
-    /// One-time passwords of an app (RFC 6238).
-    Totp,
-    /// The codes for whoever lost the app.
-    RecoveryCode,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::Password, Self::Passkey, Self::Totp, Self::RecoveryCode];
-
-    /// The name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::Passkey => "passkey",
-            Self::Totp => "totp",
-            Self::RecoveryCode => "recovery_code",
-        }
-    }
-
-    /// The kind of this name.
-    pub fn find(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
+use crate::{credential::Kind, error::Error};
 
 /// A credential as it is shown: nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -110,23 +78,4 @@ pub async fn consents(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Co
     )
     .bind(user_id.0);
     Ok(rows.fetch_all(db).await?)
-}
-
-/// Revokes every family of a client. It looks at all families there are: for a client that goes.
-#[tracing::instrument(name = "db.token_family.revoke_of_client", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn revoke_families(
-    db: &mut PgConnection,
-    client_id: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query(
-        "update identity.token_family
-         set revoked_at = $2
-         where client_id = $1 and revoked_at is null",
-    )
-    .bind(client_id)
-    .bind(now)
-    .execute(db)
-    .await?;
-    Ok(())
 }

@@ -1,5 +1,5 @@
 use domain::{DateTime, Utc, Uuid};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgExecutor};
 
 use super::stored;
 use crate::{
@@ -127,21 +127,24 @@ pub async fn note_poll(
 /// The user allows it; false when it is over or somebody decided before.
 #[tracing::instrument(name = "db.device_grant.allow", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn allow(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     device_id: Uuid,
     approval: &Approval,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
+    let allowed = sqlx::query_scalar(
         "with allowed as (
              update identity.device_grant
              set state = 'allowed', user_id = $2, session_id = $3, scopes = $4, acr = $5, amr = $6, auth_time = $7
              where device_id = $1 and state = 'pending' and expires_at > $8
              returning session_id, client_id
+         ),
+         visited as (
+             insert into identity.session_client (session_id, client_id)
+             select session_id, client_id from allowed
+             on conflict do nothing
          )
-         insert into identity.session_client (session_id, client_id)
-         select session_id, client_id from allowed
-         on conflict do nothing",
+         select exists (select from allowed)",
     )
     .bind(device_id)
     .bind(approval.user_id.0)
@@ -150,19 +153,8 @@ pub async fn allow(
     .bind(&approval.acr)
     .bind(&approval.amr)
     .bind(approval.auth_time)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    if done.rows_affected() == 1 {
-        return Ok(true);
-    }
-    // The client may have been at the session before.
-    let allowed = sqlx::query_scalar(
-        "select exists (
-             select from identity.device_grant
-             where device_id = $1 and state = 'allowed' and session_id = $2)",
-    );
-    Ok(allowed.bind(device_id).bind(approval.session_id.0).fetch_one(db).await?)
+    .bind(now);
+    Ok(allowed.fetch_one(db).await?)
 }
 
 /// The user does not allow it; false when it is over or somebody decided before.

@@ -124,8 +124,9 @@ pub async fn load(db: impl PgExecutor<'_>, code_id: Uuid) -> Result<Option<Grant
     row.map(CodeRow::into_grant).transpose()
 }
 
-/// Consumes a code and starts its family, in one statement; false when somebody consumed it in between, or its session
-/// has ended or its user was disabled since. The session's row is held, so that a sign-out at the same moment comes
+/// Consumes a code and starts its family, in one statement: when the family ends, with the session or, offline, then.
+/// Nothing when somebody consumed the code in between, or its session has ended or its user was disabled since. The
+/// session's row is held, so that a sign-out at the same moment comes
 /// before, and the code is refused, or after, and finds the family.
 #[tracing::instrument(name = "db.grant.redeem", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn redeem(
@@ -133,37 +134,38 @@ pub async fn redeem(
     code_id: Uuid,
     offline: bool,
     jkt: Option<&str>,
-    expires_at: DateTime<Utc>,
+    offline_until: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "with consumed as (
-             update identity.authorization_code
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let expires_at = sqlx::query_scalar(
+        "with session as (
+             select s.session_id, s.expires_at
+             from identity.authorization_code c
+             join identity.browser_session s using (session_id)
+             join identity.user u on u.user_id = s.user_id
+             where c.code_id = $1 and s.ended_at is null and s.expires_at > $2 and u.status = 'active'
+             for share of s
+         ), consumed as (
+             update identity.authorization_code c
              set consumed_at = $2
-             where code_id = $1 and consumed_at is null
-               and exists (
-                   select
-                   from identity.browser_session s
-                   join identity.user u using (user_id)
-                   where s.session_id = authorization_code.session_id and s.ended_at is null and u.status = 'active'
-                   for share of s)
-             returning *
+             from session
+             where c.code_id = $1 and c.consumed_at is null and c.session_id = session.session_id
+             returning c.*, session.expires_at as session_end
          )
          insert into identity.token_family
              (family_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, offline,
               seq, superseded_at, used_at, expires_at, jkt)
          select code_id, client_id, user_id, session_id, scopes, resources, claims, acr, amr, auth_time, $3, 0, '{}', $2,
-                $4, $5
-         from consumed",
-        code_id,
-        now,
-        offline,
-        expires_at,
-        jkt
+                case when $3 then $4 else session_end end, $5
+         from consumed
+         returning expires_at",
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .bind(code_id)
+    .bind(now)
+    .bind(offline)
+    .bind(offline_until)
+    .bind(jkt);
+    Ok(expires_at.fetch_optional(db).await?)
 }
 
 struct FamilyRow {

@@ -168,23 +168,3 @@ pub async fn save(
         sqlx::query("update identity.client_registration set metadata = $2 where registration_id = $1");
     Ok(done.bind(registration_id).bind(Json(metadata)).execute(db).await?.rows_affected() == 1)
 }
-
-/// Deletes a registered client with what users allowed it, and revokes its tokens (RFC 7592 2.3).
-#[tracing::instrument(name = "db.client_registration.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn delete(db: &mut PgConnection, client_id: &str, now: DateTime<Utc>) -> Result<bool, Error> {
-    sqlx::query("delete from identity.consent where client_id = $1")
-        .bind(client_id)
-        .execute(&mut *db)
-        .await?;
-    // Seldom enough to do without an index that every grant would have to write.
-    sqlx::query(
-        "update identity.token_family set revoked_at = $2 where client_id = $1 and revoked_at is null",
-    )
-    .bind(client_id)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    let done =
-        sqlx::query("delete from identity.client where client_id = $1").bind(client_id).execute(db).await?;
-    Ok(done.rows_affected() == 1)
-}

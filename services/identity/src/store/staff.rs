@@ -1,6 +1,8 @@
-use domain::{DateTime, UserId, Utc};
+use domain::{DateTime, UserId, Utc, Uuid};
+use serde_json::json;
 use sqlx::{PgConnection, PgExecutor};
 
+use super::record::{self, AuditRecord};
 use crate::error::Error;
 
 /// Scopes that a user holds as staff.
@@ -37,11 +39,23 @@ pub async fn grant(
     Ok(there.fetch_one(db).await?)
 }
 
+/// Takes a scope, and the nomination that it came of; false when the user does not hold it.
 #[tracing::instrument(name = "db.staff_grant.revoke", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn revoke(db: impl PgExecutor<'_>, user_id: UserId, scope: &str) -> Result<bool, Error> {
+pub async fn revoke(db: &mut PgConnection, user_id: UserId, scope: &str) -> Result<bool, Error> {
     let done =
         sqlx::query!("delete from identity.staff_grant where user_id = $1 and scope = $2", user_id.0, scope);
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    let done = done.execute(&mut *db).await?;
+    // Nor does whoever proves this address later get it again.
+    sqlx::query(
+        "delete from identity.staff_nomination n
+         using identity.user_email e
+         where e.user_id = $1 and n.address_key = e.address_key and n.scope = $2",
+    )
+    .bind(user_id.0)
+    .bind(scope)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// A grant as operators see it.
@@ -95,25 +109,37 @@ pub async fn nominate(
     apply_nominations(db, address_key, now).await
 }
 
-/// Turns the nominations of an address into grants of the user who has proved it.
+/// Turns the nominations of an address into grants of the user who has proved it, and notes them in the audit.
 #[tracing::instrument(name = "db.staff_nomination.apply", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn apply_nominations(
     db: &mut PgConnection,
     address_key: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    sqlx::query!(
+    let granted: Vec<(Uuid, String)> = sqlx::query_as(
         "insert into identity.staff_grant (user_id, scope, granted_by, granted_at)
          select e.user_id, n.scope, 'bootstrap', $2
          from identity.staff_nomination n
          join identity.user_email e using (address_key)
          where n.address_key = $1
-         on conflict do nothing",
-        address_key,
-        now
+         on conflict do nothing
+         returning user_id, scope",
     )
-    .execute(db)
+    .bind(address_key)
+    .bind(now)
+    .fetch_all(&mut *db)
     .await?;
+    for (user_id, scope) in granted {
+        let record = AuditRecord {
+            actor: "system".to_owned(),
+            action: "grant_staff_scope",
+            subject: user_id.to_string(),
+            outcome: "done",
+            detail: Some(json!({"scope": scope})),
+            ..AuditRecord::default()
+        };
+        record::insert(&mut *db, &record, now).await?;
+    }
     Ok(())
 }
 

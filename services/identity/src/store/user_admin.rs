@@ -1,5 +1,5 @@
 use domain::{DateTime, UserId, Utc, Uuid};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
 use super::{stored, user::address_key};
 use crate::{
@@ -120,22 +120,31 @@ pub async fn save_email(db: &mut PgConnection, user: &User) -> Result<bool, Erro
     Ok(true)
 }
 
-const EMPTIED: [&str; 7] = [
-    "delete from identity.user_email where user_id = $1",
-    "delete from identity.password where user_id = $1",
-    "delete from identity.passkey where user_id = $1",
-    "delete from identity.totp where user_id = $1",
-    "delete from identity.recovery_code where user_id = $1",
-    "delete from identity.consent where user_id = $1",
-    "delete from identity.staff_grant where user_id = $1",
+/// What is emptied by an erasure, as its receipt names it; the nomination goes by the address, so before it.
+pub const EMPTIED: [&str; 8] = [
+    "staff_nomination",
+    "user_email",
+    "password",
+    "passkey",
+    "totp",
+    "recovery_code",
+    "consent",
+    "staff_grant",
 ];
 
 /// Leaves the id, and when the rest went.
 #[tracing::instrument(name = "db.user.erase", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn erase(db: &mut PgConnection, user: &User, now: DateTime<Utc>) -> Result<(), Error> {
     let user_id: Uuid = user.user_id.into();
-    for sql in EMPTIED {
-        sqlx::query(sql).bind(user_id).execute(&mut *db).await?;
+    for table in EMPTIED {
+        let whose = match table {
+            "staff_nomination" => {
+                "address_key in (select address_key from identity.user_email where user_id = $1)"
+            }
+            _ => "user_id = $1",
+        };
+        let sql = format!("delete from identity.{table} where {whose}");
+        sqlx::query(AssertSqlSafe(sql)).bind(user_id).execute(&mut *db).await?;
     }
     sqlx::query(
         "update identity.user

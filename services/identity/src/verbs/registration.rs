@@ -1,9 +1,10 @@
 //! `registration`: clients that register themselves.
 
-use chassis::{Operator, Stop, yes};
+use chassis::{Operator, Stop};
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
+use super::{Desk, operator_arg, stop, text};
 use crate::app::App;
 
 pub(super) fn command() -> Command {
@@ -19,7 +20,7 @@ pub(super) fn command() -> Command {
     let revoke = Command::new("revoke")
         .about("Revokes every initial access token of a policy; its clients stay")
         .arg(policy())
-        .arg(yes())
+        .arg(chassis::yes())
         .after_help("Example: identity registration revoke partners --yes");
     Command::new("registration")
         .about("Clients that register themselves: policies and initial access tokens")
@@ -28,41 +29,35 @@ pub(super) fn command() -> Command {
              what they may ask for, and how many there may be. Policies stand in the bootstrap file.",
         )
         .subcommand_required(true)
-        .subcommand(policies)
-        .subcommand(token)
-        .subcommand(revoke)
+        .arg_required_else_help(true)
+        .arg(operator_arg())
+        .subcommands([policies, token, revoke])
         .after_help("Example: identity registration policies --json")
 }
 
 pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), Stop> {
-    let app = operator.attached::<App>().next();
-    let app = app.ok_or_else(|| Stop::Refused("this service registers no clients".to_owned()))?;
     let Some((verb, matches)) = matches.subcommand() else {
-        return Err(Stop::Usage("say what to do: policies, token or revoke".to_owned()));
+        return Err(Stop::Usage("policies, token or revoke".to_owned()));
     };
-    // Tokens are made of them.
-    app.refresh_keys().await?;
-    let policy = matches.try_get_one::<String>("policy").ok().flatten().map_or("", String::as_str);
-    let unknown =
-        || Stop::Usage(format!("there is no policy {policy}; `identity registration policies` lists them"));
+    let desk = Desk::open(&operator, matches).await?;
     match verb {
-        "policies" => list(app, &operator).await,
+        "policies" => list(desk.app, &operator).await,
         "token" => {
-            let token = app.initial_access_token(policy).await?.ok_or_else(unknown)?;
+            let policy = text(matches, "policy");
+            let token = desk.app.initial_access_token(&desk.actor, policy).await.map_err(stop)?;
             operator.fields(&[("policy", policy.into()), ("initial_access_token", token.into())])
         }
         _ => {
+            let policy = text(matches, "policy");
             operator.confirm(&format!("would revoke the initial access tokens of {policy}"))?;
-            if !app.revoke_initial_access_tokens(policy).await? {
-                return Err(unknown());
-            }
+            desk.app.revoke_initial_access_tokens(&desk.actor, policy).await.map_err(stop)?;
             operator.say(&format!("the initial access tokens of {policy} are revoked"))
         }
     }
 }
 
 async fn list(app: &App, operator: &Operator) -> Result<(), Stop> {
-    let policies = app.registration_policies().await?;
+    let policies = app.registration_policies().await.map_err(stop)?;
     let rows: Vec<Vec<Value>> = policies
         .into_iter()
         .map(|(policy, clients)| {

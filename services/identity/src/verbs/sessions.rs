@@ -40,9 +40,9 @@ pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), S
     };
     let desk = Desk::open(&operator, matches).await?;
     let user_id: UserId = parsed(matches, "user")?;
-    let sessions = desk.app.list_sessions(&desk.actor, user_id).await.map_err(stop)?;
     match verb {
         "list" => {
+            let sessions = desk.app.list_sessions(&desk.actor, user_id).await.map_err(stop)?;
             let rows: Vec<Vec<Value>> = sessions
                 .into_iter()
                 .map(|listed| {
@@ -63,6 +63,7 @@ pub(super) async fn run(matches: ArgMatches, operator: Operator) -> Result<(), S
             operator.say(&format!("{session_id} has ended; `identity deliveries list` shows who was told"))
         }
         _ => {
+            let sessions = desk.app.list_sessions(&desk.actor, user_id).await.map_err(stop)?;
             operator.confirm(&format!("would end {} sessions", sessions.len()))?;
             desk.app.end_user_sessions(&desk.actor, user_id).await.map_err(stop)?;
             operator.say(&format!("{} sessions have ended", sessions.len()))

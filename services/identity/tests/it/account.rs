@@ -1,13 +1,15 @@
 //! What a user changes of the own sign-in, and who learns of it.
 
 use domain::TimeDelta;
+use proto::identity::v1::UserConsent;
 
 use crate::{
     app_codes::turn_on,
     authenticator::Authenticator,
     browser::{Asks, Browser, Form, Page, Person},
     clients::PORTAL_SCOPE,
-    pages::keeps_the_rules,
+    pages::{keeps_the_rules, select},
+    told::{audited, facts, states},
     world::{ALICE, BOB, World, authorize_url, param},
 };
 
@@ -15,14 +17,8 @@ const SECURITY: &str = "/account/security";
 const PASSWORD: &str = "/account/security/password";
 const NEW: Person = Person { password: "quite another horse battery", ..ALICE };
 
-async fn facts(world: &World) -> Vec<String> {
-    let sql = "select type from identity.outbox where aggregatetype = 'kotinos.identity.user.v1' order by position, seq";
-    sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap()
-}
-
 async fn done(world: &World, action: &str) -> i64 {
-    let sql = "select count(*) from identity.audit_record where action = $1 and outcome = 'done'";
-    sqlx::query_scalar(sql).bind(action).fetch_one(&world.app.pool).await.unwrap()
+    audited(world, action, "done").await
 }
 
 /// The mail about this change, as soon as there is one.
@@ -70,8 +66,12 @@ async fn a_new_password_ends_the_other_sign_ins_and_the_user_is_told() {
 
     assert_eq!(facts(&world).await, ["UserRegistered", "UserPasswordChanged"]);
     assert_eq!(done(&world, "change_password").await, 1);
-    let mail = world.peers.mail_to(ALICE.email).await;
-    assert!(mail.template == "identity.password_changed" || world.peers.mails().len() == 1);
+    testkit::eventually(crate::world::DEADLINE, || async {
+        let mails = world.peers.mails();
+        let told = mails.iter().find(|mail| mail.template == "identity.password_changed");
+        told.map(|mail| assert_eq!(mail.address, ALICE.email.as_bytes()))
+    })
+    .await;
     let page = other.open(SECURITY).await.page();
     assert_eq!(page.url.path(), "/login");
     world.refresh("portal", foreign.text("refresh_token")).await.refused_with(400, "invalid_grant");
@@ -120,7 +120,12 @@ async fn each_change_is_mailed_audited_and_published() {
     told(&world, "were turned off").await;
 
     let (added, removed) = ("UserCredentialAdded", "UserCredentialRemoved");
-    assert_eq!(facts(&world).await, ["UserRegistered", added, added, added, removed, removed]);
+    let told = states(&world).await;
+    let told: Vec<_> =
+        told.iter().map(|(fact, state)| (fact.as_str(), state.credential_kind.as_str())).collect();
+    let kinds = [(added, "passkey"), (added, "totp"), (added, "recovery_code")];
+    assert_eq!(told[0], ("UserRegistered", ""));
+    assert_eq!(told[1..], [kinds.as_slice(), &[(removed, "passkey"), (removed, "totp")]].concat());
     for action in ["add_passkey", "turn_codes_on", "renew_recovery_codes", "remove_passkey", "turn_codes_off"]
     {
         assert_eq!(done(&world, action).await, 1, "{action}");
@@ -166,8 +171,18 @@ async fn a_consent_that_is_taken_back_ends_the_clients_tokens_and_is_asked_for_a
     assert!(page.text().contains("The site may do this no more"), "{}", page.text());
     assert!(page.text().contains("allowed no site anything"), "{}", page.text());
 
-    assert_eq!(facts(&world).await, ["UserRegistered", "UserConsentGranted", "UserConsentWithdrawn"]);
-    assert_eq!(done(&world, "withdraw_consent").await, 1);
+    let told: Vec<_> = states(&world).await.into_iter().map(|(fact, state)| (fact, state.consent)).collect();
+    let scopes = ["openid", "email"].map(str::to_owned).to_vec();
+    let consent = Some(UserConsent { client_id: "shop".to_owned(), scopes });
+    let expected = [
+        ("UserRegistered", None),
+        ("UserConsentGranted", consent.clone()),
+        ("UserConsentWithdrawn", consent),
+    ];
+    assert_eq!(told, expected.map(|(fact, consent)| (fact.to_owned(), consent)));
+    for action in ["grant_consent", "withdraw_consent"] {
+        assert_eq!(done(&world, action).await, 1, "{action}");
+    }
     world.refresh("shop", shop.text("refresh_token")).await.refused_with(400, "invalid_grant");
     assert_eq!(world.refresh("portal", portal.text("refresh_token")).await.status, 200);
     let page = browser.open(&authorize_url("shop", "openid email", &[])).await.page();
@@ -213,4 +228,40 @@ async fn the_pages_of_the_own_sign_in_keep_the_rules_in_every_language() {
         form.set("code", "0000-0000-0000");
         keeps_the_rules(&other.submit(&form, None).await.page(), language);
     }
+}
+
+#[tokio::test]
+async fn a_user_sees_and_ends_the_own_sessions_only() {
+    let world = World::start().await;
+    let (mut first, _) = world.sign_up(ALICE).await;
+    let (mut second, _) = world.sign_in(ALICE).await;
+    let (mut bob, _) = world.sign_up(BOB).await;
+    let page = first.open("/account/security").await.page();
+    assert_eq!(page.headers["cross-origin-opener-policy"], "same-origin");
+    assert_eq!(select(&page.html, "ul.sessions > li").len(), 2, "{}", page.html);
+    assert!(page.text().contains("My Page"), "{}", page.text());
+
+    let of_bob: uuid::Uuid = sqlx::query_scalar(
+        "select session_id from identity.browser_session order by created_at desc, session_id desc limit 1",
+    )
+    .fetch_one(&world.app.pool)
+    .await
+    .unwrap();
+    let mut form = page.forms_to("/account/security").remove(0);
+    form.buttons.clear();
+    for (session_id, status) in [(of_bob.to_string(), 404), ("'; --".to_owned(), 400), (String::new(), 400)] {
+        form.set("session_id", &session_id);
+        assert_eq!(first.submit(&form, None).await.page().status.as_u16(), status, "{session_id}");
+    }
+    assert_eq!(bob.open("/account/security").await.page().url.path(), "/account/security");
+
+    // The newest one stands first: the second browser's.
+    first.submit(&page.forms_to("/account/security")[0], None).await.page();
+    assert_eq!(second.open("/account/security").await.page().url.path(), "/login");
+    let page = first.open("/account/security").await.page();
+    assert_eq!(select(&page.html, "ul.sessions > li").len(), 1);
+    let everywhere =
+        page.forms().into_iter().find(|form| form.buttons.iter().any(|(name, _)| name == "everywhere"));
+    first.submit(&everywhere.unwrap(), None).await.page();
+    assert_eq!(first.open("/account/security").await.page().url.path(), "/login");
 }

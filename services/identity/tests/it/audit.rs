@@ -1,3 +1,4 @@
+use domain::TimeDelta;
 use proto::identity::v1::{
     AuditRecord, ListAuditRecordsRequest, VerifyAuditSealsRequest, VerifyAuditSealsResponse,
     audit_service_client::AuditServiceClient,
@@ -5,7 +6,11 @@ use proto::identity::v1::{
 use sqlx::AssertSqlSafe;
 use tonic::Code;
 
-use crate::world::{ALICE, BOB, DEADLINE, World};
+use crate::{
+    browser::Person,
+    clients::STAFF,
+    world::{ALICE, BOB, DEADLINE, World},
+};
 
 async fn records(world: &World, request: ListAuditRecordsRequest) -> (Vec<AuditRecord>, String) {
     let mut audit = AuditServiceClient::new(world.app.grpc(&["identity.admin"]));
@@ -130,4 +135,39 @@ async fn what_was_done_is_listed_by_whom_to_whom_and_page_by_page() {
         .await
         .unwrap_err();
     assert_eq!(support.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn hashes_of_networks_are_forgotten_after_ninety_days_and_the_seals_stay_whole() {
+    let world = World::start().await;
+    world.sign_up(ALICE).await;
+    let known = async |world: &World| -> i64 {
+        let sql = "select count(ip_hmac) from identity.audit_record";
+        sqlx::query_scalar(sql).fetch_one(&world.app.pool).await.unwrap()
+    };
+    assert!(known(&world).await > 0);
+    sealed(&world).await;
+    world.advance(TimeDelta::days(91));
+    // The first look of a process comes at its start.
+    let world = world.killed_and_restarted().await;
+    testkit::eventually(DEADLINE, || async { (known(&world).await == 0).then_some(()) }).await;
+    assert!(sealed(&world).await.faults.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_bootstrap_file_gives_stands_in_the_audit_once() {
+    let world = World::start().await;
+    world.sign_up(Person { email: STAFF, ..ALICE }).await;
+    let world = world.killed_and_restarted().await;
+    for (action, number) in [("bootstrap_client", 1), ("grant_staff_scope", 1)] {
+        let request = ListAuditRecordsRequest {
+            page_size: 200,
+            action: action.to_owned(),
+            ..ListAuditRecordsRequest::default()
+        };
+        let (mut found, _) = records(&world, request).await;
+        found.retain(|record| action == "grant_staff_scope" || record.subject == "shop");
+        assert_eq!(found.len(), number, "{found:?}");
+        assert_eq!(found[0].actor, "system");
+    }
 }

@@ -91,6 +91,54 @@ async fn a_client_is_created_once_changed_with_its_version_and_deleted() {
 }
 
 #[tokio::test]
+async fn what_a_caller_does_not_know_of_a_client_stays() {
+    let world = World::start().await;
+    let mut clients = ClientServiceClient::new(world.app.grpc(&["identity.admin"]));
+    let strict = Client {
+        profile: Some("oauth".to_owned()),
+        require_pushed_authorization_requests: Some(true),
+        dpop_bound_access_tokens: Some(true),
+        access_token_format: Some("reference".to_owned()),
+        access_token_seconds: Some(60),
+        refresh_grace_seconds: Some(0),
+        ..kiosk()
+    };
+    let create = CreateClientRequest { request_id: id(), client: Some(strict) };
+    let created = clients.create_client(create).await.unwrap().into_inner();
+    // As a caller of before would change its name.
+    let update = UpdateClientRequest {
+        client: Some(Client { name: "Another".to_owned(), ..kiosk() }),
+        expected_version: 0,
+    };
+    let updated = clients.update_client(update).await.unwrap().into_inner().client.unwrap();
+    let mut expected = created.client.unwrap();
+    expected.name = "Another".to_owned();
+    expected.version = 2;
+    expected.updated_at = updated.updated_at;
+    assert_eq!(updated, expected);
+    assert_eq!(token(&world, &created.client_secret).await, StatusCode::BAD_REQUEST, "without a proof");
+
+    let back = Client {
+        dpop_bound_access_tokens: Some(false),
+        access_token_seconds: Some(0),
+        jwks_uri: Some(String::new()),
+        ..updated
+    };
+    let update = UpdateClientRequest { client: Some(back), expected_version: 2 };
+    let relaxed = clients.update_client(update).await.unwrap().into_inner().client.unwrap();
+    assert_eq!((relaxed.dpop_bound_access_tokens, relaxed.access_token_seconds), (Some(false), Some(0)));
+    assert_eq!(relaxed.access_token_format.as_deref(), Some("reference"));
+    assert_eq!(token(&world, &created.client_secret).await, StatusCode::OK);
+    let fapi2 = UpdateClientRequest {
+        client: Some(Client { profile: Some("fapi2".to_owned()), ..relaxed }),
+        expected_version: 0,
+    };
+    let refused = clients.update_client(fapi2).await.unwrap_err();
+    let named = chassis::fields_of(&refused).remove(0).field;
+    assert_eq!(named, "client.token_endpoint_auth_method", "it has no key");
+}
+
+#[tokio::test]
 async fn a_deleted_client_has_nothing_of_its_users_any_more() {
     let world = World::start().await;
     let (mut browser, _) = world.tokens(ALICE).await;
@@ -121,6 +169,11 @@ async fn a_client_that_breaks_a_rule_is_told_the_field() {
         (|client| client.grant_types = vec!["password".to_owned()], "client.grant_types"),
         (|client| client.redirect_uris = vec!["javascript:alert(1)".to_owned()], "client.redirect_uris"),
         (|client| client.jwks = "{".to_owned(), "client.jwks"),
+        (|client| client.jwks = r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#.to_owned(), "client.jwks"),
+        (
+            |client| client.backchannel_logout_uri = "ftp://kiosk.example/bye".to_owned(),
+            "client.backchannel_logout_uri",
+        ),
         (
             |client| client.id_token_signed_response_alg = "none".to_owned(),
             "client.id_token_signed_response_alg",
@@ -186,4 +239,22 @@ async fn a_key_that_leaked_is_replaced_by_hand() {
     world.advance(TimeDelta::hours(24));
     let mut service = KeyServiceClient::new(world.app.grpc(&["identity.admin"]));
     service.promote_key(PromoteKeyRequest { kid: next.kid, at_once: false }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_brings_the_files_clients_up_to_date_and_leaves_the_others_alone() {
+    let world = World::start().await;
+    let mut file: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(world.bootstrap_file()).unwrap()).unwrap();
+    let listed = file["clients"].as_array_mut().unwrap();
+    listed.retain(|client| client["client_id"] != "forum");
+    let shop = listed.iter_mut().find(|client| client["client_id"] == "shop").unwrap();
+    shop["name"] = "Another shop".into();
+    std::fs::write(world.bootstrap_file(), file.to_string()).unwrap();
+    let world = world.killed_and_restarted().await;
+    let mut clients = ClientServiceClient::new(world.app.grpc(&["identity.admin"]));
+    for (client_id, name) in [("shop", "Another shop"), ("forum", "Forum")] {
+        let found = clients.get_client(GetClientRequest { client_id: client_id.to_owned() }).await.unwrap();
+        assert_eq!(found.into_inner().client.unwrap().name, name, "{client_id}");
+    }
 }

@@ -76,6 +76,8 @@ async fn a_device_gets_tokens_once_its_user_allows_it() {
     assert!(text.contains("see your e-mail address"), "{text}");
     let done = decide(&mut browser, &page, "allow").await;
     assert!(done.status == StatusCode::OK && done.text().contains("Living room <TV>"), "{}", done.html);
+    let facts = testkit::records_in_outbox(&world.app.pool, domain::Service::Identity).await;
+    assert!(facts.iter().any(|fact| fact.fact_type == "UserConsentGranted"), "it is a partner's device");
 
     world.advance(TimeDelta::seconds(5));
     let tokens = poll(&world, begun.text("device_code")).await;

@@ -1,6 +1,6 @@
 //! Whether somebody has an ID is told by no page, no status, no number of statements and no time.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use proto::identity::v1::{
     DisableUserRequest, FindUserByEmailRequest, user_service_client::UserServiceClient,
@@ -11,7 +11,7 @@ use url::Url;
 use crate::{
     browser::{Asks, Browser, Form},
     ranks::distance,
-    wire::Wire,
+    tap::{Tap, Traffic},
     world::{ALICE, BOB, DEADLINE, ISSUER, World},
 };
 
@@ -21,9 +21,7 @@ const FLOWS: [&str; 3] = ["/login", "/signup", "/recover"];
 const FAR: f64 = 3.9;
 
 /// Alice has an ID, Bob had one until he was disabled, nobody has none.
-async fn world(wire: &Wire) -> World {
-    let wire = wire.clone();
-    let world = World::start_with(move |config| wire.tap(&mut config.database_url)).await;
+async fn populate(world: &World) {
     world.sign_up(ALICE).await;
     world.sign_up(BOB).await;
     let mut users = UserServiceClient::new(world.app.grpc(&["identity.read", "identity.support"]));
@@ -31,7 +29,6 @@ async fn world(wire: &Wire) -> World {
     let bob = users.find_user_by_email(request).await.unwrap().into_inner().user.unwrap();
     let request = DisableUserRequest { user_id: bob.user_id, ..DisableUserRequest::default() };
     users.disable_user(request).await.unwrap();
-    world
 }
 
 struct Attempt {
@@ -52,36 +49,24 @@ async fn forget_counters(world: &World) {
     sqlx::query("delete from identity.throttle").execute(&world.app.pool).await.unwrap();
 }
 
-/// Statements of the workers, which run beside every request.
-fn is_of_a_worker(text: &str) -> bool {
-    text.contains("set mail_state =") || text.contains("set next_at = $2, attempts")
-}
-
 #[tokio::test]
 async fn every_kind_of_user_costs_the_same_statements() {
-    let wire = Wire::default();
-    let world = world(&wire).await;
-    wire.take();
-    // What runs while nobody asks for anything.
-    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
-    let idle = wire.take();
+    let tap = Tap::start().await;
+    let world = World::start_through(&tap).await;
+    populate(&world).await;
     for flow in FLOWS {
         let mut seen = Vec::new();
         for email in KINDS {
             let mut browser = world.browser();
             let Attempt { url, pairs } = attempt(&mut browser, flow, email).await;
             forget_counters(&world).await;
-            wire.take();
+            tap.take();
             let status = browser.send(Method::POST, &url, &pairs).await.status();
-            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-            for text in wire.take().into_iter().filter(|text| !idle.contains(text) && !is_of_a_worker(text)) {
-                // A transaction says how much time its request has left.
-                let text = text.split("statement_timeout").next().unwrap_or_default().to_owned();
-                *counts.entry(text).or_default() += 1;
-            }
-            assert!(counts.keys().any(|text| text.contains("identity.user_email")), "{flow}: {counts:?}");
-            assert!(counts.values().sum::<usize>() >= 6, "{flow}: {counts:?}");
-            seen.push((status, counts));
+            let Traffic { commits, statements, mut texts } = tap.take();
+            texts.sort_unstable();
+            assert!(texts.iter().any(|text| text.contains("identity.user_email")), "{flow}: {texts:?}");
+            assert!(commits == 1 && statements >= 6, "{flow}: {commits} commits, {texts:?}");
+            seen.push((status, texts));
         }
         assert_eq!(seen[0], seen[1], "{flow}");
         assert_eq!(seen[0], seen[2], "{flow}");
@@ -98,7 +83,8 @@ async fn hashes(world: &World) -> u64 {
 
 #[tokio::test]
 async fn every_refused_password_costs_one_hash() {
-    let world = world(&Wire::default()).await;
+    let world = World::start().await;
+    populate(&world).await;
     let long = "x1".repeat(500);
     let mut expected = hashes(&world).await;
     for (email, password) in [
@@ -167,7 +153,8 @@ async fn cannot_be_told_apart(world: &World, flow: &str, tries: usize, side: usi
 
 #[tokio::test]
 async fn the_time_of_an_answer_tells_nothing() {
-    let world = world(&Wire::default()).await;
+    let world = World::start().await;
+    populate(&world).await;
     cannot_be_told_apart(&world, "/login", 50, 1).await;
     for flow in ["/signup", "/recover"] {
         // Five side by side: an address gets five mails before it has to wait.
@@ -178,7 +165,8 @@ async fn the_time_of_an_answer_tells_nothing() {
 #[tokio::test]
 #[ignore = "takes ten minutes, with 2,000 tries of each kind: run by `make faults`"]
 async fn the_time_of_an_answer_tells_nothing_in_two_thousand_tries() {
-    let world = world(&Wire::default()).await;
+    let world = World::start().await;
+    populate(&world).await;
     cannot_be_told_apart(&world, "/login", 2_000, 1).await;
     for flow in ["/signup", "/recover"] {
         cannot_be_told_apart(&world, flow, 2_000, 5).await;

@@ -1,10 +1,12 @@
 //! A service that was called for Alice calls another one for her (RFC 8693).
 
+use proto::identity::v1::{DeleteClientRequest, client_service_client::ClientServiceClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     clients::{MAILER_KEY, assertion, with_assertion},
+    revocation::gone_soon,
     world::{ALICE, Answer, ISSUER, World, basic},
 };
 
@@ -115,4 +117,17 @@ async fn an_exchanged_token_ends_with_the_session_too() {
     assert_eq!(introspect().await["active"], json!(true));
     browser.open(&format!("/logout?id_token_hint={}", portal.text("id_token"))).await;
     assert_eq!(introspect().await, json!({"active": false}));
+}
+
+#[tokio::test]
+async fn an_exchanged_token_ends_everywhere_with_the_client_whose_grant_it_comes_of() {
+    let world = World::start().await;
+    let there = world.beside().await;
+    let (_, portal) = world.tokens(ALICE).await;
+    let answer = exchange(&world, "profile", portal.text("access_token"), &segmentation(&[])).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let mut clients = ClientServiceClient::new(world.app.grpc(&["identity.admin"]));
+    let delete = DeleteClientRequest { client_id: "portal".to_owned(), expected_version: 0 };
+    clients.delete_client(delete).await.unwrap();
+    gone_soon(&world, &there, &[("profile", answer)]).await;
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
-use domain::TimeDelta;
+use domain::{Service, TimeDelta};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use proto::identity::v1::{
     GetClientRequest, UpdateClientRequest, client_service_client::ClientServiceClient,
@@ -269,6 +269,47 @@ async fn a_start_without_the_line_of_a_key_says_which_line_is_missing() {
     let panicked = started.await.unwrap_err().into_panic();
     let text = panicked.downcast_ref::<String>().unwrap();
     assert!(text.contains("sealed under line `old` of IDENTITY_KEK_FILE"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_kek_nothing_starts() {
+    let start = std::panic::AssertUnwindSafe(World::start_with(|config| config.kek = None));
+    let panicked = futures::FutureExt::catch_unwind(start).await.err().unwrap();
+    let text = panicked.downcast_ref::<String>().unwrap();
+    assert!(text.contains("IDENTITY_KEK_FILE"), "{text}");
+}
+
+#[tokio::test]
+async fn a_line_that_comes_late_opens_what_was_sealed_under_it_meanwhile() {
+    let file = KekFile::of(&[OLD]);
+    let world = World::start_under(&file.setting()).await;
+    let mut other = world.config().identity(world.app.database_url());
+    other.kek = Some(format!("{NEW}\n{OLD}").parse().unwrap());
+    let operate = async |arguments: &[&str]| -> String {
+        let arguments: Vec<&str> = [arguments, ["--operator", "olga", "--json"].as_slice()].concat();
+        let with = (chassis::Settings::default(), world.app.clock.clone());
+        let other = other.clone();
+        let (text, ended) =
+            chassis::operate(&identity::VERBS, &arguments, Service::Identity, with, |process| async move {
+                Ok(vec![identity::component(other, process).await?])
+            })
+            .await;
+        ended.unwrap();
+        text
+    };
+    let staged: Value = serde_json::from_str(&operate(&["keys", "stage"]).await).unwrap();
+    let key_id = staged["kid"].as_str().unwrap();
+    operate(&["keys", "promote", key_id, "--at-once"]).await;
+    let form = [("grant_type", "client_credentials")];
+    let status = async || post(&world.app, "/oauth2/token", "profile", &form).await.status;
+    let until = async |wanted: StatusCode| {
+        testkit::eventually(DEADLINE, || async { (status().await == wanted).then_some(()) }).await;
+    };
+    // This process cannot open the key that signs now, and says so.
+    until(StatusCode::SERVICE_UNAVAILABLE).await;
+    file.write(&[NEW, OLD]);
+    until(StatusCode::OK).await;
+    assert_eq!(kid(&token(&world.app).await), key_id);
 }
 
 /// A database as the version before this one leaves it: the secrets are the lines of the KEK file themselves.

@@ -12,6 +12,8 @@ use proto::identity::v1::{
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
+    app_codes::turn_on,
+    authenticator::Authenticator,
     browser::{Asks, Browser, Page},
     clients::PORTAL_SCOPE,
     world::{ALICE, BOB, World, authorize_url},
@@ -68,6 +70,9 @@ async fn flows(world: &World) -> Vec<String> {
     world.redeem("shop", &code).await;
     world.redeem("shop", &code).await.refused_with(400, "invalid_grant");
     secrets.push(code);
+    secrets.extend(turn_on(world, &mut browser).await.1);
+    let page = browser.open("/account/security").await.page();
+    Authenticator::new().register(&mut browser, &page).await.page();
     for (email, password) in [(ALICE.email, "wrong horse battery"), ("nobody@example.org", ALICE.password)] {
         let mut stranger = world.browser();
         let page = stranger.open("/login").await.page();
@@ -115,6 +120,7 @@ async fn nothing_personal_and_no_secret_is_logged() {
     for said in [
         "user registered",
         "user signed in",
+        "ways to sign in changed",
         "password set anew by mail",
         "tokens revoked",
         "mail handed over",

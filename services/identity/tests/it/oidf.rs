@@ -8,6 +8,8 @@ pub mod fapi2;
 mod logout;
 pub mod suite;
 
+use std::{collections::BTreeSet, fs, path::Path};
+
 use proto::profile::v1::{Profile, Trait, TraitValue, trait_value::Kind};
 
 /// A profile with every trait that becomes a claim.
@@ -30,4 +32,37 @@ pub fn alice() -> Profile {
         text("country", "JP"),
     ]);
     profile
+}
+
+fn sources(folder: &Path, found: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { sources(&path, found) } else { found.push_str(&fs::read_to_string(path).unwrap()) }
+    }
+}
+
+#[test]
+fn the_readme_maps_every_function_to_its_module() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    sources(&here.join("tests/it/oidf"), &mut text);
+    let functions: BTreeSet<&str> = text
+        .split("async fn ")
+        .skip(1)
+        .filter_map(|rest| rest.split('(').next())
+        .map(|name| name.strip_prefix("fapi2_security_profile_final_").unwrap_or(name))
+        .collect();
+    let readme = fs::read_to_string(here.join("README.md")).unwrap();
+    let mut mapped = BTreeSet::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('`').collect();
+        if let [_, function, " | ", module, ..] = cells[..]
+            && module.contains('-')
+        {
+            assert_eq!(module.replace('-', "_"), function);
+            assert!(functions.contains(function), "there is no function {function}");
+            mapped.insert(function);
+        }
+    }
+    assert_eq!(mapped.len(), 108);
 }

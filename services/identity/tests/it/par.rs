@@ -1,10 +1,11 @@
 //! Pushed authorization requests of clients that may push or not.
 
 use domain::TimeDelta;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 
 use crate::{
     clients::{PORTAL_CALLBACK, SECRET, SHOP_CALLBACK},
+    registration::{REGISTRATION, call, initial_access_token},
     world::{ALICE, Answer, ISSUER, STATE, World, authorize_url, basic, param},
 };
 
@@ -125,6 +126,7 @@ async fn a_changed_or_foreign_reference_leads_nowhere() {
         right.replace("=shop", "=portal"),
         right.replace("=shop", "=nobody"),
         right.replace("client_id=shop&", ""),
+        format!("{right}&request_uri=x"),
     ] {
         let page = browser.open(&wrong).await.page();
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{wrong}");
@@ -152,4 +154,30 @@ async fn a_public_client_pushes_by_its_name() {
     let (mut browser, _) = world.sign_up(ALICE).await;
     let away = browser.open(&url("portal", &pushed)).await.away();
     assert_eq!(world.redeem("portal", &param(&away, "code")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_duties_that_a_client_registers_are_asked_of_it() {
+    let world = World::start_registering().await;
+    let (mut browser, _) = world.sign_up(ALICE).await;
+    let metadata = serde_json::json!({
+        "redirect_uris": [SHOP_CALLBACK], "require_pushed_authorization_requests": true,
+        "dpop_bound_access_tokens": true,
+    });
+    let initial = initial_access_token(&world, "partners").await;
+    let client = call(&world, Method::POST, REGISTRATION, &initial, Some(&metadata)).await;
+    assert_eq!(client.status, StatusCode::CREATED, "{}", client.body);
+    let id = client.text("client_id");
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{}", client.text("client_secret"))));
+
+    let form = [("response_type", "code"), ("redirect_uri", SHOP_CALLBACK), ("scope", "openid")];
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let away = browser.open(&format!("{ISSUER}/authorize?client_id={id}&{query}")).await.away();
+    assert_eq!(param(&away, "error"), "invalid_request");
+    let pushed = world.post(PAR, Some(&basic), &form).await;
+    let start = browser.open(&url(id, &pushed)).await;
+    let code = param(&browser.go_through(ALICE, start).await, "code");
+    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", SHOP_CALLBACK)];
+    world.post("/oauth2/token", Some(&basic), &form).await.refused_with(400, "invalid_dpop_proof");
 }

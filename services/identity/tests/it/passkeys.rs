@@ -6,21 +6,11 @@ use crate::{
     authenticator::{Authenticator, ELIGIBLE, Manner, PRESENT, VERIFIED, data, form_with},
     browser::{Asks, Browser, Page},
     clients::PORTAL_SCOPE,
+    told::{audited, facts},
     world::{ALICE, BOB, World, authorize_url, param},
 };
 
 const SECURITY: &str = "/account/security";
-
-/// The newest facts about users.
-async fn facts(world: &World) -> Vec<String> {
-    let sql = "select type from identity.outbox where aggregatetype = 'kotinos.identity.user.v1' order by position, seq";
-    sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap()
-}
-
-async fn audit(world: &World, action: &str, outcome: &str) -> i64 {
-    let sql = "select count(*) from identity.audit_record where action = $1 and outcome = $2";
-    sqlx::query_scalar(sql).bind(action).bind(outcome).fetch_one(&world.app.pool).await.unwrap()
-}
 
 /// A person who has just signed up with a password and added a passkey.
 async fn with_passkey(world: &World) -> (Browser<'_>, Authenticator) {
@@ -41,7 +31,7 @@ async fn a_passkey_signs_in_with_two_factors_and_without_a_hash() {
     let world = World::start().await;
     let (_, mut authenticator) = with_passkey(&world).await;
     assert_eq!(facts(&world).await, ["UserRegistered", "UserCredentialAdded"]);
-    assert_eq!(audit(&world, "add_passkey", "done").await, 1);
+    assert_eq!(audited(&world, "add_passkey", "done").await, 1);
 
     let mut browser = world.browser();
     let page = login_page(&mut browser).await;
@@ -142,7 +132,7 @@ async fn an_answer_that_breaks_a_rule_signs_nobody_in() {
     let unknown = Manner { user: Some(authenticator.user.clone()), ..right() };
     let page = Authenticator::new().sign_in_as(&mut browser, &page, &unknown).await.page();
     assert!(page.status == 422 && page.text().contains("could not be confirmed"));
-    assert_eq!(audit(&world, "sign_in", "refused").await, 12);
+    assert_eq!(audited(&world, "sign_in", "refused").await, 12);
     // Then the right one.
     authenticator.count = 50;
     authenticator.sign_in(&mut browser, &page).await.away();

@@ -98,3 +98,30 @@ fn a_list_that_is_none_is_refused_by_its_script() {
     assert_eq!((&written[..12], &written[12..20]), (&b"kotinos-sha1"[..], &2_u64.to_be_bytes()[..]));
     assert_eq!(written.len(), 60);
 }
+
+#[tokio::test]
+async fn who_comes_when_the_queue_of_passwords_is_full_is_asked_to_come_back() {
+    let world = World::start_with(|config| config.hash_threads = 1).await;
+    // Far more than one thread hashes in the two seconds that the queue holds.
+    let tries = (0..300).map(|number| {
+        let world = &world;
+        async move {
+            let mut browser = world.browser();
+            let mut form = browser.open("/login").await.page().form_asking(Asks::Password).unwrap();
+            form.fill(Asks::Address, &format!("fan{number}@example.org"));
+            form.fill(Asks::Password, "wrong horse battery");
+            browser.submit(&form, None).await.page()
+        }
+    });
+    let pages = futures::future::join_all(tries).await;
+    let (busy, judged): (Vec<Page>, Vec<Page>) =
+        pages.into_iter().partition(|page| page.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!busy.is_empty() && !judged.is_empty(), "{} busy, {} judged", busy.len(), judged.len());
+    assert!(busy.iter().all(|page| page.headers.contains_key("retry-after")));
+    assert!(judged.iter().all(|page| page.status == StatusCode::UNPROCESSABLE_ENTITY));
+    // It was for the queue, and not for want of something else.
+    let figures =
+        world.app.http().get(world.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let refused = |line: &str| line.starts_with("identity_hashes_total") && line.contains("refused");
+    assert!(figures.lines().any(|line| refused(line) && !line.ends_with(" 0")), "{figures}");
+}

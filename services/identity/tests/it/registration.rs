@@ -4,7 +4,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::Uri, response::IntoResponse, routing::get};
-use domain::{Service, TimeDelta};
+use domain::TimeDelta;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -29,14 +29,8 @@ pub async fn call(world: &World, method: Method, path: &str, token: &str, body: 
 
 /// What an operator's verb answers, and its exit code.
 async fn verb(world: &World, arguments: &[&str]) -> (String, u8) {
-    let url = world.app.database_url().to_owned();
-    let config = world.config();
-    let with = (chassis::Settings::default(), world.app.clock.clone());
-    let (text, ended) =
-        chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
-            Ok(vec![identity::component(config.identity(&url), process).await?])
-        })
-        .await;
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--operator", "olga"]).collect();
+    let (text, ended) = world.operate(&arguments).await;
     (text, ended.map_or_else(|stop| stop.exit_code(), |()| 0))
 }
 
@@ -217,7 +211,14 @@ async fn an_operator_gives_tokens_out_and_revokes_them() {
     call(&world, Method::POST, REGISTRATION, &second, Some(&metadata()))
         .await
         .refused_with(403, "access_denied");
-    assert_eq!(verb(&world, &["registration", "token", "nobody"]).await.1, 2);
+    assert_eq!(verb(&world, &["registration", "token", "nobody"]).await.1, 1);
+    // Whoever has such a token brings clients in: who gave it out stands in the audit.
+    let (text, _) = verb(&world, &["audit", "list", "--actor", "operator:olga", "--json"]).await;
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let done: Vec<&str> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
+    let given = "give_initial_access_token";
+    assert_eq!(done, [given, "revoke_initial_access_tokens", given, given]);
+    assert!(lines.iter().all(|line| line["subject"] == "narrow") && !text.contains(&first));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn tokens_of_both_forms<'w>(
     (browser, tokens)
 }
 
-async fn gone_soon(here: &World, there: &TestApp, tokens: &[(&'static str, Answer)]) {
+pub async fn gone_soon(here: &World, there: &TestApp, tokens: &[(&'static str, Answer)]) {
     let since = Instant::now();
     for (client_id, tokens) in tokens {
         let token = tokens.text("access_token");
@@ -101,6 +101,24 @@ async fn a_disabled_users_tokens_rest_everywhere_until_the_user_is_enabled() {
     // The grant outlives sessions: it was resting, not over.
     assert!(is_active(&world.app, "profile", token).await);
     assert!(is_active(&there, "profile", token).await);
+}
+
+#[tokio::test]
+async fn what_is_taken_back_while_its_user_is_shut_out_does_not_come_back_with_the_user() {
+    let world = World::start().await;
+    let (_, portal) = world.tokens(ALICE).await;
+    let id = world.read(portal.text("id_token"), "JWT", "portal").await;
+    let user_id = id["sub"].as_str().unwrap().to_owned();
+    let mut users = UserServiceClient::new(world.app.grpc(&["identity.support"]));
+    let request =
+        DisableUserRequest { user_id: user_id.clone(), expected_version: 0, reason: "x".to_owned() };
+    users.disable_user(request).await.unwrap();
+    let form = [("token", portal.text("refresh_token")), ("client_id", "portal")];
+    assert_eq!(world.post("/oauth2/revoke", None, &form).await.status, StatusCode::OK);
+    let request = proto::identity::v1::EnableUserRequest { user_id, expected_version: 0 };
+    users.enable_user(request).await.unwrap();
+    world.refresh("portal", portal.text("refresh_token")).await.refused_with(400, "invalid_grant");
+    assert!(!is_active(&world.app, "profile", portal.text("access_token")).await);
 }
 
 #[tokio::test]

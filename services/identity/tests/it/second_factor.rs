@@ -6,7 +6,7 @@ use crate::{
     app_codes::{AppCodes, turn_on},
     browser::{Arrived, Asks, Browser, Page, Person},
     clients::PORTAL_SCOPE,
-    world::{ALICE, World, authorize_url, param},
+    world::{ALICE, DEADLINE, World, authorize_url, param},
 };
 
 const SECURITY: &str = "/account/security";
@@ -225,4 +225,37 @@ async fn a_user_who_is_shut_out_meanwhile_does_not_come_in() {
         .unwrap();
     let page = enter(&mut browser, &page, &app.code(world.app.clock.now())).await.page();
     assert_eq!(page.status, 422, "the password is another one by now");
+}
+
+#[tokio::test]
+async fn a_code_after_a_password_that_is_changed_meanwhile_comes_to_nothing() {
+    let world = World::start().await;
+    let (_, app, _) = with_codes(&world).await;
+    world.advance(TimeDelta::seconds(30));
+    let mut browser = world.browser();
+    let page = code_page(&mut browser).await;
+    let sessions = "select count(*) from identity.browser_session where ended_at is null";
+    let before: i64 = sqlx::query_scalar(sessions).fetch_one(&world.app.pool).await.unwrap();
+    // Whoever changes a password holds the user's row from the beginning, and ends the sessions that are there by then.
+    let mut change = world.app.pool.begin().await.unwrap();
+    sqlx::query("select from identity.user for update").execute(&mut *change).await.unwrap();
+    sqlx::query("update identity.password set set_at = $1")
+        .bind(world.app.clock.now() + TimeDelta::seconds(1))
+        .execute(&mut *change)
+        .await
+        .unwrap();
+    let code = app.code(world.app.clock.now());
+    let (entered, ()) = tokio::join!(enter(&mut browser, &page, &code), async {
+        testkit::eventually(DEADLINE, || async {
+            let sql = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock' and query like '%for update of u%'";
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&world.app.pool).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        change.commit().await.unwrap();
+    });
+    assert_eq!(entered.page().status, StatusCode::UNPROCESSABLE_ENTITY);
+    let after: i64 = sqlx::query_scalar(sessions).fetch_one(&world.app.pool).await.unwrap();
+    assert_eq!(after, before);
 }

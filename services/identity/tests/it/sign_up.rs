@@ -268,6 +268,20 @@ async fn an_address_gets_five_mails_an_hour() {
 }
 
 #[tokio::test]
+async fn mails_asked_for_side_by_side_are_as_many_as_one_after_the_other() {
+    let world = World::start().await;
+    let asked = (0..12).map(|_| async {
+        let mut browser = world.browser();
+        ask(&mut browser, ALICE.email).await.status
+    });
+    let statuses = futures::future::join_all(asked).await;
+    let mailed = statuses.iter().filter(|status| **status == StatusCode::OK).count();
+    let refused = statuses.iter().filter(|status| **status == StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!((mailed, refused), (5, 7), "{statuses:?}");
+    assert_eq!(count(&world, "select count(*) from identity.email_challenge").await, 5);
+}
+
+#[tokio::test]
 async fn a_weak_or_mistyped_password_is_refused_and_may_be_mended() {
     let world = World::start().await;
     let mut browser = world.browser();

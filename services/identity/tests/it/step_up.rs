@@ -73,6 +73,9 @@ async fn a_passkey_steps_a_session_up_under_a_new_cookie() {
     let wish = essential(TWO);
     let url = ask(&mut browser, PORTAL_SCOPE, &[("claims", &wish), ("prompt", "none")]).await.away();
     refused(&url, "login_required");
+    // A mere wish refuses nobody where no page may be shown.
+    let url = ask(&mut browser, PORTAL_SCOPE, &[("acr_values", TWO), ("prompt", "none")]).await.away();
+    assert_eq!(claims(&world, &url).await["acr"], ONE);
     let page = ask(&mut browser, PORTAL_SCOPE, &[("claims", &wish)]).await.page();
     assert_eq!(page.url.path(), "/login/passkey");
     assert!(page.text().contains("stronger sign-in"), "{}", page.text());
@@ -124,7 +127,7 @@ async fn a_code_adds_to_the_password_of_the_session() {
     let (app, _) = turn_on(&world, &mut phone).await;
     world.advance(TimeDelta::seconds(30));
 
-    let page = ask(&mut browser, PORTAL_SCOPE, &[("acr_values", TWO)]).await.page();
+    let page = ask(&mut browser, PORTAL_SCOPE, &[("claims", &essential(TWO))]).await.page();
     assert_eq!(page.url.path(), "/login/totp");
     // The page is of this session: signed out, it lets nobody in.
     let mut form = page.form_asking(Asks::Code).unwrap();

@@ -155,6 +155,10 @@ impl Shared {
         let upstream = self.upstream.lock().unwrap().clone();
         let Some((host, port)) = upstream.filter(|_| *open.borrow()) else { return };
         let Ok(mut server) = TcpStream::connect((host.as_str(), port)).await else { return };
+        // What is passed on does not wait for more to come.
+        if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+            return;
+        }
         let mut reader =
             Reader { connection: self.connections.fetch_add(1, Ordering::Relaxed), ..Reader::default() };
         let (mut from_client, mut from_server) = (vec![0; 16_384], vec![0; 16_384]);
@@ -187,9 +191,7 @@ impl Shared {
             }
         }
     }
-}
 
-impl Shared {
     fn step(&self, statements: &[Statement]) -> Option<(When, u32)> {
         let mut trap = self.trap.lock().unwrap();
         let trap = trap.as_mut().filter(|trap| trap.left > 0)?;

@@ -207,6 +207,26 @@ async fn a_refresh_narrows_and_never_widens() {
 }
 
 #[tokio::test]
+async fn a_resource_of_the_request_narrows_what_its_code_is_worth() {
+    let world = World::start().await;
+    let (mut browser, _) = world.sign_up(ALICE).await;
+    let url = authorize_url("portal", "openid profile.read", &[("resource", "kotinos.profile")]);
+    let code = param(&browser.open(&url).await.away(), "code");
+    let wider = [
+        ("client_id", "portal"),
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("redirect_uri", PORTAL_CALLBACK),
+        ("code_verifier", VERIFIER),
+        ("resource", "kotinos.identity"),
+    ];
+    world.post("/oauth2/token", None, &wider).await.refused_with(400, "invalid_target");
+    let tokens = world.redeem("portal", &code).await;
+    let claims = world.read(tokens.text("access_token"), "at+jwt", "kotinos.profile").await;
+    assert_eq!(claims["aud"], json!(["kotinos.profile", ISSUER]));
+}
+
+#[tokio::test]
 async fn tokens_without_offline_access_end_with_their_session() {
     let world = World::start().await;
     let (mut browser, offline) = world.tokens(ALICE).await;

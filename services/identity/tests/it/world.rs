@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::{Router, extract, http::Uri, routing::post};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{Component, Grpc, Process, StartError};
-use domain::{Service, TimeDelta, UserId};
+use domain::{Clock, Service, TimeDelta, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use proto::{
     mailer::v1::{
@@ -137,12 +137,8 @@ impl World {
 
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
-        let (config, fakes) = (self.config(), self.peers.clone());
         let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
-        TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
-            config.components(&database_url, fakes, process).await
-        })
-        .await
+        self.config().start_at(url, clock, self.peers.clone()).await
     }
 
     /// Another process on the same database, after the first one was killed between two instructions.
@@ -156,11 +152,7 @@ impl World {
         let Self { app, peers, relying_parties, file, .. } = self;
         let ((url, clock), kek) = (app.kill(), kek.to_owned());
         let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(|_| {}) };
-        let fakes = peers.clone();
-        let app = TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
-            config.components(&database_url, fakes, process).await
-        })
-        .await;
+        let app = config.start_at(url, clock, peers.clone()).await;
         Self { app, peers, relying_parties, file, kek }
     }
 
@@ -366,6 +358,14 @@ impl Config {
         };
         (self.change)(&mut config);
         config
+    }
+
+    // A process on a database that is there.
+    async fn start_at(self, url: String, clock: Clock, peers: Peers) -> TestApp {
+        TestApp::start_at(Service::Identity, url, clock, move |process, database_url| async move {
+            self.components(&database_url, peers, process).await
+        })
+        .await
     }
 
     async fn components(

@@ -1,28 +1,16 @@
 //! OIDCCBasicTestPlan: 38 modules.
 
+mod claims;
+mod prompts;
+mod registration;
+
 use std::collections::HashMap;
 
 use domain::TimeDelta;
-use jsonwebtoken::Algorithm;
-use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::suite::{
-    RelyingParty, Request, Suite, Tokens, check_error, check_response, check_token_error, check_userinfo,
-    encoded,
-};
-use crate::{
-    browser::{Arrived, Browser},
-    clients::ClientKey,
-    registration::{call, initial_access_token},
-    world::{ALICE, Answer, ISSUER},
-};
-
-const PROFILE: [&str; 8] =
-    ["name", "given_name", "family_name", "gender", "birthdate", "zoneinfo", "locale", "updated_at"];
-const EMAIL: [&str; 2] = ["email", "email_verified"];
-const ADDRESS: [&str; 1] = ["address"];
-const PHONE: [&str; 2] = ["phone_number", "phone_number_verified"];
+use super::suite::{RelyingParty, Request, Suite, Tokens, check_error, check_response, check_token_error};
+use crate::world::ISSUER;
 
 fn rp() -> RelyingParty {
     RelyingParty::known("suite")
@@ -33,30 +21,6 @@ async fn succeeds(change: impl FnOnce(Request) -> Request) -> Tokens {
     let suite = Suite::start().await;
     let request = change(suite.request(&rp()));
     suite.sign_in(&mut suite.browser(), &request).await
-}
-
-/// These scopes open exactly these claims at the userinfo endpoint, and none in the ID token.
-async fn scopes_open(scope: &str, claims: &[&[&str]]) {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp()).with("scope", scope);
-    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
-    let told = suite.userinfo(&tokens).await;
-    let mut expected: Vec<&str> = claims.concat();
-    expected.push("sub");
-    expected.sort_unstable();
-    let mut names: Vec<&str> = told.keys().map(String::as_str).collect();
-    names.sort_unstable();
-    assert_eq!(names, expected);
-    for claim in claims.concat() {
-        assert!(tokens.id.get(claim).is_none(), "{claim} in the ID token");
-    }
-}
-
-/// Two authorizations by one sign-in tell of the same user and the same moment.
-fn same_sign_in(first: &Tokens, second: &Tokens) {
-    assert_eq!(first.id["sub"], second.id["sub"]);
-    assert!(first.id["auth_time"].is_i64());
-    assert_eq!(first.id["auth_time"], second.id["auth_time"]);
 }
 
 // Shannon's entropy of a text's characters, in bits of the whole.
@@ -108,38 +72,6 @@ async fn oidcc_response_type_missing() {
     check_error(&request, &callback, &["unsupported_response_type", "invalid_request"]);
 }
 
-async fn userinfo_by_post(in_body: bool) {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp());
-    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
-    let (path, bearer) = (suite.endpoint("userinfo_endpoint"), format!("Bearer {}", tokens.access_token()));
-    let answer = if in_body {
-        suite.world.post(&path, None, &[("access_token", tokens.access_token())]).await
-    } else {
-        let none: [(&str, &str); 0] = [];
-        suite.world.post(&path, Some(&bearer), &none).await
-    };
-    check_userinfo(&tokens, &answer);
-}
-
-#[tokio::test]
-async fn oidcc_userinfo_get() {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp());
-    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
-    suite.userinfo(&tokens).await;
-}
-
-#[tokio::test]
-async fn oidcc_userinfo_post_header() {
-    userinfo_by_post(false).await;
-}
-
-#[tokio::test]
-async fn oidcc_userinfo_post_body() {
-    userinfo_by_post(true).await;
-}
-
 #[tokio::test]
 async fn oidcc_ensure_request_without_nonce_succeeds_for_code_flow() {
     let tokens = succeeds(|request| request.without("nonce")).await;
@@ -147,176 +79,8 @@ async fn oidcc_ensure_request_without_nonce_succeeds_for_code_flow() {
 }
 
 #[tokio::test]
-async fn oidcc_scope_profile() {
-    scopes_open("openid profile", &[&PROFILE]).await;
-}
-
-#[tokio::test]
-async fn oidcc_scope_email() {
-    scopes_open("openid email", &[&EMAIL]).await;
-}
-
-#[tokio::test]
-async fn oidcc_scope_address() {
-    scopes_open("openid address", &[&ADDRESS]).await;
-}
-
-#[tokio::test]
-async fn oidcc_scope_phone() {
-    scopes_open("openid phone", &[&PHONE]).await;
-}
-
-#[tokio::test]
-async fn oidcc_scope_all() {
-    scopes_open("openid email phone address profile", &[&PROFILE, &EMAIL, &ADDRESS, &PHONE]).await;
-}
-
-#[tokio::test]
-async fn oidcc_alternate_happy_flow() {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp()).with("scope", "email openid");
-    let mut browser = suite.browser();
-    // The suite's order is the alphabet's; here it is the other way round.
-    let pairs = request.params.iter().rev();
-    let url = format!("{}?{}", suite.endpoint("authorization_endpoint"), encoded(pairs));
-    let start = browser.open(&url).await;
-    let callback = suite.go_through(&mut browser, start).await;
-    let tokens = suite.complete(&request, &callback).await;
-    let told = suite.userinfo(&tokens).await;
-    assert_eq!((told["email"].as_str(), &told["email_verified"]), (Some(ALICE.email), &json!(true)));
-    assert!(told.get("name").is_none() && tokens.id.get("name").is_none());
-    assert!(tokens.id.get("email").is_none());
-}
-
-async fn displays(value: &str) {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp()).with("display", value);
-    let mut browser = suite.browser();
-    let callback = suite.authorize_by_login(&mut browser, &request).await;
-    suite.complete(&request, &callback).await;
-}
-
-#[tokio::test]
-async fn oidcc_display_page() {
-    displays("page").await;
-}
-
-#[tokio::test]
-async fn oidcc_display_popup() {
-    displays("popup").await;
-}
-
-/// A second authorization for which the user has to sign in again.
-async fn signs_in_again(wait: i64, name: &str, value: &str) -> (Suite, Tokens, Tokens) {
-    let suite = Suite::start().await;
-    let (first, second) = {
-        let mut browser = suite.browser();
-        let request = suite.request(&rp());
-        let first = suite.sign_in(&mut browser, &request).await;
-        suite.world.advance(TimeDelta::seconds(wait));
-        let request = suite.request(&rp()).with(name, value);
-        let callback = suite.authorize_by_login(&mut browser, &request).await;
-        (first, suite.complete(&request, &callback).await)
-    };
-    (suite, first, second)
-}
-
-#[tokio::test]
-async fn oidcc_prompt_login() {
-    let (_, first, second) = signs_in_again(1, "prompt", "login").await;
-    assert_eq!(first.id["sub"], second.id["sub"]);
-    assert!(second.id["auth_time"].as_i64() > first.id["auth_time"].as_i64());
-}
-
-#[tokio::test]
-async fn oidcc_prompt_none_not_logged_in() {
-    let suite = Suite::start().await;
-    // Every character that a URL may have unescaped.
-    let state = format!("{}-._~", "aZ09".repeat(31));
-    let request = suite.request(&rp()).with("prompt", "none").with("state", &state);
-    let callback = suite.authorize_silently(&mut suite.browser(), &request).await;
-    let codes = ["interaction_required", "login_required", "account_selection_required", "consent_required"];
-    check_error(&request, &callback, &codes);
-}
-
-/// A second authorization by the first one's sign-in, without a page.
-async fn goes_on_silently(
-    suite: &Suite,
-    browser: &mut Browser<'_>,
-    first: Request,
-    second: impl FnOnce(Request, &Tokens) -> Request,
-) {
-    let first = suite.sign_in(browser, &first).await;
-    suite.world.advance(TimeDelta::seconds(2));
-    let request = second(suite.request(&rp()), &first);
-    let callback = suite.authorize_silently(browser, &request).await;
-    same_sign_in(&first, &suite.complete(&request, &callback).await);
-}
-
-#[tokio::test]
-async fn oidcc_prompt_none_logged_in() {
-    let suite = Suite::start().await;
-    let first = suite.request(&rp());
-    goes_on_silently(&suite, &mut suite.browser(), first, |request, _| request.with("prompt", "none")).await;
-}
-
-#[tokio::test]
-async fn oidcc_max_age_1() {
-    let (suite, first, second) = signs_in_again(2, "max_age", "1").await;
-    let at = second.id["auth_time"].as_i64().unwrap();
-    assert!(at > first.id["auth_time"].as_i64().unwrap());
-    assert!(at >= suite.world.app.clock.now().timestamp() - 1);
-}
-
-#[tokio::test]
-async fn oidcc_max_age_10000() {
-    let suite = Suite::start().await;
-    let first = suite.request(&rp()).with("max_age", "15000");
-    let second = |request: Request, _: &Tokens| request.with("max_age", "10000");
-    goes_on_silently(&suite, &mut suite.browser(), first, second).await;
-}
-
-#[tokio::test]
 async fn oidcc_ensure_request_with_unknown_parameter_succeeds() {
     succeeds(|request| request.with("extra", "foobar")).await;
-}
-
-#[tokio::test]
-async fn oidcc_id_token_hint() {
-    let suite = Suite::start().await;
-    let first = suite.request(&rp());
-    let second = |request: Request, tokens: &Tokens| {
-        request.with("prompt", "none").with("id_token_hint", tokens.id_token())
-    };
-    goes_on_silently(&suite, &mut suite.browser(), first, second).await;
-}
-
-#[tokio::test]
-async fn oidcc_login_hint() {
-    let suite = Suite::start().await;
-    let request = suite.request(&rp()).with("login_hint", "buffy@id.example");
-    let mut browser = suite.browser();
-    let page = browser.open(&suite.url(&request)).await.page();
-    assert!(page.html.contains("buffy@id.example"), "{}", page.html);
-    let callback = suite.go_through(&mut browser, Arrived::Page(page)).await;
-    suite.complete(&request, &callback).await;
-}
-
-#[tokio::test]
-async fn oidcc_ui_locales() {
-    let suite = Suite::start().await;
-    // The suite asks for Sámi first, which we do not speak.
-    let request = suite.request(&rp()).with("ui_locales", "se fr ja");
-    let mut browser = suite.browser();
-    let page = browser.open(&suite.url(&request)).await.page();
-    assert!(page.html.contains("<html lang=\"fr\">"), "{}", page.html);
-    let callback = suite.go_through(&mut browser, Arrived::Page(page)).await;
-    suite.complete(&request, &callback).await;
-}
-
-#[tokio::test]
-async fn oidcc_claims_locales() {
-    succeeds(|request| request.with("claims_locales", "se")).await;
 }
 
 #[tokio::test]
@@ -410,18 +174,6 @@ async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupp
 }
 
 #[tokio::test]
-async fn oidcc_claims_essential() {
-    let claims = json!({"userinfo": {"name": {"essential": true}}}).to_string();
-    let suite = Suite::start().await;
-    let request = suite.request(&rp()).with("claims", &claims);
-    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
-    let told = suite.userinfo(&tokens).await;
-    assert_eq!(told["name"], json!("Alice Tanaka"));
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(tokens.id.get("name").is_none());
-}
-
-#[tokio::test]
 async fn oidcc_ensure_request_object_with_redirect_uri() {
     let suite = Suite::start().await;
     let request = suite.request(&rp());
@@ -468,82 +220,4 @@ async fn oidcc_refresh_token() {
 #[tokio::test]
 async fn oidcc_ensure_request_with_valid_pkce_succeeds() {
     succeeds(Request::with_pkce).await;
-}
-
-/// Metadata as the suite registers it.
-fn metadata() -> Value {
-    json!({
-        "client_name": "Conformance suite", "grant_types": ["authorization_code"], "response_types": ["code"],
-        "token_endpoint_auth_method": "client_secret_basic", "redirect_uris": ["https://dynamic.example/callback"],
-        "jwks": {"keys": [ClientKey::generate().public()]}, "contacts": ["certification@example.org"],
-    })
-}
-
-async fn register(suite: &Suite, metadata: &Value) -> Answer {
-    let token = initial_access_token(&suite.world, "partners").await;
-    call(&suite.world, Method::POST, &suite.endpoint("registration_endpoint"), &token, Some(metadata)).await
-}
-
-/// A client that registered itself (OIDC Registration 3.2).
-async fn registered(suite: &Suite, metadata: &Value) -> (RelyingParty, Answer) {
-    let answer = register(suite, metadata).await;
-    assert_eq!(answer.status.as_u16(), 201, "{}", answer.body);
-    assert!(answer.header("content-type").starts_with("application/json"));
-    assert!(answer.body.get("error").is_none() && answer.body["client_secret_expires_at"].is_i64());
-    assert!(answer.text("registration_client_uri").starts_with("https://"));
-    assert!(!answer.text("registration_access_token").is_empty());
-    let rp = RelyingParty {
-        client_id: answer.text("client_id").to_owned(),
-        secret: answer.text("client_secret").to_owned(),
-        posts_secret: false,
-        redirect_uri: "https://dynamic.example/callback".to_owned(),
-    };
-    (rp, answer)
-}
-
-/// The suite leaves nothing behind (RFC 7592 2.3).
-async fn unregister(suite: &Suite, registered: &Answer) {
-    let path = registered.text("registration_client_uri").strip_prefix(ISSUER).unwrap();
-    let token = registered.text("registration_access_token");
-    let gone = call(&suite.world, Method::DELETE, path, token, None).await;
-    assert_eq!(gone.status.as_u16(), 204);
-}
-
-#[tokio::test]
-async fn oidcc_idtoken_unsigned() {
-    let suite = Suite::start_registering().await;
-    // The module tries `none` only where it is listed; here it is refused as well.
-    let listed = suite.metadata["id_token_signing_alg_values_supported"].as_array().unwrap();
-    assert!(!listed.contains(&json!("none")));
-    let mut metadata = metadata();
-    metadata["id_token_signed_response_alg"] = json!("none");
-    let answer = register(&suite, &metadata).await;
-    answer.refused_with(400, "invalid_client_metadata");
-    assert!(answer.text("error_description").starts_with("id_token_signed_response_alg "));
-}
-
-#[tokio::test]
-async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported() {
-    let suite = Suite::start_registering().await;
-    assert_eq!(suite.metadata["request_uri_parameter_supported"], json!(false));
-    let mut metadata = metadata();
-    let uri = format!("https://dynamic.example/requests/{}#hash", domain::new_id().simple());
-    metadata["request_uris"] = json!([uri]);
-    let (rp, answer) = registered(&suite, &metadata).await;
-    let request = suite.request(&rp).without("state").without("nonce").with("request_uri", &uri);
-    let callback = suite.authorize_silently(&mut suite.browser(), &request).await;
-    check_error(&request, &callback, &["request_uri_not_supported"]);
-    unregister(&suite, &answer).await;
-}
-
-#[tokio::test]
-async fn oidcc_idtoken_signature() {
-    let suite = Suite::start_registering().await;
-    let (rp, answer) = registered(&suite, &metadata()).await;
-    let request = suite.request(&rp);
-    let tokens = suite.sign_in(&mut suite.browser(), &request).await;
-    // Without a word on the algorithm it is RS256 (OIDC Registration 2).
-    assert_eq!(tokens.header.alg, Algorithm::RS256);
-    assert!(tokens.header.kid.is_some());
-    unregister(&suite, &answer).await;
 }

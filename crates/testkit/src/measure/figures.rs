@@ -11,6 +11,7 @@ pub struct Table {
 }
 
 impl Table {
+    /// With the titles of its columns; the first column says who.
     pub fn new(titles: &[&str]) -> Self {
         let own = |titles: &[&str]| titles.iter().map(|title| (*title).to_owned()).collect();
         Self {
@@ -20,6 +21,7 @@ impl Table {
         }
     }
 
+    /// One contestant.
     pub fn row(&mut self, cells: Vec<String>) {
         self.contestants.push(cells);
     }
@@ -29,10 +31,17 @@ impl Table {
         self.notes.push(text);
     }
 
+    /// A figure that nobody set a target for.
+    pub fn told(&mut self, what: &str, measured: f64) {
+        self.verdict(what, measured, "none".to_owned(), String::new());
+    }
+
     /// A figure of which more is better; `bound` says by what, where the target is missed.
     pub fn at_least(&mut self, what: &str, measured: f64, target: f64, bound: &str) {
         let verdict = if measured >= target {
             "reached".to_owned()
+        } else if measured.is_nan() {
+            String::new()
         } else {
             format!("{:.2} of it, bound by {bound}", measured / target)
         };
@@ -43,6 +52,10 @@ impl Table {
     pub fn at_most(&mut self, what: &str, measured: f64, target: f64, bound: &str) {
         let verdict = if measured <= target {
             "reached".to_owned()
+        } else if measured.is_nan() {
+            String::new()
+        } else if target == 0.0 {
+            format!("missed, bound by {bound}")
         } else {
             format!("{:.1} times it, bound by {bound}", measured / target)
         };
@@ -86,8 +99,11 @@ fn write_rows(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     Ok(())
 }
 
-/// Three digits that matter, thousands apart.
+/// Three digits that matter, thousands apart. What is not a number was not measured.
 pub fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "not measured".to_owned();
+    }
     if value.abs() < 10.0 {
         return format!("{value:.2}");
     }
@@ -105,11 +121,12 @@ pub fn number(value: f64) -> String {
     text
 }
 
+/// A time in milliseconds.
 pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// The value that this share of all are not above; sorts them.
+/// The value that this share of all are not above; sorts them. None of none: not a number.
 pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not above the length")]
@@ -122,4 +139,42 @@ pub fn middle<T>(mut runs: Vec<T>, figure: impl Fn(&T) -> f64) -> Option<T> {
     runs.sort_by(|one, other| figure(one).total_cmp(&figure(other)));
     let half = runs.len() / 2;
     runs.into_iter().nth(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_no_figure_and_reaches_nothing() {
+        assert_eq!(number(quantile(&mut [], 0.99)), "not measured");
+        let mut table = Table::new(&["who"]);
+        table.at_least("more", f64::NAN, 1.0, "nothing");
+        table.at_most("less", f64::NAN, 1.0, "nothing");
+        assert!(!table.to_string().contains("reached"), "{table}");
+    }
+
+    #[test]
+    fn a_target_is_reached_or_its_bound_is_told() {
+        let mut table = Table::new(&["who"]);
+        table.at_least("more", 2_000_000.0, 1_000.0, "x");
+        table.at_least("too little", 250.0, 1_000.0, "the disk");
+        table.at_most("none", 3.0, 0.0, "the network");
+        let text = table.to_string();
+        for part in
+            ["2,000,000", "| reached", "0.25 of it, bound by the disk", "missed, bound by the network"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_values_that_were_seen() {
+        let mut values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(
+            [0.5, 0.99, 1.0].map(|share| number(quantile(&mut values, share))),
+            ["50.0", "99.0", "100"]
+        );
+        assert_eq!(middle(vec![3, 1, 2], |run| f64::from(*run)), Some(2));
+    }
 }

@@ -1,13 +1,17 @@
 //! What the system says of processes: /proc (proc(5)), whose clock ticks a hundred times a second on Linux.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
 
 const TICKS: f64 = 100.0;
 
-/// Seconds of processor that a process and its children have used, those that live and those that ended, in their own
-/// code and in the system's, all threads.
+/// Seconds of processor that a process has used, in its own code and in the system's, all threads.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    times(pid).map_or(f64::NAN, |times| times.own)
+}
+
+/// The same of a process and of its children, those that live and those that ended.
 pub fn cpu_seconds_of_family(parent: u32) -> f64 {
     let Some(times) = times(parent) else { return f64::NAN };
     let children: f64 =
@@ -22,8 +26,17 @@ pub fn children(parent: u32) -> Vec<u32> {
 
 /// The memory that a process has resident, in MiB.
 pub fn resident_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmRSS:")
+}
+
+/// The most memory that a process had resident, in MiB.
+pub fn peak_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmHWM:")
+}
+
+fn status_mib(pid: u32, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
     kib.map_or(f64::NAN, |kib| kib / 1_024.0)
 }
@@ -33,7 +46,19 @@ pub fn parent(pid: u32) -> Option<u32> {
     times(pid).map(|times| times.parent)
 }
 
+/// Processes with this text among their arguments.
+pub fn pids_with_argument(text: &str) -> BTreeSet<u32> {
+    let has = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == text.as_bytes()))
+    };
+    pids().into_iter().filter(has).collect()
+}
+
 /// Seconds that the machine's processors worked, and that they had, since it started.
+///
+/// # Errors
+/// /proc cannot be read.
 pub fn machine_seconds() -> Result<(f64, f64)> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("an empty /proc/stat")?;

@@ -1,0 +1,8 @@
+//! What benchmarks share: figures as text, contestants, and what the system says of processes.
+
+mod contestant;
+mod figures;
+pub mod system;
+
+pub use contestant::{Contestant, free_address, kept, until};
+pub use figures::{Table, middle, milliseconds, number, quantile};
