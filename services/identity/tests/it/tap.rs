@@ -18,9 +18,10 @@ use tokio::{
 use url::Url;
 
 /// What tasks do by themselves, whatever a flow does: a piece of text that only their statements have.
-const BACKGROUND: [&str; 24] = [
+const BACKGROUND: [&str; 25] = [
     "_default",
     "advisory",
+    "array['RS256', 'PS256']",
     "delete from identity.throttle where until",
     "from identity.inbox",
     "from identity.outbox",
