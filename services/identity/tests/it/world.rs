@@ -1,6 +1,7 @@
 //! A world of its own for each test: identity, whom it calls, and the people and clients that come to it.
 
 mod flows;
+mod instance;
 mod peers;
 mod relying_parties;
 mod starting;
@@ -16,6 +17,7 @@ use crate::{browser::Person, clients::BootstrapFile};
 use relying_parties::RelyingParties;
 
 pub use flows::{authorize_url, basic, param};
+pub use instance::Instance;
 pub use peers::{Peers, ProfileIs, profile_of};
 
 /// How long anything may take.

@@ -8,7 +8,7 @@ use reqwest::{StatusCode, header::AUTHORIZATION};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use super::{ALICE, Answer, ISSUER, NONCE, STATE, VERIFIER, World, answer};
+use super::{ALICE, Answer, ISSUER, Instance, NONCE, STATE, VERIFIER, World, answer};
 use crate::{
     browser::{Browser, Person},
     clients::{FORUM_CALLBACK, PORTAL_CALLBACK, PORTAL_SCOPE, SECRET, SHOP_CALLBACK, VAULT_CALLBACK},
@@ -55,22 +55,11 @@ impl World {
     }
 
     pub async fn redeem(&self, client_id: &str, code: &str) -> Answer {
-        let mut form = vec![
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", callback(client_id)),
-            ("code_verifier", VERIFIER),
-        ];
-        let basic = basic(client_id);
-        prove(client_id, &mut form);
-        self.post("/oauth2/token", basic.as_deref(), &form).await
+        Instance::of(&self.app).redeem(client_id, code).await.unwrap()
     }
 
     pub async fn refresh(&self, client_id: &str, refresh_token: &str) -> Answer {
-        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        let basic = basic(client_id);
-        prove(client_id, &mut form);
-        self.post("/oauth2/token", basic.as_deref(), &form).await
+        Instance::of(&self.app).refresh(client_id, refresh_token).await.unwrap()
     }
 
     /// Posts a form to an endpoint.
@@ -120,7 +109,7 @@ impl World {
     }
 }
 
-fn callback(client_id: &str) -> &'static str {
+pub(super) fn callback(client_id: &str) -> &'static str {
     match client_id {
         "shop" => SHOP_CALLBACK,
         "forum" => FORUM_CALLBACK,
@@ -134,14 +123,6 @@ pub fn basic(client_id: &str) -> Option<String> {
     use base64::engine::general_purpose::STANDARD;
     matches!(client_id, "shop" | "profile" | "vault")
         .then(|| format!("Basic {}", STANDARD.encode(format!("{client_id}:{SECRET}"))))
-}
-
-fn prove<'a>(client_id: &'a str, form: &mut Vec<(&'a str, &'a str)>) {
-    match client_id {
-        "portal" => form.push(("client_id", client_id)),
-        "forum" => form.extend([("client_id", client_id), ("client_secret", SECRET)]),
-        _ => {}
-    }
 }
 
 /// An authorization request with state, nonce and challenge.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis::{Component, Grpc, Process, StartError};
-use domain::{Clock, Service};
+use domain::{Clock, Service, TimeDelta};
 use proto::{
     mailer::v1::transactional_service_server::TransactionalServiceServer,
     profile::v1::profile_service_server::ProfileServiceServer,
@@ -61,6 +61,12 @@ impl World {
     /// A second process beside the first, on its database and by its clock.
     pub async fn beside(&self) -> TestApp {
         let (url, clock) = (self.app.database_url().to_owned(), self.app.clock.clone());
+        self.config().start_at(url, clock, self.peers.clone()).await
+    }
+
+    /// The same by a clock that is off by so much.
+    pub async fn beside_with_clock_off(&self, by: TimeDelta) -> TestApp {
+        let (url, clock) = (self.app.database_url().to_owned(), Clock::fixed(self.app.clock.now() + by));
         self.config().start_at(url, clock, self.peers.clone()).await
     }
 
