@@ -19,7 +19,6 @@ use e2e::{Shape, Suite};
 use serde_json::{Value, json};
 
 use registered::{Registered, SCOPES, Way};
-use site::Program;
 use way::Check;
 
 /// How a library's site runs.
@@ -132,7 +131,7 @@ async fn one(suite: &Suite, kind: Kind, site: &Registered) -> Result<()> {
                 let printed: Value = serde_json::from_str(&suite.verb(Service::Identity, &words).await?)?;
                 given["initial_access_token"] = printed["initial_access_token"].clone();
             }
-            let mut program = Program::start(words, &given, &log)?;
+            let mut program = site::start(words, &given, &log)?;
             program.told().await.context("the program's start")?;
             way::whole(suite, site).await
         }
