@@ -81,7 +81,7 @@ impl Ceremony {
     ) -> Option<Self> {
         let ceremony: Self = sealed::open_text(keys, purpose.name(), &browser.to_string(), text)?;
         let age = now.timestamp() - ceremony.at;
-        (age >= -30 && age < LIFE.num_seconds()).then_some(ceremony)
+        (age >= -sealed::AHEAD && age < LIFE.num_seconds()).then_some(ceremony)
     }
 }
 
@@ -101,6 +101,9 @@ mod tests {
         let open = |purpose, browser, at| Ceremony::open(&keys, purpose, browser, &text, at);
         assert_eq!(open(Purpose::Add, browser, now + TimeDelta::minutes(119)), Some(ceremony));
         assert_eq!(open(Purpose::Add, browser, now + TimeDelta::hours(2)), None);
+        // By an instance whose clock is ahead.
+        assert!(open(Purpose::Add, browser, now - TimeDelta::seconds(sealed::AHEAD)).is_some());
+        assert_eq!(open(Purpose::Add, browser, now - TimeDelta::seconds(sealed::AHEAD + 1)), None);
         assert_eq!(open(Purpose::SignUp, browser, now), None);
         assert_eq!(open(Purpose::SignIn, browser, now), None);
         assert_eq!(open(Purpose::Add, domain::new_id(), now), None);

@@ -162,7 +162,7 @@ impl Progress {
     pub fn open(keys: &Keyring, step: Step, browser: Uuid, text: &str, now: DateTime<Utc>) -> Option<Self> {
         let progress: Self = sealed::open_text(keys, step.purpose(), &browser.to_string(), text)?;
         let age = now.timestamp() - progress.at;
-        (age >= -30 && age < step.life().num_seconds()).then_some(progress)
+        (age >= -sealed::AHEAD && age < step.life().num_seconds()).then_some(progress)
     }
 }
 
@@ -180,6 +180,9 @@ mod tests {
         let open = |step, browser, at| Progress::open(&keys, step, browser, &text, at).is_some();
         assert!(open(Step::SignIn, browser, now + TimeDelta::minutes(119)));
         assert!(!open(Step::SignIn, browser, now + TimeDelta::hours(2)));
+        // By an instance whose clock is ahead.
+        assert!(open(Step::SignIn, browser, now - TimeDelta::seconds(sealed::AHEAD)));
+        assert!(!open(Step::SignIn, browser, now - TimeDelta::seconds(sealed::AHEAD + 1)));
         assert!(!open(Step::Complete, browser, now));
         assert!(!open(Step::SignIn, domain::new_id(), now));
     }

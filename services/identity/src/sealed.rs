@@ -7,6 +7,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::keyring::{Keyring, Master};
 
+/// How far the clock of the instance that sealed something for the way through a browser may be ahead of ours, in seconds:
+/// the next page is another instance's as often as not.
+pub const AHEAD: i64 = 120;
+
 /// The machine could not seal: no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("sealing failed")]

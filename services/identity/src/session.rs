@@ -101,7 +101,8 @@ impl Session {
     /// The same session after its user added a code to the password.
     #[must_use]
     pub fn stepped_up(self, now: DateTime<Utc>) -> Self {
-        Self { otp_at: Some(now), ..self.under_new_cookie(now) }
+        // The password may have been shown at an instance whose clock is ahead: the code came after it all the same.
+        Self { otp_at: Some(now.max(self.pwd_at)), ..self.under_new_cookie(now) }
     }
 
     /// The same session, of which every other cookie dies.
@@ -168,6 +169,8 @@ mod tests {
             (with_code.shown(), with_code.pwd_at, with_code.epoch),
             (Shown::PasswordAndCode, later, 2)
         );
+        let behind = by_password.clone().stepped_up(later - TimeDelta::seconds(60));
+        assert_eq!(behind.shown(), Shown::PasswordAndCode, "by a clock that is behind");
         // An older program renews without a word on the other factors.
         let older = Session { pwd_at: later + TimeDelta::hours(1), ..with_code };
         assert_eq!(older.shown(), Shown::Password);

@@ -8,8 +8,7 @@ use serde_json::json;
 
 use crate::{
     registered::{Registered, SCOPES},
-    site::Program,
-    way,
+    site, way,
 };
 
 /// The user exists before, and signs in in the browser.
@@ -28,7 +27,7 @@ pub async fn whole(suite: &Suite, site: &Registered, issuer: &str) -> Result<()>
     given["picture"] = json!(suite.folder.join(format!("{}.png", site.name)));
     let log = suite.folder.join(format!("{}.log", site.name));
     given["bound"] = json!(site.has_bound_tokens());
-    let mut browser = Program::start(&["node", "oidc_client_ts.mjs"], &given, &log)?;
+    let mut browser = site::start(&["node", "oidc_client_ts.mjs"], &given, &log)?;
     let done = browser.told().await?;
     let done = done.get("done").with_context(|| done.to_string())?;
     way::check_user(&done["me"], &address)?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{CodeFlow, Suite, WebVisitor, decide_on_device, sign_up};
 use serde_json::Value;
 
-use crate::{registered::Registered, site::Program, way};
+use crate::{registered::Registered, site, way};
 
 /// The user allows the device the first time, and denies it the second.
 pub async fn whole(suite: &Suite, site: &Registered, words: &[&str], issuer: &str) -> Result<()> {
@@ -17,7 +17,7 @@ pub async fn whole(suite: &Suite, site: &Registered, words: &[&str], issuer: &st
     sign_up(suite, &mut browser, &address, url.as_str(), elsewhere).await?;
 
     let log = suite.folder.join(format!("{}.log", site.name));
-    let mut device = Program::start(words, &site.given(issuer), &log)?;
+    let mut device = site::start(words, &site.given(issuer), &log)?;
     decide(&mut browser, &device.told().await?["shown"], "allow").await.context("the user allows")?;
     decide(&mut browser, &device.told().await?["shown"], "deny").await.context("the user denies")?;
     let told = device.told().await?;

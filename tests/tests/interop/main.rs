@@ -19,7 +19,7 @@ use e2e::{Shape, Suite};
 use serde_json::{Value, json};
 
 use registered::{Registered, SCOPES, Way};
-use site::Program;
+use way::Check;
 
 /// How a library's site runs.
 #[derive(Debug, Clone, Copy)]
@@ -41,22 +41,22 @@ const AUTHLIB: Kind = Kind::Script(&["python", "authlib_site.py"]);
 const OIC: Kind = Kind::Script(&["python", "oic_site.py"]);
 const DEVICE: Kind = Kind::Device(&["node", "openid_client_device.mjs"]);
 
-/// Each library, how it runs, and as what identity knows it.
-const LIBRARIES: [(&str, Kind, Way); 14] = [
-    ("openid-client", OPENID_CLIENT, Way::Proves("private_key_jwt")),
-    ("openid-client-fapi2", OPENID_CLIENT, Way::Fapi2),
-    ("openid-client-registers", OPENID_CLIENT, Way::Registers),
-    ("openid-client-device", DEVICE, Way::Device),
-    ("oauth4webapi", OAUTH4WEBAPI, Way::Proves("client_secret_basic")),
-    ("oauth4webapi-fapi2", OAUTH4WEBAPI, Way::Fapi2),
-    ("express-openid-connect", EXPRESS, Way::Proves("client_secret_post")),
-    ("authlib", AUTHLIB, Way::Proves("client_secret_basic")),
-    ("oic", OIC, Way::Proves("client_secret_post")),
-    ("oic-registers", OIC, Way::Registers),
-    ("openidconnect", Kind::Crate, Way::Proves("client_secret_basic")),
-    ("mod-auth-openidc", Kind::Apache, Way::Proves("client_secret_basic")),
-    ("oidc-client-ts", Kind::Chromium, Way::Public),
-    ("oidc-client-ts-dpop", Kind::Chromium, Way::BoundPage),
+/// Each library, how it runs, as what identity knows it, and what its site checks beyond the way that all go.
+const LIBRARIES: [(&str, Kind, Way, &[Check]); 14] = [
+    ("openid-client", OPENID_CLIENT, Way::Proves("private_key_jwt"), &[Check::State, Check::Revocation]),
+    ("openid-client-fapi2", OPENID_CLIENT, Way::Fapi2, &[Check::State, Check::Revocation, Check::Proof]),
+    ("openid-client-registers", OPENID_CLIENT, Way::Registers, &[Check::State, Check::Revocation]),
+    ("openid-client-device", DEVICE, Way::Device, &[]),
+    ("oauth4webapi", OAUTH4WEBAPI, Way::Proves("client_secret_basic"), &[Check::State]),
+    ("oauth4webapi-fapi2", OAUTH4WEBAPI, Way::Fapi2, &[Check::State]),
+    ("express-openid-connect", EXPRESS, Way::Proves("client_secret_post"), &[]),
+    ("authlib", AUTHLIB, Way::Proves("client_secret_basic"), &[Check::State]),
+    ("oic", OIC, Way::Proves("client_secret_post"), &[Check::State]),
+    ("oic-registers", OIC, Way::Registers, &[Check::State]),
+    ("openidconnect", Kind::Crate, Way::Proves("client_secret_basic"), &[]),
+    ("mod-auth-openidc", Kind::Apache, Way::Proves("client_secret_basic"), &[]),
+    ("oidc-client-ts", Kind::Chromium, Way::Public, &[]),
+    ("oidc-client-ts-dpop", Kind::Chromium, Way::BoundPage, &[]),
 ];
 
 /// What those who register themselves may have.
@@ -70,7 +70,9 @@ async fn foreign_libraries_sign_in_refresh_and_sign_out() {
     let sites: Vec<(Kind, Registered)> = LIBRARIES
         .into_iter()
         .filter(|(name, ..)| wanted.is_empty() || wanted.contains(name))
-        .map(|(name, kind, way)| (kind, Registered::new(name, way, backchannel(kind)).unwrap()))
+        .map(|(name, kind, way, checks)| {
+            (kind, Registered::new(name, way, backchannel(kind), checks).unwrap())
+        })
         .collect();
     assert!(!sites.is_empty(), "KOTINOS_INTEROP names none of the libraries");
     let suite = start(&sites).await.unwrap_or_else(|error| panic!("{error:?}"));
@@ -129,7 +131,7 @@ async fn one(suite: &Suite, kind: Kind, site: &Registered) -> Result<()> {
                 let printed: Value = serde_json::from_str(&suite.verb(Service::Identity, &words).await?)?;
                 given["initial_access_token"] = printed["initial_access_token"].clone();
             }
-            let mut program = Program::start(words, &given, &log)?;
+            let mut program = site::start(words, &given, &log)?;
             program.told().await.context("the program's start")?;
             way::whole(suite, site).await
         }

@@ -6,6 +6,8 @@ use anyhow::Result;
 use e2e::{ClientKey, secret, secret_sha256};
 use serde_json::{Value, json};
 
+use crate::way::Check;
+
 /// What a client may ask for, and what the sites do ask for.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
@@ -35,6 +37,8 @@ pub struct Registered {
     pub port: u16,
     way: Way,
     backchannel: Option<&'static str>,
+    /// What its site checks beyond the way that all go.
+    pub checks: &'static [Check],
     /// For those that have one.
     pub secret: String,
     key: ClientKey,
@@ -42,10 +46,15 @@ pub struct Registered {
 
 impl Registered {
     /// A client with a port of its own. `backchannel` is the path where logout tokens go.
-    pub fn new(name: &'static str, way: Way, backchannel: Option<&'static str>) -> Result<Self> {
+    pub fn new(
+        name: &'static str,
+        way: Way,
+        backchannel: Option<&'static str>,
+        checks: &'static [Check],
+    ) -> Result<Self> {
         let free = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let port = free.local_addr()?.port();
-        Ok(Self { name, port, way, backchannel, secret: secret()?, key: ClientKey::generate()? })
+        Ok(Self { name, port, way, backchannel, checks, secret: secret()?, key: ClientKey::generate()? })
     }
 
     /// An address of its site.

@@ -1,20 +1,15 @@
 //! Identity in the eyes of a library that knows nothing of it: npm's openid-client does discovery, code with PKCE, tokens,
 //! userinfo, refresh, silent sign-in and logout, while a visitor goes through the pages in a person's place.
 
-use std::{path::Path, process::Stdio};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use e2e::{Shape, Suite, WebVisitor, go_on, sign_up};
+use anyhow::{Context, Result, ensure};
+use e2e::{Program, Shape, Suite, WebVisitor, go_on, sign_up};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{Child, Command},
-    time::{Duration, timeout},
-};
+use tokio::process::Command;
 
 /// Nobody listens there: the visitor stops at the redirect.
 const REDIRECT_URI: &str = "http://127.0.0.1:49201/callback";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_client_library_signs_in_and_out() {
@@ -49,39 +44,29 @@ async fn both_clients(suite: &Suite) -> Result<()> {
 /// Runs the library for one client and one new person; gives what it saw.
 async fn with_library(suite: &Suite, mut given: Value, address: &str) -> Result<Value> {
     given["issuer"] = json!(suite.provider().await?.issuer);
-    let mut library = start(&given)?;
-    let mut lines = BufReader::new(library.stdout.take().context("no output")?).lines();
-    let mut answers = library.stdin.take().context("no input")?;
+    let mut library = start(suite, &given)?;
     let mut browser = WebVisitor::new("en")?;
     let mut visits = 0;
-    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.context("the library is silent")?? {
-        let told: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
-        if let Some(url) = told["visit"].as_str() {
-            visits += 1;
-            let ended = visit(suite, &mut browser, url, address, visits).await?;
-            answers.write_all(format!("{}\n", json!({ "ended": ended })).as_bytes()).await?;
-            continue;
-        }
-        ensure!(library.wait().await?.success(), "the library fails");
-        let done = told["done"].clone();
-        check(&done, address)?;
-        return Ok(done);
+    loop {
+        let told = library.told().await?;
+        let Some(url) = told["visit"].as_str() else {
+            library.ended().await?;
+            let done = told["done"].clone();
+            check(&done, address)?;
+            return Ok(done);
+        };
+        visits += 1;
+        let ended = visit(suite, &mut browser, url, address, visits).await?;
+        library.answer(&json!({ "ended": ended })).await?;
     }
-    bail!("the library ended without a result: {}", library.wait().await?)
 }
 
-fn start(given: &Value) -> Result<Child> {
+fn start(suite: &Suite, given: &Value) -> Result<Program> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
     ensure!(folder.join("node_modules").exists(), "run: npm ci --prefix tests/browser");
-    Command::new("node")
-        .arg("oidc_client.mjs")
-        .arg(given.to_string())
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("node does not start")
+    let log = suite.folder.join(format!("{}.log", given["client_id"].as_str().context("no client_id")?));
+    let mut command = Command::new("node");
+    Program::start(command.arg("oidc_client.mjs").arg(given.to_string()).current_dir(folder), &log)
 }
 
 /// The first visit signs up; the later ones have a session, until the logout.

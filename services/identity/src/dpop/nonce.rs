@@ -6,12 +6,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{DateTime, Utc};
 use subtle::ConstantTimeEq;
 
-use crate::keyring::{Keyring, Master};
+use crate::{
+    keyring::{Keyring, Master},
+    sealed::AHEAD,
+};
 
 /// How long one is good, in seconds: each answer brings a newer one.
 const LIFE: i64 = 300;
-/// How far the clock of another instance may be ahead, in seconds.
-const AHEAD: i64 = 60;
 const BODY: usize = 4 + 8;
 const TAG: usize = 16;
 

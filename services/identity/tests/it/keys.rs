@@ -14,7 +14,8 @@ use testkit::TestApp;
 use crate::{
     browser::Browser,
     clients::PORTAL_SCOPE,
-    world::{ALICE, Answer, DEADLINE, ISSUER, World, answer, authorize_url, basic},
+    load::Load,
+    world::{ALICE, Answer, BOB, DEADLINE, ISSUER, Instance, World, answer, authorize_url, basic},
 };
 
 const OLD: &str = "old:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -260,6 +261,25 @@ async fn a_new_kek_seals_everything_anew_under_load_and_the_old_one_may_go() {
         read.push(world.read(token, "at+jwt", "kotinos.profile").await["sub"].clone());
     }
     assert_eq!(read[0], read[1]);
+}
+
+#[tokio::test]
+async fn people_sign_in_and_out_while_the_kek_changes() {
+    let file = KekFile::of(&[OLD]);
+    let world = World::start_under(&file.setting()).await;
+    for person in [ALICE, BOB] {
+        world.sign_up(person).await;
+    }
+    let load = Load::prepare(&world, vec![Instance::of(&world.app)], false).await;
+    let change = async {
+        load.reaches(Load::HALF).await;
+        file.write(&[NEW, OLD]);
+        testkit::eventually(DEADLINE, || async { (lines(&world).await == ["new"]).then_some(()) }).await;
+        file.write(&[NEW]);
+        load.goes_on().await;
+    };
+    let held = load.run(change).await;
+    load.check(&held).await;
 }
 
 #[tokio::test]

@@ -1,13 +1,6 @@
 //! A real process of identity is killed before and after each statement of a flow, beside another one on the same database.
 //! The tap to the database is the trap, so that no statement is missed and none is hit by chance.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-use domain::Clock;
 use prost::Message as _;
 use proto::identity::v1::SessionEnded;
 use reqwest::{StatusCode, header::AUTHORIZATION};
@@ -16,76 +9,10 @@ use serde_json::Value;
 use crate::{
     browser::Browser,
     clients::SHOP_CALLBACK,
+    process::{Process, catch_up},
     tap::{Tap, When},
-    world::{ALICE, Answer, DEADLINE, ISSUER, KEK, VERIFIER, World, answer, basic},
+    world::{ALICE, Answer, DEADLINE, VERIFIER, World, basic},
 };
-
-/// A process of its own, as an installation starts it; what it prints is lost, but for a failing start.
-struct Process {
-    child: Child,
-    http: String,
-}
-
-impl Process {
-    async fn start(world: &World, tap: &Tap) -> Self {
-        let ports: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let address = |at: usize| ports[at].local_addr().unwrap().to_string();
-        let (http, ops) = (format!("http://{}", address(0)), format!("http://{}/readyz", address(2)));
-        let issuer = world.app.issuer();
-        let settings = [
-            ("KOTINOS_HTTP_ADDR", address(0)),
-            ("KOTINOS_GRPC_ADDR", address(1)),
-            ("KOTINOS_OPS_ADDR", address(2)),
-            ("KOTINOS_KAFKA_BROKERS", world.app.topics().brokers.clone()),
-            ("KOTINOS_TOPIC_PREFIX", world.app.topics().prefix.clone()),
-            ("KOTINOS_AUTH_ISSUER", issuer.url().to_string()),
-            ("KOTINOS_AUTH_JWKS_URL", issuer.keys_url().to_string()),
-            ("KOTINOS_EGRESS_ALLOW", "127.0.0.1:*".to_owned()),
-            ("KOTINOS_LOG", "error".to_owned()),
-            ("IDENTITY_DATABASE_URL", tap.lead(world.app.database_url())),
-            ("IDENTITY_KEK", KEK.to_owned()),
-            ("IDENTITY_ISSUER", ISSUER.to_owned()),
-            ("IDENTITY_BOOTSTRAP_FILE", world.bootstrap_file().display().to_string()),
-        ];
-        drop(ports);
-        let child = Command::new(env!("CARGO_BIN_EXE_identity"))
-            .env_clear()
-            .envs(settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let this = Self { child, http };
-        let client = world.app.http();
-        testkit::eventually(DEADLINE, || async {
-            let answer = client.get(&ops).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
-        this
-    }
-
-    /// What it answers; nothing when it died of it.
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Option<Answer> {
-        let response = request.timeout(Duration::from_secs(10)).send().await.ok()?;
-        Some(answer(response).await)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The clock of the world stands still; that of the process does not.
-fn catch_up(world: &World) {
-    let behind = Clock::system().now() - world.app.clock.now();
-    if behind > domain::TimeDelta::zero() {
-        world.advance(behind);
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Flow {
@@ -132,9 +59,9 @@ impl Flow {
     }
 
     async fn die(self, world: &World, tap: &Tap, nth: usize, when: When) -> bool {
-        let process = Process::start(world, tap).await;
+        let process = Process::start(world, &tap.lead(world.app.database_url())).await;
         let mut scene = scene(world).await;
-        tap.arm(nth, when, process.child.id());
+        tap.arm(nth, when, process.id());
         let answered = process.ask(self.request(world, &process, &scene)).await;
         let sprung = tap.disarm();
         assert_eq!(sprung, answered.is_none(), "{self:?}: a death has no answer, and no death has one");
