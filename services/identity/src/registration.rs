@@ -168,6 +168,8 @@ impl Registration {
             default_max_age: fields.seconds("default_max_age")?,
             id_token_alg,
             tokens: TokenRules::default(),
+            // Not of `logo_uri`, which is kept and told again: a picture of a stranger's choice on our page is phishing.
+            theme: None,
         };
         Ok(Self { client, sector_identifier_uri, kept })
     }

@@ -47,6 +47,7 @@ mod sign_in;
 mod sign_up;
 mod step_up;
 mod tap;
+mod theme;
 mod token;
 mod told;
 mod user_admin;
