@@ -81,7 +81,7 @@ pub async fn show_reset(visitor: Visitor) -> Page {
         return write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new()).await;
     }
     let (progress, ctx) = visitor.carried(Step::Recover)?;
-    write_wait(&visitor, progress, &ctx, Vec::new()).await
+    write_wait(&visitor, &progress, &ctx, Vec::new()).await
 }
 
 async fn show_link(visitor: &Visitor, link: &str) -> Page {
@@ -122,7 +122,7 @@ pub async fn reset(visitor: Visitor, body: Bytes) -> Page {
             CodeAnswer::Over => "code_over",
         },
     };
-    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", words)]).await
+    write_wait(&visitor, &progress, ctx, vec![wrong(locale, "code", words)]).await
 }
 
 // Who holds the mailbox may go on here also with the old password, however many others guess at it.
@@ -136,8 +136,8 @@ async fn go_on_to_reset(visitor: &Visitor, challenge: &Challenge, request: Optio
     Ok(response)
 }
 
-async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
-    let challenge = challenge_of(visitor, &progress).await?;
+async fn write_wait(visitor: &Visitor, progress: &Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
+    let challenge = challenge_of(visitor, progress).await?;
     let request = progress.request.as_ref();
     let locale = visitor.locale(request);
     let again = visitor.seal(Step::SignIn, Progress::of(request.cloned()))?;

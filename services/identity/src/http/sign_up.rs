@@ -78,7 +78,7 @@ pub async fn show_proof(visitor: Visitor) -> Page {
         return show_link(&visitor, link).await;
     }
     let (progress, ctx) = visitor.carried(Step::Verify)?;
-    write_wait(&visitor, progress, &ctx, Vec::new()).await
+    write_wait(&visitor, &progress, &ctx, Vec::new()).await
 }
 
 async fn show_link(visitor: &Visitor, link: &str) -> Page {
@@ -122,11 +122,11 @@ pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
             CodeAnswer::Over => "code_over",
         },
     };
-    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", name)]).await
+    write_wait(&visitor, &progress, ctx, vec![wrong(locale, "code", name)]).await
 }
 
-async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
-    let challenge = challenge_of(visitor, &progress).await?;
+async fn write_wait(visitor: &Visitor, progress: &Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
+    let challenge = challenge_of(visitor, progress).await?;
     let request = progress.request.as_ref();
     let locale = visitor.locale(request);
     let again = visitor.seal(Step::SignIn, Progress::of(request.cloned()))?;
