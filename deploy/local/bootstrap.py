@@ -26,6 +26,12 @@ OPERATIONS = ["identity.read", "identity.support", "identity.admin", "consent.re
 EVERY_API = [f"kotinos.{name}" for name in
              ("identity", "profile", "segmentation", "mailer", "crmsync", "results", "portal")]
 
+# The look of the portal's pages at identity: a wreath that is seen on light and on dark screens.
+LOGO = ('<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 32 32"><g fill="none" stroke="#5b8f4a" '
+        'stroke-width="4" stroke-linecap="round"><path d="M12 4A12.5 12.5 0 1 0 20 4"/></g></svg>')
+THEME = {"accent": "#2f5d27", "accent_dark": "#a9d19a",
+         "logo": {"media_type": "image/svg+xml", "data": base64.b64encode(LOGO.encode()).decode()}}
+
 # The staff, and what each of them may do.
 STAFF = {"chie@staff.example": CAMPAIGNS, "daniel@staff.example": OPERATIONS}
 
@@ -42,6 +48,7 @@ def clients(base_urls, second_rp_logout):
     portal = service("portal", ["identity", "profile", "segmentation", "mailer", "results"],
                      OIDC + FAN + ["results.read", "results.subscribe", "segmentation.check"])
     portal["name"] = "My Page"
+    portal["theme"] = THEME
     portal["grant_types"] = ["authorization_code", "refresh_token", "client_credentials"]
     portal["redirect_uris"] = [f"{url}/portal/callback" for url in base_urls]
     portal["post_logout_redirect_uris"] = [f"{url}/portal" for url in base_urls]

@@ -104,11 +104,25 @@ function codeOf(key) {
   return String(number % 1_000_000).padStart(6, "0");
 }
 
+// The portal is registered with a look of its own, for light and for dark screens.
+async function lookInTheDark(name) {
+  const logo = page.locator("header img");
+  must((await logo.getAttribute("alt")) === "My Page", "the logo does not say whose it is");
+  must(await logo.evaluate((image) => image.complete && image.naturalWidth > 0), "the logo is not shown");
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await ground();
+  await page.emulateMedia({ colorScheme: "dark" });
+  must((await ground()) !== light, "dark pages are as light as others");
+  await look(name);
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
 async function signUp() {
   await page.goto(`${given.portal}/`);
   await look("home");
   await page.goto(`${given.portal}/my`);
   await look("sign-in");
+  await lookInTheDark("sign-in-dark");
   await follow(page.locator("a[href*='/signup']"));
   await look("sign-up");
   await page.locator("input[autocomplete~=email], input[autocomplete~=username]").first().fill("no address");

@@ -3,7 +3,7 @@
 mod profile;
 mod tokens;
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use aws_lc_rs::digest;
 use domain::Uuid;
@@ -14,6 +14,7 @@ use url::{Host, Url};
 use crate::{
     jws::{Algorithm, UnknownAlgorithm},
     registration::check_keys,
+    theme::Theme,
 };
 
 pub use profile::Profile;
@@ -155,6 +156,8 @@ pub struct Client {
     pub id_token_alg: Algorithm,
     /// What its tokens are like.
     pub tokens: TokenRules,
+    /// The look of its pages; nothing for the suite's own. Shared: a client is cloned at each request, a logo is large.
+    pub theme: Option<Arc<Theme>>,
 }
 
 /// Device authorization grant (RFC 8628 3.4).

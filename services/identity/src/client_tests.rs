@@ -24,6 +24,7 @@ pub(crate) fn client() -> Client {
         default_max_age: None,
         tokens: TokenRules::default(),
         id_token_alg: Algorithm::Es256,
+        theme: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod second_factor;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod theme;
 mod visitor;
 
 use std::sync::Arc;
@@ -81,6 +82,8 @@ pub fn router(app: &App, for_protocol: App, pages: Pages) -> Router {
         )
         .route("/identity/assets/style.css", get(async || asset("text/css; charset=utf-8", pages::STYLE)))
         .route("/identity/assets/icon.svg", get(async || asset("image/svg+xml", pages::ICON)))
+        .route("/identity/themes/{client_id}/{version}/style.css", get(theme::style))
+        .route("/identity/themes/{client_id}/{version}/logo", get(theme::logo))
         .route_layer(from_fn_with_state(site.clone(), dress))
         .route_layer(DefaultBodyLimit::max(LARGEST_FORM))
         .with_state(site)

@@ -53,6 +53,7 @@ mod sealed;
 mod session;
 mod store;
 mod subject;
+mod theme;
 mod throttle;
 mod token_family;
 mod totp;

@@ -73,8 +73,21 @@ pub struct Frame<'a> {
     /// Path and query of the page, to which a choice of language is added. Nothing where the page cannot be asked for
     /// again.
     pub here: Option<&'a str>,
+    /// Name of the client that sent the visitor here.
+    pub client: Option<&'a str>,
+    /// Of its pages, where it has one of its own.
+    pub look: Option<Look>,
     /// What is wrong with the form, in the order of its fields.
     pub errors: &'a [FieldError],
+}
+
+/// Where the look of a client's pages is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// Path of its style sheet, which comes after the one of every page.
+    pub style: String,
+    /// Path of its logo.
+    pub logo: Option<String>,
 }
 
 impl Pages {
@@ -106,6 +119,8 @@ impl Pages {
             t => words,
             lang => frame.locale.tag(),
             title => frame.title.as_str(),
+            client => frame.client,
+            look => Value::from(Serde(frame.look.as_ref())),
             errors => Value::from(Serde(frame.errors)),
             languages => Value::from(Serde(languages)),
             ..page
@@ -164,11 +179,19 @@ mod tests {
             sealed => EVIL, codes => vec![EVIL], second_factor => context! { since => 0, left => 0 },
             passkeys => vec![passkey.clone()], new_passkey => passkey.clone(), passkey, stronger => true, fresh => true, has_password => true,
             consents => vec![context! { client_id => EVIL, name => EVIL, allowed => vec![EVIL], since => 0 }], done => EVIL,
-            ctx => "sealed", client => EVIL, email => EVIL, address => EVIL, again => "sealed", link => EVIL,
+            ctx => "sealed", email => EVIL, address => EVIL, again => "sealed", link => EVIL,
             scopes => vec![EVIL], sessions => vec![session], welcome => true, message => EVIL, start => true, changed => true, keep => "sealed",
             user_code => EVIL, allowed => true, redirect_uri => EVIL, pairs => vec![vec![EVIL, EVIL]], script => "document.forms[0].submit()",
         };
-        let frame = Frame { locale, title: EVIL.to_owned(), here: Some("/login?ctx=sealed"), errors };
+        let look = Look { style: EVIL.to_owned(), logo: Some(EVIL.to_owned()) };
+        let frame = Frame {
+            locale,
+            title: EVIL.to_owned(),
+            here: Some("/login?ctx=sealed"),
+            client: Some(EVIL),
+            look: Some(look),
+            errors,
+        };
         // Solidi are escaped too.
         Pages::load().unwrap().render(name, &frame, all).unwrap().replace("&#x2f;", "/")
     }

@@ -134,12 +134,9 @@ impl Registration {
             return Err(InvalidMetadata::field("sector_identifier_uri", "must be given with several hosts"));
         }
         let client_id = client_id_of(registration_id);
-        let sector = match (&sector_identifier_uri, hosts.first()) {
-            (Some(uri), _) => hosts_of(uri).unwrap_or_else(|| client_id.clone()),
-            (None, Some(host)) => host.clone(),
-            // Native apps on the loopback have no host of their own.
-            (None, None) => client_id.clone(),
-        };
+        let sector = sector_identifier_uri.as_deref().map_or_else(|| hosts.first().cloned(), hosts_of);
+        // Native apps on the loopback have no host of their own.
+        let sector = sector.unwrap_or_else(|| client_id.clone());
         let (jwks, jwks_uri) = keys(&fields, auth_method)?;
         let post_logout_redirect_uris =
             fields.redirects("post_logout_redirect_uris", MOST_URIS)?.unwrap_or_default();
@@ -168,6 +165,7 @@ impl Registration {
             default_max_age: fields.seconds("default_max_age")?,
             id_token_alg,
             tokens: TokenRules::default(),
+            theme: None,
         };
         Ok(Self { client, sector_identifier_uri, kept })
     }
@@ -342,6 +340,7 @@ fn keys(
     Ok((jwks, jwks_uri))
 }
 
+// `logo_uri` too, which is told again and never shown: a picture of a stranger's choice on our page would be phishing.
 fn keep_the_rest(fields: &Fields<'_>, kept: &mut Map<String, Value>) -> Result<(), InvalidMetadata> {
     for field in ["client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"] {
         kept.extend(fields.https(field)?.map(|uri| (field.to_owned(), uri.into())));

@@ -21,7 +21,7 @@ use tokio::{
 /// Longest time between two lines of the browser's program.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Fewest pages that each language shows, with and without script.
-const PAGES: usize = 28;
+const PAGES: usize = 29;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_every_language_with_and_without_script() {

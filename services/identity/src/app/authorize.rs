@@ -52,6 +52,8 @@ pub(super) enum Planned {
 /// An authorization response.
 #[derive(Debug)]
 pub struct Response {
+    /// Whose it is.
+    pub client_id: String,
     /// A proved redirect URI.
     pub redirect_uri: String,
     /// How it travels.
@@ -99,7 +101,7 @@ impl App {
                 let mode = authorization::response_mode(params).unwrap_or(ResponseMode::Query);
                 let state =
                     params.get("state").filter(|state| state.len() <= 2_048 && !params.repeats("state"));
-                Ok(Step::Respond(self.fail(redirect_uri, mode, state, fault)))
+                Ok(Step::Respond(self.fail(&client.client_id, redirect_uri, mode, state, fault)))
             }
         }
     }
@@ -149,22 +151,25 @@ impl App {
             grant.scopes = scope::of_user(&grant.scopes, &grant.scopes, first_party, &held);
         }
         if !store::grant::issue(db, &grant, request.pushed_request_id).await? {
-            let state = request.state.as_deref();
-            let over = self.fail(&request.redirect_uri, request.response_mode, state, par::OVER);
-            return Ok(Step::Respond(over));
+            return Ok(self.refuse(&request, par::OVER));
         }
         tracing::info!(client_id = %grant.client_id, user_id = %grant.user_id, "authorization code issued");
         let code = Handle::of(Kind::Code, grant.code_id).mint(self.keys());
         let mut pairs = vec![("code", code)];
         pairs.extend(request.state.map(|state| ("state", state)));
         pairs.push(("iss", self.issuer().to_owned()));
-        Ok(Step::Respond(Response { redirect_uri: request.redirect_uri, mode: request.response_mode, pairs }))
+        Ok(Step::Respond(Response {
+            client_id: request.client_id,
+            redirect_uri: request.redirect_uri,
+            mode: request.response_mode,
+            pairs,
+        }))
     }
 
     /// The user will not allow it.
     pub fn denied(&self, request: &Request) -> Response {
         let fault = Fault { error: "access_denied", description: "the user did not allow it" };
-        self.fail(&request.redirect_uri, request.response_mode, request.state.as_deref(), fault)
+        self.fail_request(request, fault)
     }
 
     /// What this user would still have to allow this client.
@@ -269,8 +274,7 @@ impl App {
     }
 
     fn refuse(&self, request: &Request, fault: Fault) -> Step {
-        let state = request.state.as_deref();
-        Step::Respond(self.fail(&request.redirect_uri, request.response_mode, state, fault))
+        Step::Respond(self.fail_request(request, fault))
     }
 
     // The hint names the session's user or nobody: whom else it names makes no difference.
@@ -325,8 +329,14 @@ impl App {
         }
     }
 
+    fn fail_request(&self, request: &Request, fault: Fault) -> Response {
+        let Request { client_id, redirect_uri, response_mode, state, .. } = request;
+        self.fail(client_id, redirect_uri, *response_mode, state.as_deref(), fault)
+    }
+
     pub(super) fn fail(
         &self,
+        client_id: &str,
         redirect_uri: &str,
         mode: ResponseMode,
         state: Option<&str>,
@@ -337,7 +347,8 @@ impl App {
             vec![("error", fault.error.to_owned()), ("error_description", fault.description.to_owned())];
         pairs.extend(state.map(|state| ("state", state.to_owned())));
         pairs.push(("iss", self.issuer().to_owned()));
-        Response { redirect_uri: redirect_uri.to_owned(), mode, pairs }
+        let (client_id, redirect_uri) = (client_id.to_owned(), redirect_uri.to_owned());
+        Response { client_id, redirect_uri, mode, pairs }
     }
 }
 

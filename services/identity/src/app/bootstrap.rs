@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use chassis::FieldViolation;
 use domain::{DateTime, EmailAddress, Utc};
@@ -12,6 +12,7 @@ use crate::{
     jws::{Algorithm, UnknownAlgorithm},
     registration::Policy,
     store::{self, record::AuditRecord},
+    theme::Theme,
 };
 
 /// The first clients and staff.
@@ -61,6 +62,7 @@ struct FileClient {
     jwks_uri: Option<String>,
     default_max_age: Option<u32>,
     id_token_signed_response_alg: Option<String>,
+    theme: Option<Value>,
 }
 
 /// What clients that register themselves may have.
@@ -221,6 +223,7 @@ impl FileClient {
                 Some(name) => name.parse().map_err(|error: UnknownAlgorithm| wrong(error.into()))?,
                 None => Algorithm::Es256,
             },
+            theme: self.theme.as_ref().map(Theme::parse).transpose().map_err(wrong)?.map(Arc::new),
         };
         client.check().map_err(wrong)?;
         Ok(client)
@@ -311,6 +314,21 @@ mod tests {
         for wrong in ["", "0f", &"zz".repeat(32), &"é".repeat(32), &"+f".repeat(32)] {
             assert_eq!(hex(wrong), None);
         }
+    }
+
+    #[test]
+    fn a_theme_that_breaks_a_rule_is_named_with_its_client() {
+        let client = |theme: &str| {
+            let file = format!(
+                r#"{{"client_id": "shop", "name": "Shop", "kind": "partner", "token_endpoint_auth_method": "none",
+                     "theme": {theme}}}"#
+            );
+            serde_json::from_str::<FileClient>(&file).unwrap().into_client()
+        };
+        assert!(client("null").unwrap().theme.is_none());
+        assert!(client(r##"{"accent": "#8a1538"}"##).unwrap().theme.is_some());
+        let refused = client(r##"{"accent": "#ffffff"}"##).unwrap_err().to_string();
+        assert!(refused.starts_with("client shop: theme.accent must have a contrast of 4.5"), "{refused}");
     }
 
     #[test]

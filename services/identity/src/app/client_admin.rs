@@ -238,6 +238,7 @@ fn fields_of(client: &Client) -> serde_json::Map<String, Value> {
         "token_url_audience": client.token_url_audience,
         "default_max_age": client.default_max_age,
         "id_token_signed_response_alg": client.id_token_alg.name(),
+        "theme": client.theme.as_ref().map(|theme| theme.to_json()),
     });
     match fields {
         Value::Object(fields) => fields,

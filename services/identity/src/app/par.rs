@@ -80,7 +80,8 @@ impl App {
             Err(fault) => {
                 let mode =
                     authorization::response_mode(&params).unwrap_or(authorization::ResponseMode::Query);
-                Ok(Step::Respond(self.fail(redirect_uri, mode, params.get("state"), fault)))
+                let state = params.get("state");
+                Ok(Step::Respond(self.fail(&client.client_id, redirect_uri, mode, state, fault)))
             }
         }
     }

@@ -125,6 +125,8 @@ impl App {
         let secret = is_new.then(new_secret).transpose()?;
         let digest = secret.as_deref().map(|secret| secret_sha256(secret)).or(kept);
         let (client, metadata) = registration.into_client(digest)?;
+        // What an operator gave it, which it cannot say itself.
+        let client = Client { theme: old.client.theme, ..client };
         if !store::registration::save(&mut *tx, registration_id, &metadata).await? {
             return Err(RegistrationError::Token);
         }

@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proto::identity::v1::{
     self as wire, CreateClientRequest, CreateClientResponse, DeleteClientRequest, DeleteClientResponse,
     GetClientRequest, GetClientResponse, ListClientsRequest, ListClientsResponse, RotateClientSecretRequest,
@@ -13,6 +14,7 @@ use crate::{
     client,
     error::Error,
     events,
+    theme::{Logo, Theme},
 };
 
 const LONGEST_JWKS: usize = 65_536;
@@ -70,7 +72,7 @@ impl ClientService for Clients {
         let size = parse::page_size(request.page_size);
         let rows = self.app.list_clients(&request.page_token, size).await.map_err(chassis::status)?;
         let next_page_token = parse::next_page(&rows, size, |row| row.client.client_id.clone());
-        let clients = rows.into_iter().map(to_proto).collect();
+        let clients = rows.into_iter().map(to_proto_of_list).collect();
         Ok(Response::new(ListClientsResponse { clients, next_page_token }))
     }
 
@@ -141,7 +143,6 @@ fn draft(wrong: &mut Violations, client: wire::Client) -> Option<Draft> {
             }
         },
     };
-    let or_null = |text: String| if text.is_empty() { Value::Null } else { text.into() };
     let draft = json!({
         "client_id": client.client_id,
         "name": client.name,
@@ -173,7 +174,44 @@ fn draft(wrong: &mut Violations, client: wire::Client) -> Option<Draft> {
     let seconds = |seconds: u32| if seconds == 0 { Value::Null } else { seconds.into() };
     add("access_token_seconds", client.access_token_seconds.map(seconds));
     add("refresh_grace_seconds", client.refresh_grace_seconds.map(Value::from));
+    add("theme", client.theme.map(theme));
     Some(Draft(fields))
+}
+
+fn or_null(text: String) -> Value {
+    if text.is_empty() { Value::Null } else { text.into() }
+}
+
+// In the form of the bootstrap file. One that says nothing takes a client's theme away.
+fn theme(theme: wire::Theme) -> Value {
+    if theme == wire::Theme::default() {
+        return Value::Null;
+    }
+    let logo = |logo: wire::Logo| json!({"media_type": logo.media_type, "data": STANDARD.encode(logo.data)});
+    json!({
+        "accent": or_null(theme.accent),
+        "accent_dark": or_null(theme.accent_dark),
+        "logo": theme.logo.map(logo),
+    })
+}
+
+fn theme_to_proto(theme: &Theme) -> wire::Theme {
+    let logo =
+        |logo: &Logo| wire::Logo { media_type: logo.media_type().to_owned(), data: logo.bytes().to_vec() };
+    wire::Theme {
+        accent: theme.accent().to_string(),
+        accent_dark: theme.accent_dark().map(|dark| dark.to_string()).unwrap_or_default(),
+        logo: theme.logo().map(logo),
+    }
+}
+
+// A page of logos would be larger than a message may be.
+fn to_proto_of_list(row: ClientRow) -> wire::Client {
+    let mut client = to_proto(row);
+    if let Some(logo) = client.theme.as_mut().and_then(|theme| theme.logo.as_mut()) {
+        logo.data.clear();
+    }
+    client
 }
 
 fn to_proto(row: ClientRow) -> wire::Client {
@@ -202,5 +240,6 @@ fn to_proto(row: ClientRow) -> wire::Client {
         token_url_audience: Some(client.token_url_audience),
         access_token_seconds: Some(client.tokens.access_seconds.unwrap_or_default()),
         refresh_grace_seconds: Some(client.tokens.refresh_grace_seconds),
+        theme: client.theme.as_deref().map(theme_to_proto),
     }
 }

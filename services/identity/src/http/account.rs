@@ -63,7 +63,7 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
         here: Some("/account/security".to_owned()),
         ..View::new("security.html", locale, "security_title", content)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 fn row(own: &OwnSession, current: &Session) -> Value {

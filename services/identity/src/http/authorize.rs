@@ -31,11 +31,11 @@ pub async fn take_form(visitor: Visitor, body: Bytes) -> Page {
 async fn judge(visitor: &Visitor, params: &Params) -> Page {
     let session = visitor.session().await?;
     let next = visitor.app().authorize(params, session.as_ref()).await?;
-    follow(visitor, next)
+    follow(visitor, next).await
 }
 
 /// Takes the next step of a request.
-pub fn follow(visitor: &Visitor, next: Next) -> Page {
+pub async fn follow(visitor: &Visitor, next: Next) -> Page {
     match next {
         Next::Refuse(words) => Err(Failure::Refused(words)),
         Next::SignIn(request) => visitor.go_on("/login", Step::SignIn, Progress::of(Some(request))),
@@ -50,13 +50,13 @@ pub fn follow(visitor: &Visitor, next: Next) -> Page {
             visitor.go_on("/login", Step::SignIn, Progress::of(Some(request)))
         }
         Next::AskConsent(request) => visitor.go_on("/consent", Step::Consent, Progress::of(Some(request))),
-        Next::Respond(response) => respond(visitor, &response),
+        Next::Respond(response) => respond(visitor, &response).await,
     }
 }
 
 /// Answers a client through its user's browser.
-pub fn respond(visitor: &Visitor, response: &Response) -> Page {
-    let Response { redirect_uri, mode, pairs } = response;
+pub async fn respond(visitor: &Visitor, response: &Response) -> Page {
+    let Response { client_id, redirect_uri, mode, pairs } = response;
     match mode {
         ResponseMode::Query => {
             let pairs: Vec<(&str, &str)> =
@@ -64,15 +64,16 @@ pub fn respond(visitor: &Visitor, response: &Response) -> Page {
             page::see_other(&authorization::with_query(redirect_uri, &pairs))
         }
         ResponseMode::FormPost => {
-            Ok(page::write_post(&visitor.site, visitor.locale(None), redirect_uri, pairs)?)
+            let locale = visitor.locale(None);
+            Ok(page::write_post(&visitor.site, locale, client_id, redirect_uri, pairs).await?)
         }
     }
 }
 
 /// Goes on with a user who has just signed in: with the request that waited, or to the user's own page.
-pub fn enter(visitor: &Visitor, entered: Entered, own_page: &str) -> Page {
+pub async fn enter(visitor: &Visitor, entered: Entered, own_page: &str) -> Page {
     let page = match entered.onward {
-        Some(Ok(next)) => follow(visitor, next),
+        Some(Ok(next)) => follow(visitor, next).await,
         Some(Err(error)) => Err(error.into()),
         None => page::see_other(own_page),
     };

@@ -25,7 +25,7 @@ const USER: &str = "user_id";
 /// GET `/device` (RFC 8628 3.3): where a user types the code of a device.
 pub async fn show(visitor: Visitor) -> Page {
     let typed = kept(visitor.query.get("user_code").unwrap_or_default());
-    write_form(&visitor, &typed, Vec::new())
+    write_form(&visitor, &typed, Vec::new()).await
 }
 
 /// POST `/device`
@@ -35,7 +35,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let locale = visitor.locale(None);
     let typed = kept(fields.get("user_code").unwrap_or_default());
     if typed.trim().is_empty() {
-        return write_form(&visitor, &typed, vec![wrong(locale, "user_code", "invalid_user_code")]);
+        return write_form(&visitor, &typed, vec![wrong(locale, "user_code", "invalid_user_code")]).await;
     }
     let session = visitor.session().await?;
     match visitor.app().find_device(&typed, session.as_ref(), visitor.origin).await? {
@@ -43,8 +43,13 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
             visitor.go_on("/device/confirm", Step::DeviceConfirm, of_device(grant.device_id))
         }
         Typed::Found(grant) => sign_in(&visitor, grant.device_id),
-        Typed::Unknown => write_form(&visitor, &typed, vec![wrong(locale, "user_code", "device_unknown")]),
-        Typed::Wait(wait) => Ok(with_wait(write_form(&visitor, &typed, vec![too_many(locale, wait)])?, wait)),
+        Typed::Unknown => {
+            write_form(&visitor, &typed, vec![wrong(locale, "user_code", "device_unknown")]).await
+        }
+        Typed::Wait(wait) => {
+            let page = write_form(&visitor, &typed, vec![too_many(locale, wait)]).await?;
+            Ok(with_wait(page, wait))
+        }
     }
 }
 
@@ -60,7 +65,7 @@ pub async fn ask(visitor: Visitor) -> Page {
     let (progress, ctx) = visitor.carried(Step::DeviceConfirm)?;
     let device_id = device_id(&progress).ok_or(Failure::Refused("error_expired"))?;
     let Some(session) = visitor.session().await? else { return sign_in(&visitor, device_id) };
-    let Some(grant) = visitor.app().waiting_device(device_id).await? else { return unknown(&visitor) };
+    let Some(grant) = visitor.app().waiting_device(device_id).await? else { return unknown(&visitor).await };
     let client = visitor.app().client(&grant.client_id).await?.ok_or(Failure::Refused("error_client"))?;
     let scopes = visitor.app().device_scopes(&grant, &client, &session).await?;
     let locale = visitor.locale(None);
@@ -69,16 +74,16 @@ pub async fn ask(visitor: Visitor) -> Page {
     let scopes: Vec<String> = scopes.iter().map(|scope| words::of_scope(locale, scope)).collect();
     let content = context! {
         ctx => visitor.seal(Step::DeviceConfirm, own)?,
-        client => client.name.as_str(),
         user_code => device_grant::grouped(&grant.user_code),
         scopes,
     };
     let view = View {
         title: words::text(locale, "device_confirm_title").replace("{client}", &client.name),
         here: Some(format!("/device/confirm?ctx={ctx}")),
+        client_id: Some(grant.client_id),
         ..View::new("device_confirm.html", locale, "device_confirm_title", content)
     };
-    visitor.write(locale, view)
+    visitor.write(locale, view).await
 }
 
 /// POST `/device/confirm`
@@ -95,30 +100,33 @@ pub async fn decide(visitor: Visitor, body: Bytes) -> Page {
         Some("deny") => false,
         _ => return Err(Failure::Refused("error_request")),
     };
-    let Some(grant) = visitor.app().waiting_device(device_id).await? else { return unknown(&visitor) };
+    let Some(grant) = visitor.app().waiting_device(device_id).await? else { return unknown(&visitor).await };
     let client = visitor.app().client(&grant.client_id).await?.ok_or(Failure::Refused("error_client"))?;
     if !visitor.app().decide_device(&grant, &client, &session, allowed).await? {
-        return unknown(&visitor);
+        return unknown(&visitor).await;
     }
     let locale = visitor.locale(None);
     let title = if allowed { "device_done_title" } else { "device_denied_title" };
-    let content = context! { client => client.name.as_str(), allowed };
-    visitor.write(locale, View::new("device_done.html", locale, title, content))
+    let view = View {
+        client_id: Some(client.client_id),
+        ..View::new("device_done.html", locale, title, context! { allowed })
+    };
+    visitor.write(locale, view).await
 }
 
-fn write_form(visitor: &Visitor, typed: &str, errors: Vec<FieldError>) -> Page {
+async fn write_form(visitor: &Visitor, typed: &str, errors: Vec<FieldError>) -> Page {
     let locale = visitor.locale(None);
     let content = context! { ctx => visitor.seal(Step::Device, Progress::default())?, user_code => typed };
     let view = View {
         here: Some("/device".to_owned()),
         ..View::new("device.html", locale, "device_title", content)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 // Somebody decided meanwhile, or it took too long: the device shows a new code if it still wants to.
-fn unknown(visitor: &Visitor) -> Page {
-    write_form(visitor, "", vec![wrong(visitor.locale(None), "user_code", "device_unknown")])
+async fn unknown(visitor: &Visitor) -> Page {
+    write_form(visitor, "", vec![wrong(visitor.locale(None), "user_code", "device_unknown")]).await
 }
 
 fn sign_in(visitor: &Visitor, device_id: Uuid) -> Page {

@@ -9,8 +9,10 @@ use domain::Locale;
 use minijinja::{Value, context, value::Serde};
 use url::{Host, Url};
 
-use super::{Page, Site};
+use super::{Page, Site, theme};
 use crate::{
+    authorization::Request,
+    client::Client,
     error::Error,
     pages::{FieldError, Frame},
     words,
@@ -43,6 +45,8 @@ pub struct View<'a> {
     pub errors: Vec<FieldError>,
     /// Where its form may lead beyond our own pages: Chromium asks that of the redirect after a POST as well.
     pub leads_to: Option<&'a str>,
+    /// The client that sent the visitor here: its name and its look are the page's.
+    pub client_id: Option<String>,
     /// What its template needs.
     pub content: Value,
 }
@@ -57,8 +61,15 @@ impl View<'_> {
             here: None,
             errors: Vec::new(),
             leads_to: None,
+            client_id: None,
             content,
         }
+    }
+
+    /// Within a client's request, if there is one.
+    #[must_use]
+    pub fn within(self, request: Option<&Request>) -> Self {
+        Self { client_id: request.map(|request| request.client_id.clone()), ..self }
     }
 
     /// What is wrong with the form: 422, unless nothing is.
@@ -73,9 +84,24 @@ impl View<'_> {
 }
 
 /// Writes a page.
-pub fn write(site: &Site, locale: Locale, view: View<'_>) -> Result<Response, Error> {
-    let View { status, template, title, here, errors, leads_to, content } = view;
-    let frame = Frame { locale, title, here: here.as_deref(), errors: &errors };
+pub async fn write(site: &Site, locale: Locale, view: View<'_>) -> Result<Response, Error> {
+    let client = match &view.client_id {
+        Some(client_id) => site.app.client(client_id).await?,
+        None => None,
+    };
+    render(site, locale, view, client.as_ref())
+}
+
+fn render(site: &Site, locale: Locale, view: View<'_>, client: Option<&Client>) -> Result<Response, Error> {
+    let View { status, template, title, here, errors, leads_to, content, .. } = view;
+    let frame = Frame {
+        locale,
+        title,
+        here: here.as_deref(),
+        client: client.map(|client| client.name.as_str()),
+        look: client.and_then(theme::look),
+        errors: &errors,
+    };
     let html = site.pages.render(template, &frame, content)?;
     let mut response = (status, Html(html)).into_response();
     if let Some(source) = leads_to.and_then(source) {
@@ -85,16 +111,20 @@ pub fn write(site: &Site, locale: Locale, view: View<'_>) -> Result<Response, Er
 }
 
 /// The page that posts a response to a client (OAuth 2.0 Form Post Response Mode): by its script, or by its button.
-pub fn write_post(
+pub async fn write_post(
     site: &Site,
     locale: Locale,
+    client_id: &str,
     redirect_uri: &str,
     pairs: &[(&'static str, String)],
 ) -> Result<Response, Error> {
     let content = context! { redirect_uri, pairs => Value::from(Serde(pairs)), script => POST_SCRIPT };
-    let view =
-        View { leads_to: Some(redirect_uri), ..View::new("form_post.html", locale, "post_title", content) };
-    let mut response = write(site, locale, view)?;
+    let view = View {
+        leads_to: Some(redirect_uri),
+        client_id: Some(client_id.to_owned()),
+        ..View::new("form_post.html", locale, "post_title", content)
+    };
+    let mut response = write(site, locale, view).await?;
     let source = source(redirect_uri).unwrap_or_default();
     let scripts = format!("script-src 'self' {POST_SCRIPT_HASH};");
     set_policy(&mut response, &format!("{POLICY} {source}").replace("script-src 'self';", &scripts));
@@ -186,7 +216,7 @@ pub fn error(site: &Site, told: &Told, locale: Locale) -> Result<Response, Error
     let message = words::text(locale, told.words);
     let content = context! { message, start => matches!(told.words, "error_expired" | "error_link") };
     let view = View { status: told.status, ..View::new("error.html", locale, "error_title", content) };
-    write(site, locale, view)
+    render(site, locale, view, None)
 }
 
 #[cfg(test)]

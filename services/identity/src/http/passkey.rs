@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use super::{
     Page, authorize, device,
     page::{Failure, View},
-    sign_in::{carried_or_new, client_name, wrong},
+    sign_in::{carried_or_new, wrong},
     visitor::Visitor,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let entering = Entering { current, request: request.clone(), origin: visitor.origin };
     match visitor.app().sign_in_by_passkey(&ceremony, &signed, entering).await? {
         SignIn::Done(entered) => {
-            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security")).await
         }
         // A passkey is a proof by itself, which nobody guesses: neither a code nor one by mail is asked for, nor a wait.
         SignIn::Wrong | SignIn::AskCode(_) | SignIn::MailProof | SignIn::Wait(_) => {
@@ -55,15 +55,14 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
 
 async fn write(visitor: &Visitor, request: Option<&Request>, ctx: &str, errors: Vec<FieldError>) -> Page {
     let locale = visitor.locale(request);
-    let client = client_name(visitor, request).await?;
     let stronger = request.is_some_and(|request| request.asked_more || request.acr().wants_more());
-    let content = context! { ctx, client, stronger, passkey => to_sign_in(visitor)? };
+    let content = context! { ctx, stronger, passkey => to_sign_in(visitor)? };
     let view = View {
         here: Some(format!("/login/passkey?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),
-        ..View::new("passkey.html", locale, "passkey_title", content)
+        ..View::new("passkey.html", locale, "passkey_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// What a form needs to sign in by a passkey.

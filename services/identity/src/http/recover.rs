@@ -7,7 +7,7 @@ use minijinja::context;
 use super::{
     Page, new_password,
     page::{Failure, View},
-    sign_in::{carried_or_new, client_name, kept, too_many, with_wait, wrong},
+    sign_in::{carried_or_new, kept, too_many, with_wait, wrong},
     sign_up::{challenge_of, digits_of},
     visitor::Visitor,
 };
@@ -62,12 +62,12 @@ async fn write_form(
     errors: Vec<FieldError>,
 ) -> Page {
     let locale = visitor.locale(request);
-    let content = context! { ctx, client => client_name(visitor, request).await?, email => kept(email) };
+    let content = context! { ctx, email => kept(email) };
     let view = View {
         here: Some(format!("/recover?ctx={ctx}")),
-        ..View::new("recover.html", locale, "recover_title", content)
+        ..View::new("recover.html", locale, "recover_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// GET `/recover/reset`: waits for the mail, is what its link opens, or takes a new password once the address is proved.
@@ -78,10 +78,10 @@ pub async fn show_reset(visitor: Visitor) -> Page {
     }
     if let Ok((progress, ctx)) = visitor.carried(Step::Reset) {
         let challenge = open_challenge(&visitor, &progress).await?;
-        return write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new());
+        return write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new()).await;
     }
     let (progress, ctx) = visitor.carried(Step::Recover)?;
-    write_wait(&visitor, progress, &ctx, Vec::new()).await
+    write_wait(&visitor, &progress, &ctx, Vec::new()).await
 }
 
 async fn show_link(visitor: &Visitor, link: &str) -> Page {
@@ -91,9 +91,9 @@ async fn show_link(visitor: &Visitor, link: &str) -> Page {
     let content = context! { link, address => open.challenge.address.masked() };
     let view = View {
         here: Some(format!("/recover/reset?t={link}")),
-        ..View::new("recover_link.html", locale, "recover_title", content)
+        ..View::new("recover_link.html", locale, "recover_title", content).within(open.request.as_ref())
     };
-    visitor.write(locale, view)
+    visitor.write(locale, view).await
 }
 
 /// POST `/recover/reset`: the button of a link's page, six digits, or a new password.
@@ -122,7 +122,7 @@ pub async fn reset(visitor: Visitor, body: Bytes) -> Page {
             CodeAnswer::Over => "code_over",
         },
     };
-    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", words)]).await
+    write_wait(&visitor, &progress, ctx, vec![wrong(locale, "code", words)]).await
 }
 
 // Who holds the mailbox may go on here also with the old password, however many others guess at it.
@@ -136,16 +136,17 @@ async fn go_on_to_reset(visitor: &Visitor, challenge: &Challenge, request: Optio
     Ok(response)
 }
 
-async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
-    let challenge = challenge_of(visitor, &progress).await?;
-    let locale = visitor.locale(progress.request.as_ref());
-    let again = visitor.seal(Step::SignIn, Progress::of(progress.request))?;
+async fn write_wait(visitor: &Visitor, progress: &Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
+    let challenge = challenge_of(visitor, progress).await?;
+    let request = progress.request.as_ref();
+    let locale = visitor.locale(request);
+    let again = visitor.seal(Step::SignIn, Progress::of(request.cloned()))?;
     let content = context! { ctx, again, address => challenge.address.as_str() };
     let view = View {
         here: Some(format!("/recover/reset?ctx={ctx}")),
-        ..View::new("recover_sent.html", locale, "verify_title", content)
+        ..View::new("recover_sent.html", locale, "verify_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 async fn open_challenge(visitor: &Visitor, progress: &Progress) -> Result<Challenge, Failure> {
@@ -161,7 +162,9 @@ async fn set_password(visitor: &Visitor, progress: Progress, fields: &Params, ct
     let locale = visitor.locale(request.as_ref());
     let password = match new_password::read(visitor, fields, &challenge.address, locale).await? {
         Ok(password) => password,
-        Err(error) => return write_password(visitor, request.as_ref(), &challenge, ctx, vec![error]),
+        Err(error) => {
+            return write_password(visitor, request.as_ref(), &challenge, ctx, vec![error]).await;
+        }
     };
     match visitor.app().recover(&challenge, password, visitor.origin).await? {
         Recovered::Done => visitor.go_on("/login", Step::SignIn, Progress::of(request).after_new_password()),
@@ -169,7 +172,7 @@ async fn set_password(visitor: &Visitor, progress: Progress, fields: &Params, ct
     }
 }
 
-fn write_password(
+async fn write_password(
     visitor: &Visitor,
     request: Option<&Request>,
     challenge: &Challenge,
@@ -181,7 +184,7 @@ fn write_password(
     let content = context! { ctx, keep, address => challenge.address.as_str() };
     let view = View {
         here: Some(format!("/recover/reset?ctx={ctx}")),
-        ..View::new("reset.html", locale, "reset_title", content)
+        ..View::new("reset.html", locale, "reset_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }

@@ -6,7 +6,7 @@ use minijinja::context;
 use super::{
     Page, authorize, device,
     page::{Failure, View},
-    sign_in::{client_name, too_many, with_wait, wrong},
+    sign_in::{too_many, with_wait, wrong},
     sign_up::digits_of,
     visitor::Visitor,
 };
@@ -79,7 +79,7 @@ async fn submit(visitor: Visitor, body: Bytes, by: By) -> Page {
     match visitor.app().sign_in_by_code(proved, code, entering).await? {
         SignIn::Done(entered) => {
             let way_back = device::way_back(&visitor, &progress)?;
-            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security")).await
         }
         SignIn::Wait(wait) => {
             let page = write(&visitor, by, &progress, ctx, vec![too_many(locale, wait)]).await?;
@@ -101,14 +101,13 @@ fn proved(visitor: &Visitor, progress: &Progress) -> Result<Proved, Failure> {
 async fn write(visitor: &Visitor, by: By, progress: &Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
     let request = progress.request.as_ref();
     let locale = visitor.locale(request);
-    let client = client_name(visitor, request).await?;
     let stronger = progress.proved.is_some_and(|proved| proved.adds);
-    let content = context! { ctx, client, stronger, path => by.path(), by_app => by == By::App };
+    let content = context! { ctx, stronger, path => by.path(), by_app => by == By::App };
     let title = if by == By::App { "totp_title" } else { "recovery_code_title" };
     let view = View {
         here: Some(format!("{}?ctx={ctx}", by.path())),
         leads_to: request.map(|request| request.redirect_uri.as_str()),
-        ..View::new("code.html", locale, title, content)
+        ..View::new("code.html", locale, title, content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }

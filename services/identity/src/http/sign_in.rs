@@ -15,8 +15,6 @@ use super::{
 };
 use crate::{
     app::{Entering, SignIn},
-    authorization::Request,
-    error::Error,
     pages::FieldError,
     progress::{Progress, Step},
     words,
@@ -66,7 +64,7 @@ pub async fn submit(visitor: Visitor, body: Bytes) -> Page {
     let entering = Entering { current, request: progress.request.clone(), origin: visitor.origin };
     match visitor.app().sign_in(email, password, entering).await? {
         SignIn::Done(entered) => {
-            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security"))
+            authorize::enter(&visitor, *entered, way_back.as_deref().unwrap_or("/account/security")).await
         }
         SignIn::AskCode(proved) => {
             let (proved, params) = (Some(proved), progress.params);
@@ -107,21 +105,14 @@ async fn write(
     let request = progress.request.as_ref();
     let locale = visitor.locale(request);
     let changed = progress.has_new_password() && errors.is_empty();
-    let client = client_name(visitor, request).await?;
     let passkey = passkey::to_sign_in(visitor)?;
-    let content = context! { ctx, client, changed, email => kept(email), passkey };
+    let content = context! { ctx, changed, email => kept(email), passkey };
     let view = View {
         here: Some(format!("/login?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),
-        ..View::new("login.html", locale, "login_title", content)
+        ..View::new("login.html", locale, "login_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
-}
-
-/// The name of the client whose request waits.
-pub async fn client_name(visitor: &Visitor, request: Option<&Request>) -> Result<Option<String>, Error> {
-    let Some(request) = request else { return Ok(None) };
-    Ok(visitor.app().client(&request.client_id).await?.map(|client| client.name))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// The beginning of what somebody entered.

@@ -37,16 +37,17 @@ async fn sign_out(visitor: &Visitor, params: Params, confirmed: bool) -> Page {
     let request = LogoutRequest::parse(&params);
     let request = if confirmed { request.confirmed() } else { request };
     match visitor.app().sign_out(request, session.as_ref()).await? {
-        SignedOut::Ask => ask(visitor, params),
+        SignedOut::Ask => ask(visitor, params).await,
         SignedOut::Done(target) => {
             let mut response = match target {
                 Some(url) => page::see_other(&url)?,
                 None => {
                     let locale = visitor.locale_of(&params);
-                    visitor.write(
-                        locale,
-                        View::new("signed_out.html", locale, "signed_out_title", context! {}),
-                    )?
+                    let view = View {
+                        client_id: client_id(&params),
+                        ..View::new("signed_out.html", locale, "signed_out_title", context! {})
+                    };
+                    visitor.write(locale, view).await?
                 }
             };
             Visitor::drop_session(&mut response);
@@ -55,14 +56,22 @@ async fn sign_out(visitor: &Visitor, params: Params, confirmed: bool) -> Page {
     }
 }
 
-fn ask(visitor: &Visitor, params: Params) -> Page {
+async fn ask(visitor: &Visitor, params: Params) -> Page {
     let locale = visitor.locale_of(&params);
     // With a repeated parameter the request says nothing, and the seal would hide that it was repeated.
     let params = if params.has_repeated() { Params::default() } else { params };
-    let target = params.get("post_logout_redirect_uri").map(str::to_owned);
+    let (target, client_id) = (params.get("post_logout_redirect_uri").map(str::to_owned), client_id(&params));
     let progress = Progress { params: params.into_pairs(), ..Progress::default() };
     let content = context! { ctx => visitor.seal(Step::SignOut, progress)? };
-    let view =
-        View { leads_to: target.as_deref(), ..View::new("logout.html", locale, "logout_title", content) };
-    visitor.write(locale, view)
+    let view = View {
+        leads_to: target.as_deref(),
+        client_id,
+        ..View::new("logout.html", locale, "logout_title", content)
+    };
+    visitor.write(locale, view).await
+}
+
+// The look alone hangs on it: who says it proves nothing.
+fn client_id(params: &Params) -> Option<String> {
+    params.get("client_id").filter(|_| !params.has_repeated()).map(str::to_owned)
 }

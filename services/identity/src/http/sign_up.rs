@@ -6,7 +6,7 @@ use super::{
     Page, authorize, new_password,
     page::{Failure, View},
     passkey,
-    sign_in::{carried_or_new, client_name, kept, too_many, with_wait, wrong},
+    sign_in::{carried_or_new, kept, too_many, with_wait, wrong},
     visitor::Visitor,
 };
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
     progress::{Progress, Step},
     words,
 };
+
+/// Where a new user without a client's request goes.
+const WELCOME: &str = "/account/security?welcome=1";
 
 /// GET `/signup`
 pub async fn show(visitor: Visitor) -> Page {
@@ -60,12 +63,12 @@ async fn write_form(
     errors: Vec<FieldError>,
 ) -> Page {
     let locale = visitor.locale(request);
-    let content = context! { ctx, client => client_name(visitor, request).await?, email => kept(email) };
+    let content = context! { ctx, email => kept(email) };
     let view = View {
         here: Some(format!("/signup?ctx={ctx}")),
-        ..View::new("signup.html", locale, "signup_title", content)
+        ..View::new("signup.html", locale, "signup_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// GET `/signup/verify`: waits for the mail, or is what its link opens. It never consumes a link, since scanners follow
@@ -75,7 +78,7 @@ pub async fn show_proof(visitor: Visitor) -> Page {
         return show_link(&visitor, link).await;
     }
     let (progress, ctx) = visitor.carried(Step::Verify)?;
-    write_wait(&visitor, progress, &ctx, Vec::new()).await
+    write_wait(&visitor, &progress, &ctx, Vec::new()).await
 }
 
 async fn show_link(visitor: &Visitor, link: &str) -> Page {
@@ -88,9 +91,9 @@ async fn show_link(visitor: &Visitor, link: &str) -> Page {
     let content = context! { link, address => open.challenge.address.masked() };
     let view = View {
         here: Some(format!("/signup/verify?t={link}")),
-        ..View::new("link.html", locale, "link_title", content)
+        ..View::new("link.html", locale, "link_title", content).within(open.request.as_ref())
     };
-    visitor.write(locale, view)
+    visitor.write(locale, view).await
 }
 
 /// POST `/signup/verify`: the button of a link's page, or six digits.
@@ -119,19 +122,20 @@ pub async fn prove(visitor: Visitor, body: Bytes) -> Page {
             CodeAnswer::Over => "code_over",
         },
     };
-    write_wait(&visitor, progress, ctx, vec![wrong(locale, "code", name)]).await
+    write_wait(&visitor, &progress, ctx, vec![wrong(locale, "code", name)]).await
 }
 
-async fn write_wait(visitor: &Visitor, progress: Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
-    let challenge = challenge_of(visitor, &progress).await?;
-    let locale = visitor.locale(progress.request.as_ref());
-    let again = visitor.seal(Step::SignIn, Progress::of(progress.request))?;
+async fn write_wait(visitor: &Visitor, progress: &Progress, ctx: &str, errors: Vec<FieldError>) -> Page {
+    let challenge = challenge_of(visitor, progress).await?;
+    let request = progress.request.as_ref();
+    let locale = visitor.locale(request);
+    let again = visitor.seal(Step::SignIn, Progress::of(request.cloned()))?;
     let content = context! { ctx, again, address => challenge.address.as_str() };
     let view = View {
         here: Some(format!("/signup/verify?ctx={ctx}")),
-        ..View::new("verify.html", locale, "verify_title", content)
+        ..View::new("verify.html", locale, "verify_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// The challenge that a page is about.
@@ -148,7 +152,7 @@ pub async fn show_password(visitor: Visitor) -> Page {
     if !challenge.is_open(Purpose::SignUp, visitor.app().now()) {
         return Err(Failure::Refused("error_link"));
     }
-    write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new())
+    write_password(&visitor, progress.request.as_ref(), &challenge, &ctx, Vec::new()).await
 }
 
 /// POST `/signup/complete`: makes the user.
@@ -164,13 +168,13 @@ pub async fn complete(visitor: Visitor, body: Bytes) -> Page {
     let password = match new_password::read(&visitor, &fields, &challenge.address, locale).await? {
         Ok(password) => password,
         Err(error) => {
-            return write_password(&visitor, progress.request.as_ref(), &challenge, ctx, vec![error]);
+            return write_password(&visitor, progress.request.as_ref(), &challenge, ctx, vec![error]).await;
         }
     };
     let current = visitor.session().await?;
     let entering = Entering { current, request: progress.request, origin: visitor.origin };
     match visitor.app().complete_sign_up(&challenge, password, entering).await? {
-        Completed::Done(entered) => authorize::enter(&visitor, *entered, "/account/security?welcome=1"),
+        Completed::Done(entered) => authorize::enter(&visitor, *entered, WELCOME).await,
         Completed::Wrong | Completed::Over => Err(Failure::Refused("error_link")),
     }
 }
@@ -193,16 +197,17 @@ async fn complete_by_passkey(
         _ => Completed::Wrong,
     };
     match completed {
-        Completed::Done(entered) => authorize::enter(visitor, *entered, "/account/security?welcome=1"),
+        Completed::Done(entered) => authorize::enter(visitor, *entered, WELCOME).await,
         Completed::Wrong => {
             let (request, ctx) = (progress.request.as_ref(), fields.get("ctx").unwrap_or_default());
-            write_password(visitor, request, challenge, ctx, passkey::refused(locale, "passkey_not_made"))
+            let refused = passkey::refused(locale, "passkey_not_made");
+            write_password(visitor, request, challenge, ctx, refused).await
         }
         Completed::Over => Err(Failure::Refused("error_link")),
     }
 }
 
-fn write_password(
+async fn write_password(
     visitor: &Visitor,
     request: Option<&Request>,
     challenge: &Challenge,
@@ -217,9 +222,9 @@ fn write_password(
     let view = View {
         here: Some(format!("/signup/complete?ctx={ctx}")),
         leads_to: request.map(|request| request.redirect_uri.as_str()),
-        ..View::new("complete.html", locale, "complete_title", content)
+        ..View::new("complete.html", locale, "complete_title", content).within(request)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// Six digits, also full-width ones and with spaces between, as input methods and people write them.

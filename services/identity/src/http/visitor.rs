@@ -212,8 +212,8 @@ impl Visitor {
     }
 
     /// Writes a page of ours.
-    pub fn write(&self, locale: Locale, view: View<'_>) -> Page {
-        let mut response = page::write(&self.site, locale, view)?;
+    pub async fn write(&self, locale: Locale, view: View<'_>) -> Page {
+        let mut response = page::write(&self.site, locale, view).await?;
         self.mark(&mut response);
         if let Some(locale) = self.language.asked.filter(|_| self.chooses) {
             set_cookie(&mut response, LANGUAGE, locale.tag(), LANGUAGE_LIFE);

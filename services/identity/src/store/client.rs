@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use domain::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgExecutor};
@@ -6,6 +8,7 @@ use super::{count, stored, uncount};
 use crate::{
     client::{Client, TokenRules},
     error::Error,
+    theme::Theme,
 };
 
 /// The columns of a client, named in one place.
@@ -13,7 +16,7 @@ pub(super) const COLUMNS: &str =
     "client_id, name, kind, token_endpoint_auth_method, secret_sha256, jwks, redirect_uris,
     post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required, profile,
     par_required, dpop_required, token_url_audience, sector, jwks_uri, default_max_age, access_token_format,
-    access_token_seconds, refresh_grace_seconds, id_token_signed_response_alg";
+    access_token_seconds, refresh_grace_seconds, id_token_signed_response_alg, theme";
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -41,6 +44,7 @@ pub(super) struct Row {
     access_token_format: String,
     access_token_seconds: Option<i32>,
     refresh_grace_seconds: i32,
+    theme: Option<Value>,
 }
 
 impl Row {
@@ -72,6 +76,7 @@ impl Row {
                 access_seconds: self.access_token_seconds.map(uncount),
                 refresh_grace_seconds: uncount(self.refresh_grace_seconds),
             },
+            theme: stored("client theme", self.theme.as_ref().map(Theme::parse).transpose())?.map(Arc::new),
         })
     }
 }
@@ -112,9 +117,9 @@ const UPSERT: &str = "insert into identity.client as old
           post_logout_redirect_uris, backchannel_logout_uri, grant_types, scopes, audiences, pkce_required,
           version, updated_at, sector, jwks_uri, default_max_age, id_token_signed_response_alg, profile,
           par_required, dpop_required, token_url_audience, access_token_format, access_token_seconds,
-          refresh_grace_seconds)
+          refresh_grace_seconds, theme)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25)
+             $23, $24, $25, $26)
      on conflict (client_id) do update
      set name = excluded.name, kind = excluded.kind,
          token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -128,13 +133,13 @@ const UPSERT: &str = "insert into identity.client as old
          id_token_signed_response_alg = excluded.id_token_signed_response_alg,
          access_token_format = excluded.access_token_format,
          access_token_seconds = excluded.access_token_seconds,
-         refresh_grace_seconds = excluded.refresh_grace_seconds,
+         refresh_grace_seconds = excluded.refresh_grace_seconds, theme = excluded.theme,
          version = old.version + 1, updated_at = excluded.updated_at
      where (old.name, old.kind, old.token_endpoint_auth_method, old.secret_sha256, old.jwks, old.redirect_uris,
             old.post_logout_redirect_uris, old.backchannel_logout_uri, old.grant_types, old.scopes, old.audiences,
             old.pkce_required, old.profile, old.par_required, old.dpop_required, old.token_url_audience,
             old.sector, old.jwks_uri, old.default_max_age, old.access_token_format, old.access_token_seconds,
-            old.refresh_grace_seconds, old.id_token_signed_response_alg)
+            old.refresh_grace_seconds, old.id_token_signed_response_alg, old.theme)
          is distinct from
            (excluded.name, excluded.kind, excluded.token_endpoint_auth_method, excluded.secret_sha256,
             excluded.jwks, excluded.redirect_uris, excluded.post_logout_redirect_uris,
@@ -142,7 +147,7 @@ const UPSERT: &str = "insert into identity.client as old
             excluded.pkce_required, excluded.profile, excluded.par_required, excluded.dpop_required,
             excluded.token_url_audience, excluded.sector, excluded.jwks_uri, excluded.default_max_age,
             excluded.access_token_format, excluded.access_token_seconds, excluded.refresh_grace_seconds,
-            excluded.id_token_signed_response_alg)";
+            excluded.id_token_signed_response_alg, excluded.theme)";
 
 /// Writes a client; false when its row is already so, and stays as it is.
 #[tracing::instrument(name = "db.client.upsert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
@@ -173,6 +178,7 @@ pub async fn upsert(db: impl PgExecutor<'_>, client: &Client, now: DateTime<Utc>
         .bind(client.tokens.format.name())
         .bind(client.tokens.access_seconds.map(count))
         .bind(count(client.tokens.refresh_grace_seconds))
+        .bind(client.theme.as_ref().map(|theme| theme.to_json()))
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)

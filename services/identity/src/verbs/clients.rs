@@ -7,7 +7,10 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
 use super::{Desk, limit, limit_arg, operator_arg, parsed, stop, text, time};
-use crate::app::{ClientRow, Draft};
+use crate::{
+    app::{ClientRow, Draft},
+    theme::{Logo, Theme},
+};
 
 /// Largest file of a client, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -18,7 +21,7 @@ pub(super) fn command() -> Command {
         Arg::new("file")
             .required(true)
             .value_name("FILE")
-            .help("JSON in the form of the bootstrap file; - reads standard input")
+            .help("JSON in the form of the bootstrap file, with the logo of a theme in base64; - reads standard input")
     };
     let list = Command::new("list")
         .about("Lists clients by id")
@@ -113,6 +116,7 @@ async fn list(desk: &Desk<'_>, matches: &ArgMatches, operator: &Operator) -> Res
 fn show(operator: &Operator, row: &ClientRow) -> Result<(), Stop> {
     let client = &row.client;
     let words = |words: &[String]| Value::from(words.join(" "));
+    let theme = client.theme.as_deref();
     operator.fields(&[
         ("client_id", client.client_id.as_str().into()),
         ("name", client.name.as_str().into()),
@@ -136,9 +140,17 @@ fn show(operator: &Operator, row: &ClientRow) -> Result<(), Stop> {
         ("access_token_seconds", client.tokens.access_seconds.into()),
         ("refresh_grace_seconds", client.tokens.refresh_grace_seconds.into()),
         ("default_max_age", client.default_max_age.into()),
+        ("accent", theme.map(|theme| theme.accent().to_string()).into()),
+        ("accent_dark", theme.and_then(Theme::accent_dark).map(|dark| dark.to_string()).into()),
+        ("logo", theme.and_then(Theme::logo).map(described).into()),
         ("version", row.version.into()),
         ("updated_at", time(Some(row.updated_at))),
     ])
+}
+
+// Nobody reads 32 KiB of base64 in a table.
+fn described(logo: &Logo) -> String {
+    format!("{}, {} bytes", logo.media_type(), logo.bytes().len())
 }
 
 fn draft(matches: &ArgMatches) -> Result<Draft, Stop> {

@@ -13,7 +13,7 @@ use crate::{
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const SCOPE: &str = "openid email offline_access";
 
-async fn begin(world: &World, scope: &str) -> Answer {
+pub async fn begin(world: &World, scope: &str) -> Answer {
     let answer = world.post("/oauth2/device", None, &[("client_id", "tv"), ("scope", scope)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     answer
@@ -25,7 +25,7 @@ async fn poll(world: &World, device_code: &str) -> Answer {
 }
 
 /// Types the code and comes to the page that asks, by way of a sign-in if need be.
-async fn type_code(browser: &mut Browser<'_>, person: Person, user_code: &str) -> Page {
+pub async fn type_code(browser: &mut Browser<'_>, person: Person, user_code: &str) -> Page {
     let mut arrived = enter(browser, user_code).await;
     for _ in 0..4 {
         let page = match arrived {

@@ -52,6 +52,7 @@ mod skew;
 mod step_up;
 mod survivors;
 mod tap;
+mod theme;
 mod token;
 mod told;
 mod user_admin;

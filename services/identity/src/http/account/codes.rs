@@ -53,7 +53,7 @@ pub async fn change(visitor: Visitor, body: Bytes) -> Page {
         Some(digits) => {
             match visitor.app().turn_codes_on(&session, &secret, &digits, visitor.origin).await? {
                 Some(on) => {
-                    let mut page = write_codes(&visitor, &on.recovery_codes)?;
+                    let mut page = write_codes(&visitor, &on.recovery_codes).await?;
                     visitor.keep_session(&mut page, &on.session);
                     return Ok(page);
                 }
@@ -73,16 +73,17 @@ pub async fn renew(visitor: Visitor, body: Bytes) -> Page {
         Err(elsewhere) => return Ok(elsewhere),
     };
     match visitor.app().renew_recovery_codes(session.user_id, visitor.origin).await? {
-        Some(codes) => write_codes(&visitor, &codes),
+        Some(codes) => write_codes(&visitor, &codes).await,
         None => write(&visitor, &session, refused(visitor.locale(None), "error_request")).await,
     }
 }
 
 // The answer to a post, and never again.
-fn write_codes(visitor: &Visitor, codes: &[String]) -> Result<Response, Failure> {
+async fn write_codes(visitor: &Visitor, codes: &[String]) -> Result<Response, Failure> {
     let locale = visitor.locale(None);
     let content = context! { codes => codes.to_vec() };
-    visitor.write(locale, View::new("recovery_codes.html", locale, "recovery_codes_title", content))
+    let view = View::new("recovery_codes.html", locale, "recovery_codes_title", content);
+    visitor.write(locale, view).await
 }
 
 async fn write_secret(
@@ -100,7 +101,8 @@ async fn write_secret(
         ctx => visitor.seal(Step::Account, Progress::default())?,
         secret => secret.to_text(), picture => picture(&uri), uri, sealed,
     };
-    visitor.write(locale, View::new("totp.html", locale, "totp_set_up_title", content).with_errors(errors))
+    let view = View::new("totp.html", locale, "totp_set_up_title", content);
+    visitor.write(locale, view.with_errors(errors)).await
 }
 
 /// The path of a QR code's dark modules (SVG), and its width with the quiet zone; nothing when the text is too long.

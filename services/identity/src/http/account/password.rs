@@ -52,5 +52,5 @@ async fn write(visitor: &Visitor, session: &Session, errors: Vec<FieldError>) ->
         here: Some("/account/security/password".to_owned()),
         ..View::new("password.html", locale, "password_title", content)
     };
-    visitor.write(locale, view.with_errors(errors))
+    visitor.write(locale, view.with_errors(errors)).await
 }
