@@ -17,6 +17,8 @@ use crate::{Actor, AuthSettings, Denied, token_verifier::key_set::KeySet};
 
 /// Clocks of issuer and reader may differ by this much.
 const LEEWAY: TimeDelta = TimeDelta::seconds(30);
+/// The issuer's clock may be ahead by this much: a token that is younger than it says lives no longer for it.
+const AHEAD: TimeDelta = TimeDelta::seconds(120);
 /// A token that was good is not checked again for so long: a key or token that is withdrawn lives on this much at most.
 const TRUST: Duration = Duration::from_secs(60);
 const MOST_TRUSTED: usize = 10_000;
@@ -148,8 +150,10 @@ impl Claims {
         if now >= expires_at + LEEWAY {
             return Err(Denied::Expired);
         }
-        for begins in [self.nbf, self.iat].into_iter().flatten() {
-            if time(begins)? > now + LEEWAY {
+        for (begins, leeway) in [(self.nbf, LEEWAY), (self.iat, AHEAD)] {
+            if let Some(begins) = begins
+                && time(begins)? > now + leeway
+            {
                 return Err(Denied::NotYetValid);
             }
         }
@@ -248,7 +252,7 @@ mod tests {
             ("exp", json!(i64::MAX), Denied::Malformed),
             ("exp", json!("soon"), Denied::Malformed),
             ("nbf", json!(now + 31), Denied::NotYetValid),
-            ("iat", json!(now + 31), Denied::NotYetValid),
+            ("iat", json!(now + 121), Denied::NotYetValid),
             ("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}), Denied::SenderConstrained),
             ("sub", json!(""), Denied::Malformed),
             ("client_id", json!(""), Denied::Malformed),

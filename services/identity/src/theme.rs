@@ -164,19 +164,19 @@ fn wrong<T>(field: &'static str, rule: &'static str) -> Result<T, InvalidClient>
 mod tests {
     use super::*;
 
-    fn field(theme: Value) -> &'static str {
-        Theme::parse(&theme).unwrap_err().field
+    fn field(theme: &Value) -> &'static str {
+        Theme::parse(theme).unwrap_err().field
     }
 
     #[test]
     fn an_accent_that_cannot_be_read_is_refused_by_name() {
         // #767676 has 4.54 with white and less with the ground that links stand on too.
         for accent in ["#767676", "#ffffff", "#ffd700", "#f4f6f8"] {
-            assert_eq!(field(json!({"accent": accent})), "theme.accent", "{accent}");
+            assert_eq!(field(&json!({"accent": accent})), "theme.accent", "{accent}");
         }
         for dark in ["#0b4f9c", "#000000", "#1a222d"] {
             let theme = json!({"accent": "#0b4f9c", "accent_dark": dark});
-            assert_eq!(field(theme), "theme.accent_dark", "{dark}");
+            assert_eq!(field(&theme), "theme.accent_dark", "{dark}");
         }
         for accent in ["#0b4f9c", "#8a1538", "#6e6e6e", "#000000"] {
             Theme::parse(&json!({"accent": accent, "accent_dark": "#9cc3f0"})).unwrap();
@@ -199,7 +199,7 @@ mod tests {
             (json!({"accent": "#0b4f9c", "logo": deep}), "theme.logo"),
         ];
         for (theme, named) in wrongs {
-            assert_eq!(field(theme.clone()), named, "{theme}");
+            assert_eq!(field(&theme), named, "{theme}");
         }
     }
 

@@ -530,6 +530,32 @@ pub struct Client {
     /// How long a superseded refresh token still gets the current one, 0 to 120; a new client's is 30.
     #[prost(uint32, optional, tag = "23")]
     pub refresh_grace_seconds: ::core::option::Option<u32>,
+    /// The look of its pages. Not given: as it is, the suite's own for a new client; empty: the suite's own again.
+    #[prost(message, optional, tag = "24")]
+    pub theme: ::core::option::Option<Theme>,
+}
+/// What the pages look like on which a client's users sign in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Theme {
+    /// Of links and buttons: `#` and six hexadecimal digits, with a contrast of 4.5 with #f4f6f8 (WCAG 2.2, 1.4.3).
+    #[prost(string, tag = "1")]
+    pub accent: ::prost::alloc::string::String,
+    /// The same where a browser asks for dark pages, with a contrast of 4.5 with #1a222d; empty: pages stay light.
+    #[prost(string, tag = "2")]
+    pub accent_dark: ::prost::alloc::string::String,
+    /// Beside the site's name.
+    #[prost(message, optional, tag = "3")]
+    pub logo: ::core::option::Option<Logo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Logo {
+    /// image/svg+xml, image/png or image/webp.
+    #[prost(string, tag = "1")]
+    pub media_type: ::prost::alloc::string::String,
+    /// At most 32 KiB; no script, DOCTYPE or ENTITY in an SVG, at most 2,048 pixels a side of the others. ListClients leaves
+    /// it out, and an update without it is refused.
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateClientRequest {

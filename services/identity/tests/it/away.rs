@@ -29,6 +29,8 @@ fn says_when(answer: &Answer, what: &str) {
     assert!((1..=60).contains(&seconds), "{what}: retry-after {}", answer.header("retry-after"));
 }
 
+type Form<'a> = &'a [(&'a str, &'a str)];
+
 /// What is asked by clients. A token may still be judged from memory for a second; the others cannot.
 async fn ask_as_client(instance: &Instance, tokens: &Answer, shop_code: &str) {
     let (access, refresh) = (tokens.text("access_token"), tokens.text("refresh_token"));
@@ -37,7 +39,7 @@ async fn ask_as_client(instance: &Instance, tokens: &Answer, shop_code: &str) {
     let pushed = [("client_id", "shop"), ("response_type", "code"), ("scope", "openid"), redirect];
     let refreshing = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
     let device = [("client_id", "tv"), ("scope", "openid")];
-    let asked: [(&str, &str, &[(&str, &str)], bool); 8] = [
+    let asked: [(&str, &str, Form<'_>, bool); 8] = [
         ("shop", "/oauth2/token", &code, true),
         ("portal", "/oauth2/token", &refreshing, true),
         ("shop", "/oauth2/par", &pushed, true),

@@ -2,7 +2,7 @@
 //! process between two statements.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -74,6 +74,8 @@ struct Trap {
     left: usize,
     when: When,
     pid: u32,
+    /// Connections on which a flow's transaction is open.
+    writing: HashSet<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -133,9 +135,10 @@ impl Tap {
         self.shared.open.send_replace(true);
     }
 
-    /// Kills the process at the nth statement from now on; begin and commit count, what tasks do does not.
+    /// Kills the process at the nth statement from now on. What tasks do does not count; the end of a flow's transaction
+    /// does, and its begin does not, as nobody knows yet whose it is.
     pub fn arm(&self, nth: usize, when: When, pid: u32) {
-        *self.shared.trap.lock().unwrap() = Some(Trap { left: nth, when, pid });
+        *self.shared.trap.lock().unwrap() = Some(Trap { left: nth, when, pid, writing: HashSet::new() });
     }
 
     /// Takes the trap away; whether it was sprung.
@@ -196,7 +199,19 @@ impl Shared {
     fn step(&self, statements: &[Statement]) -> Option<(When, u32)> {
         let mut trap = self.trap.lock().unwrap();
         let trap = trap.as_mut().filter(|trap| trap.left > 0)?;
-        for _ in statements.iter().filter(|statement| is_of_a_flow(&statement.sql)) {
+        for Statement { connection, sql } in statements {
+            if is(sql, "begin") {
+                trap.writing.remove(connection);
+                continue;
+            }
+            let ends = is(sql, "commit") || is(sql, "rollback");
+            let counts = if ends { trap.writing.remove(connection) } else { is_of_a_flow(sql) };
+            if !counts {
+                continue;
+            }
+            if !ends {
+                trap.writing.insert(*connection);
+            }
             trap.left -= 1;
             if trap.left == 0 {
                 return Some((trap.when, trap.pid));
