@@ -17,6 +17,7 @@ mod device;
 mod dpop;
 mod egress;
 mod exchange;
+mod idle_clients;
 mod introspect;
 mod key_admin;
 mod issue;
@@ -119,6 +120,7 @@ pub struct App {
     quiet: client_auth::Quiet,
     quota: client_auth::Quota,
     seen: seen::Seen,
+    used_clients: idle_clients::UsedClients,
     guesses: Turns,
 }
 
@@ -197,6 +199,7 @@ impl App {
             quiet: client_auth::Quiet::default(),
             quota,
             seen: seen::Seen::default(),
+            used_clients: idle_clients::UsedClients::default(),
             guesses: Turns::default(),
         }
     }

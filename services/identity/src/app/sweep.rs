@@ -1,4 +1,4 @@
-//! Forgetting what is over: sessions end, partitions are made ahead and dropped, counters go.
+//! Forgetting what is over: sessions end, partitions are made ahead and dropped, counters and unused clients go.
 
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ impl App {
         let now = self.now();
         let counters = store::sweep::delete_throttles(&self.db, now).await?;
         store::sweep::delete_device_grants(&self.db, now).await?;
+        while !shutdown.is_soft() && self.delete_idle_clients().await? > 0 {}
         // A day at a time, and each time once: the audit has no index for it.
         while !shutdown.is_soft() && *forgotten < now - NETWORKS {
             let to = (*forgotten + TimeDelta::days(1)).min(now - NETWORKS);

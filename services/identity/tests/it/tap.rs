@@ -18,7 +18,7 @@ use tokio::{
 use url::Url;
 
 /// What tasks do by themselves, whatever a flow does: a piece of text that only their statements have.
-const BACKGROUND: [&str; 24] = [
+const BACKGROUND: [&str; 25] = [
     "_default",
     "advisory",
     "delete from identity.throttle where until",
@@ -42,6 +42,7 @@ const BACKGROUND: [&str; 24] = [
     "set ip_hmac = null",
     "set seen_at = n.at",
     "update identity.logout_delivery",
+    "used_on",
     "with recursive waiting",
 ];
 
