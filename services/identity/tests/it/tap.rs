@@ -18,7 +18,7 @@ use tokio::{
 use url::Url;
 
 /// What tasks do by themselves, whatever a flow does: a piece of text that only their statements have.
-const BACKGROUND: [&str; 25] = [
+const BACKGROUND: [&str; 26] = [
     "_default",
     "advisory",
     "delete from identity.throttle where until",
@@ -29,6 +29,7 @@ const BACKGROUND: [&str; 25] = [
     "from identity.signing_key",
     "hashtextextended",
     "identity.audit_chain",
+    "identity.audit_networks",
     "identity.audit_seal",
     "identity.inbox_old",
     "identity.make_days",
