@@ -172,12 +172,24 @@ impl World {
 
     /// A verb of the command line, beside the process that runs: what it answers and how it ends.
     pub async fn operate(&self, arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
+        self.operate_in(Service::Identity, arguments).await
+    }
+
+    /// The same by the program of a service: all-in-one has another one beside identity.
+    pub async fn operate_in(
+        &self,
+        program: Service,
+        arguments: &[&str],
+    ) -> (String, Result<(), chassis::Stop>) {
         let config = self.config();
         let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
         let with = (chassis::Settings::default(), self.app.clock.clone());
-        chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
+        chassis::operate(&identity::VERBS, arguments, program, with, move |process| async move {
             let mut components = config.components(&url, fakes, process).await?;
             components.truncate(1);
+            if program == Service::AllInOne {
+                components.push(Component::new(Service::Profile).attach("what the outbox works on"));
+            }
             Ok(components)
         })
         .await
