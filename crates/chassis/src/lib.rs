@@ -43,7 +43,10 @@ pub use component::{Component, Grpc};
 pub use database::{constraint, database_code, is_retryable};
 pub use forwarded::Network;
 pub use http_client::read_bounded;
-pub use layers::deadline::remaining;
+pub use layers::{
+    deadline::remaining,
+    quota::{Buckets, Rate},
+};
 pub use lifecycle::Shutdown;
 pub use metrics::Metrics;
 pub use peer::Peer;

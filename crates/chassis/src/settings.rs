@@ -142,8 +142,9 @@ pub struct Settings {
     )]
     pub trusted_proxies: Vec<Network>,
 
-    /// Calls a second that one OAuth client may make of a process by gRPC, with twice as many at once; 0 is no limit. The
-    /// suite's own services have none: the portal calls for every fan.
+    /// Calls a second that one OAuth client may make of a process by gRPC, and of identity's token endpoint and those
+    /// beside it, with twice as many at once; 0 is no limit. There a public client, whose name anybody can say, has a tenth
+    /// of it from each network. The suite's own services have none: the portal calls for every fan.
     #[arg(
         id = "KOTINOS_CLIENT_RATE",
         long = "client-rate",

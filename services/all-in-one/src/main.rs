@@ -38,5 +38,6 @@ async fn components(config: Config, process: Process) -> Result<Vec<Component>, 
 }
 
 fn main() -> ExitCode {
-    chassis::run_all(Service::AllInOne, components, outbox::VERBS)
+    // Those of identity are everybody's and its own.
+    chassis::run_all(Service::AllInOne, components, &identity::VERBS)
 }

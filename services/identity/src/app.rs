@@ -17,6 +17,7 @@ mod device;
 mod dpop;
 mod egress;
 mod exchange;
+mod idle_clients;
 mod introspect;
 mod key_admin;
 mod issue;
@@ -117,7 +118,9 @@ pub struct App {
     revocations: revocations::Feed,
     clients: clients::Clients,
     quiet: client_auth::Quiet,
+    quota: client_auth::Quota,
     seen: seen::Seen,
+    used_clients: idle_clients::UsedClients,
     guesses: Turns,
 }
 
@@ -135,6 +138,8 @@ pub struct Settings {
     pub breached: Option<Arc<BreachedList>>,
     /// Where passwords are hashed.
     pub hash_lane: HashLane,
+    /// Requests a second of a client that proves itself; 0 is no limit.
+    pub client_rate: u32,
 }
 
 /// Wakes the workers before their next look.
@@ -173,6 +178,7 @@ impl App {
         egress: Egress,
         metrics: Metrics,
     ) -> Self {
+        let quota = client_auth::Quota::new(settings.client_rate, &metrics);
         Self {
             db,
             clock,
@@ -191,7 +197,9 @@ impl App {
             revocations: revocations::Feed::default(),
             clients: clients::Clients::default(),
             quiet: client_auth::Quiet::default(),
+            quota,
             seen: seen::Seen::default(),
+            used_clients: idle_clients::UsedClients::default(),
             guesses: Turns::default(),
         }
     }

@@ -234,6 +234,7 @@ fn settings(config: &Config, process: &Process) -> Result<Settings, StartError> 
         access_token_seconds: config.access_token_seconds,
         breached: config.breached_file.as_deref().map(breached).transpose()?,
         hash_lane: HashLane::start(hash_threads, process.metrics())?,
+        client_rate: process.settings().client_rate,
     })
 }
 

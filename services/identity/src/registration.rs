@@ -2,7 +2,7 @@
 
 mod fields;
 
-use domain::{DateTime, Utc, Uuid};
+use domain::{DateTime, TimeDelta, Utc, Uuid};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -100,9 +100,21 @@ const OF_ANSWERS: [&str; 4] = [
     "client_id_issued_at",
 ];
 
+/// A client that got no token so long after its registration is deleted.
+pub const NEVER_USED: TimeDelta = TimeDelta::days(30);
+/// One that got tokens is deleted so long after its last one. No grant lives that long.
+pub const UNUSED: TimeDelta = TimeDelta::days(180);
+
+const PREFIX: &str = "dyn-";
+
 /// The client id of a registration: the row's id, but not in a form that could be taken for a user's.
 pub fn client_id_of(registration_id: Uuid) -> String {
-    format!("dyn-{}", registration_id.simple())
+    format!("{PREFIX}{}", registration_id.simple())
+}
+
+/// Whether a client of this name may have registered itself.
+pub fn may_be_registered(client_id: &str) -> bool {
+    client_id.starts_with(PREFIX)
 }
 
 impl Registration {

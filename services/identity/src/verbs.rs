@@ -34,7 +34,7 @@ static OWN: [Verb; 7] = [
     Verb { command: audit::command, run: |matches, operator| Box::pin(audit::run(matches, operator)) },
 ];
 
-/// Those of the outbox, then ours, for [`chassis::run`].
+/// Those of the outbox, then ours, for [`chassis::run`], and for [`chassis::run_all`] beside other services.
 pub static VERBS: LazyLock<Vec<Verb>> = LazyLock::new(|| {
     let all = outbox::VERBS.iter().chain(&OWN).map(|verb| Verb { command: verb.command, run: verb.run });
     all.collect()

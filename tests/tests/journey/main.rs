@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::print_stdout, reason = "a test fails by panic, and prints what it saw")]
 
+mod operators;
 mod personal_data;
 mod told_again;
 
@@ -35,6 +36,7 @@ async fn go(suite: &Suite, interruptions: &[Interruption]) -> Result<()> {
     let mut walk = Walk::begin(suite, &mut print).await?.interrupted(interruptions);
     walk.go(&mut print).await?;
     told_again::is_the_same(suite).await?;
+    operators::are_answered(suite).await?;
     personal_data::stays_inside(&walk).await
 }
 

@@ -14,7 +14,7 @@ use http::{Extensions, Request, Response};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use self::bucket::{Buckets, Rate};
+pub use self::bucket::{Buckets, Rate};
 use super::{Limits, Wire};
 use crate::{Actor, Code, Coded, Metrics, semconv};
 

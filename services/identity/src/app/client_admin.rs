@@ -97,7 +97,7 @@ impl App {
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await?;
         expected(&mut tx, client_id, version).await?;
-        client_admin::delete(&mut tx, client_id, now).await?;
+        client_admin::delete(&mut tx, &[client_id.to_owned()], now).await?;
         store::record::insert(&mut *tx, &record(actor, "delete_client", client_id), now).await?;
         tx.commit().await?;
         self.clients.forget(client_id);

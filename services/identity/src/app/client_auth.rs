@@ -3,6 +3,7 @@
 mod assertion;
 mod proof;
 mod quiet;
+mod quota;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::{
 pub use assertion::verify as verify_assertion;
 pub use proof::ClientProof;
 pub use quiet::Quiet;
+pub use quota::Quota;
 
 /// A refusal of the token endpoint and its sisters (RFC 6749 5.2).
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +39,8 @@ pub enum Refusal {
         /// For the client's engineers.
         description: &'static str,
     },
-    /// Too many failures from there, or more at once than can be remembered.
-    #[error("too many attempts")]
+    /// Too many failures from there, more requests than the client's share, or more at once than can be remembered.
+    #[error("too many requests")]
     Wait(Duration),
     /// It could not be judged.
     #[error(transparent)]
@@ -65,7 +67,7 @@ impl Refusal {
     pub fn description(&self) -> &'static str {
         match self {
             Self::Client(description) | Self::Request { description, .. } => description,
-            Self::Wait(_) => "too many attempts",
+            Self::Wait(_) => "too many requests, try again later",
             Self::Failed(error) if error.code() == Code::Internal => "the request could not be judged",
             Self::Failed(_) => "try again later",
         }
@@ -109,21 +111,21 @@ impl From<sqlx::Error> for Refusal {
 const WRONG: &str = "client authentication failed";
 
 impl App {
-    /// The client that proves itself in exactly the registered way.
+    /// The client that proves itself in exactly the registered way, within its quota.
     ///
     /// # Errors
-    /// `invalid_client`, always with the same words; too many failures; the database.
+    /// `invalid_client`, always with the same words; too many failures or requests; the database.
     pub async fn authenticate(&self, proof: &ClientProof, origin: Origin) -> Result<Client, Refusal> {
         let client = match proof.client_id() {
             Some(client_id) => self.client(client_id).await?,
             None => None,
         };
+        let caller = self.caller_hash(client.as_ref(), origin);
         if let (Some(client), ClientProof::Public { .. }) = (&client, proof)
             && client.auth_method == AuthMethod::None
         {
-            return Ok(client.clone());
+            return self.within_quota(client, &caller);
         }
-        let caller = self.caller_hash(client.as_ref(), origin);
         let counter = [(Counted::ClientSecret, Some(caller.clone()))];
         if !self.quiet.is_known(&caller) {
             if let Some(wait) = self.wait(&counter).await? {
@@ -141,7 +143,7 @@ impl App {
         if let Some(client) = &client
             && self.proves(client, proof)?
         {
-            return Ok(client.clone());
+            return self.within_quota(client, &caller);
         }
         let mut tx = chassis::begin(&self.db).await?;
         self.count(&mut tx, &counter).await?;
@@ -151,6 +153,11 @@ impl App {
         let client_id = client.as_ref().map(|client| client.client_id.as_str()).unwrap_or_default();
         tracing::info!(client_id, "client authentication failed");
         Err(Refusal::Client(WRONG))
+    }
+
+    fn within_quota(&self, client: &Client, caller: &[u8]) -> Result<Client, Refusal> {
+        self.quota.take(client, caller).map_err(Refusal::Wait)?;
+        Ok(client.clone())
     }
 
     // Counted for a client and a network together: a stranger elsewhere cannot lock a client out. Names that no client

@@ -147,7 +147,7 @@ impl App {
         self.registered(client_id, token).await?;
         let now = self.now();
         let mut tx = chassis::begin(&self.db).await.map_err(Error::from)?;
-        if !client_admin::delete(&mut tx, client_id, now).await? {
+        if client_admin::delete(&mut tx, &[client_id.to_owned()], now).await? == 0 {
             return Err(RegistrationError::Token);
         }
         store::record::insert(&mut *tx, &changed(client_id, "delete_client"), now).await?;

@@ -48,15 +48,17 @@ impl App {
         }
     }
 
-    /// Writes down what was seen, every few seconds and once more at the end.
+    /// Writes down what was seen, and which clients were used, every few seconds and once more at the end.
     pub async fn run_seen(self, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = shutdown.soft() => {}
             }
-            if let Err(error) = self.save_seen().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "use of sessions is not noted now");
+            // Both are tried.
+            if let Err(error) = self.save_seen().await.and(self.save_used().await) {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "use of sessions and clients is not noted now");
             }
             if shutdown.is_soft() {
                 return;

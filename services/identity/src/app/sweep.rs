@@ -1,4 +1,4 @@
-//! Forgetting what is over: sessions end, partitions are made ahead and dropped, counters go.
+//! Forgetting what is over: sessions end, partitions are made ahead and dropped, counters and unused clients go.
 
 use std::time::Duration;
 
@@ -15,15 +15,12 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(60);
 /// IP hashes of the audit live so long.
 const NETWORKS: TimeDelta = TimeDelta::days(90);
-/// At its start a process looks so far back for those that nobody forgot: there may have been none for a while.
-const MISSED: TimeDelta = TimeDelta::days(30);
 
 impl App {
     /// Ends overdue sessions and forgets rows that nobody needs any more, until the process ends.
     pub async fn run_sweep(self, shutdown: Shutdown) {
-        let mut forgotten = self.now() - NETWORKS - MISSED;
         while !shutdown.is_soft() {
-            if let Err(error) = self.sweep(&shutdown, &mut forgotten).await {
+            if let Err(error) = self.sweep(&shutdown).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "expired rows are not swept now");
             }
             tokio::select! {
@@ -52,7 +49,7 @@ impl App {
         Ok(())
     }
 
-    async fn sweep(&self, shutdown: &Shutdown, forgotten: &mut DateTime<Utc>) -> Result<(), Error> {
+    async fn sweep(&self, shutdown: &Shutdown) -> Result<(), Error> {
         while !shutdown.is_soft() && self.end_overdue().await? > 0 {
             self.nudges.logout.notify_one();
         }
@@ -66,16 +63,20 @@ impl App {
         let now = self.now();
         let counters = store::sweep::delete_throttles(&self.db, now).await?;
         store::sweep::delete_device_grants(&self.db, now).await?;
-        // A day at a time, and each time once: the audit has no index for it.
-        while !shutdown.is_soft() && *forgotten < now - NETWORKS {
-            let to = (*forgotten + TimeDelta::days(1)).min(now - NETWORKS);
-            store::sweep::forget_networks(&self.db, *forgotten, to).await?;
-            *forgotten = to;
-        }
         if counters > 0 {
             tracing::info!(rows = counters, "expired counters deleted");
         }
+        while !shutdown.is_soft() && self.forget_networks(now - NETWORKS).await? {}
+        while !shutdown.is_soft() && self.delete_idle_clients().await? > 0 {}
         Ok(())
+    }
+
+    // Some of the audit's hashes of networks of before; whether there may be more.
+    async fn forget_networks(&self, before: DateTime<Utc>) -> Result<bool, Error> {
+        let mut tx = chassis::begin(&self.db).await?;
+        let more = store::sweep::forget_networks(&mut tx, before).await?;
+        tx.commit().await?;
+        Ok(more)
     }
 
     async fn sweep_table(&self, table: &Partitioned, shutdown: &Shutdown) -> Result<(), Error> {

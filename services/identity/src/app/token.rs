@@ -52,13 +52,17 @@ impl App {
         self.need_key(client.id_token_alg).await?;
         let jkt = self.key_for_tokens(client, shown)?;
         let jkt = jkt.as_deref();
-        match grant_type {
+        let answer = match grant_type {
             "authorization_code" => self.redeem(client, params, jkt).await,
             "refresh_token" => self.refresh(client, params, jkt).await,
             DEVICE_CODE => self.redeem_device(client, params, jkt).await,
             TOKEN_EXCHANGE => self.exchange(client, params, jkt).await,
             _ => self.client_credentials(client, params, jkt),
+        };
+        if answer.is_ok() {
+            self.note_used(client, self.now());
         }
+        answer
     }
 
     async fn redeem(

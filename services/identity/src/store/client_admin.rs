@@ -69,21 +69,21 @@ pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Ve
     rows.into_iter().map(Row::whole).collect()
 }
 
-/// Takes a client away with what users allowed it, and revokes its tokens (RFC 7592 2.3). False when it has gone already.
+/// Takes clients away with what users allowed them, and revokes their tokens (RFC 7592 2.3). How many there were.
 #[tracing::instrument(name = "db.client.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn delete(db: &mut PgConnection, client_id: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+pub async fn delete(db: &mut PgConnection, client_ids: &[String], now: DateTime<Utc>) -> Result<u64, Error> {
     for sql in [
         // Seldom enough to do without an index that every grant would have to write.
-        "update identity.token_family set revoked_at = $2 where client_id = $1 and revoked_at is null",
-        // Every instance looks its tokens up from now on.
-        "insert into identity.revocation (client_id, at) values ($1, $2)",
+        "update identity.token_family set revoked_at = $2 where client_id = any($1) and revoked_at is null",
+        // Every instance looks their tokens up from now on.
+        "insert into identity.revocation (client_id, at) select unnest($1::text[]), $2",
     ] {
-        sqlx::query(sql).bind(client_id).bind(now).execute(&mut *db).await?;
+        sqlx::query(sql).bind(client_ids).bind(now).execute(&mut *db).await?;
     }
-    sqlx::query("delete from identity.consent where client_id = $1")
-        .bind(client_id)
+    sqlx::query("delete from identity.consent where client_id = any($1)")
+        .bind(client_ids)
         .execute(&mut *db)
         .await?;
-    let done = sqlx::query("delete from identity.client where client_id = $1");
-    Ok(done.bind(client_id).execute(db).await?.rows_affected() == 1)
+    let done = sqlx::query("delete from identity.client where client_id = any($1)");
+    Ok(done.bind(client_ids).execute(db).await?.rows_affected())
 }

@@ -1,3 +1,4 @@
+use chrono::NaiveDate;
 use domain::{DateTime, Utc, Uuid};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor, types::Json};
@@ -167,4 +168,42 @@ pub async fn save(
     let done =
         sqlx::query("update identity.client_registration set metadata = $2 where registration_id = $1");
     Ok(done.bind(registration_id).bind(Json(metadata)).execute(db).await?.rows_affected() == 1)
+}
+
+/// Notes on which days clients got tokens, in one statement.
+#[tracing::instrument(name = "db.client_registration.note_used", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn note_used(db: impl PgExecutor<'_>, used: &[(String, NaiveDate)]) -> Result<(), Error> {
+    let (client_ids, days): (Vec<String>, Vec<NaiveDate>) = used.iter().cloned().unzip();
+    sqlx::query(
+        "update identity.client_registration r
+         set used_on = n.day
+         from unnest($1::text[], $2::date[]) n (client_id, day)
+         where r.client_id = n.client_id and (r.used_on is null or r.used_on < n.day)",
+    )
+    .bind(client_ids)
+    .bind(days)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// At most 100 clients that never got a token and registered before one time, or got none since the day of another;
+/// locked, to be deleted.
+pub async fn lock_idle(
+    db: &mut PgConnection,
+    registered_before: DateTime<Utc>,
+    unused_since: DateTime<Utc>,
+) -> Result<Vec<String>, Error> {
+    // The client's row, as whoever changes or allows a client locks it first; another instance's are passed over.
+    let ids = sqlx::query_scalar(
+        "select c.client_id
+         from identity.client_registration r
+         join identity.client c on c.client_id = r.client_id
+         where r.used_on is null and r.created_at < $1
+            or r.used_on < ($2::timestamptz at time zone 'utc')::date
+         order by r.registration_id
+         limit 100
+         for update of c skip locked",
+    );
+    Ok(ids.bind(registered_before).bind(unused_since).fetch_all(db).await?)
 }

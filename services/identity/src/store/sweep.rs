@@ -1,5 +1,5 @@
-use domain::{DateTime, TimeDelta, Utc};
-use sqlx::PgExecutor;
+use domain::{DateTime, TimeDelta, Utc, Uuid};
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::{error::Error, partitions::first_id_of};
 
@@ -27,20 +27,38 @@ pub async fn delete_device_grants(db: impl PgExecutor<'_>, now: DateTime<Utc>) -
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Takes the IP hashes out of the audit records of a time; no seal covers them.
-pub async fn forget_networks(
-    db: impl PgExecutor<'_>,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Result<(), Error> {
+/// Takes the IP hashes out of the 5,000 oldest audit records of before a time that still have theirs; no seal covers
+/// them. False when there are none, or another instance is at it.
+pub async fn forget_networks(db: &mut PgConnection, before: DateTime<Utc>) -> Result<bool, Error> {
+    let from: Option<Uuid> =
+        sqlx::query_scalar("select forgotten_to from identity.audit_networks for update skip locked")
+            .fetch_optional(&mut *db)
+            .await?;
+    let Some(from) = from else { return Ok(false) };
+    let to: Option<Uuid> = sqlx::query_scalar(
+        "select audit_id
+         from (select audit_id
+               from identity.audit_record
+               where audit_id > $1 and audit_id < $2
+               order by audit_id
+               limit 5000) batch
+         order by audit_id desc
+         limit 1",
+    )
+    .bind(from)
+    .bind(first_id_of(before))
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(to) = to else { return Ok(false) };
     sqlx::query(
         "update identity.audit_record
          set ip_hmac = null
-         where audit_id >= $1 and audit_id < $2 and ip_hmac is not null",
+         where audit_id > $1 and audit_id <= $2 and ip_hmac is not null",
     )
-    .bind(first_id_of(from))
-    .bind(first_id_of(to))
-    .execute(db)
+    .bind(from)
+    .bind(to)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    sqlx::query("update identity.audit_networks set forgotten_to = $1").bind(to).execute(db).await?;
+    Ok(true)
 }

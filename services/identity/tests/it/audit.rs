@@ -155,6 +155,32 @@ async fn hashes_of_networks_are_forgotten_after_ninety_days_and_the_seals_stay_w
 }
 
 #[tokio::test]
+async fn hashes_of_networks_are_forgotten_however_long_no_process_ran() {
+    let world = World::start().await;
+    // As if records had been written so many days ago; the newest one is not due yet.
+    let sql = "insert into identity.audit_record
+                   (audit_id, at, actor, action, subject, client_id, outcome, ip_hmac, detail)
+               select identity.first_id_of(now() - day * interval '1 day'), now() - day * interval '1 day',
+                      'system', 'aged', day::text, '', 'done', '\\x00'::bytea, '{}'::jsonb
+               from unnest(array[10, 91, 100, 400, 2000]) day";
+    sqlx::query(sql).execute(&world.app.pool).await.unwrap();
+    let known = async |world: &World| -> Vec<String> {
+        let sql = "select subject
+                   from identity.audit_record
+                   where action = 'aged' and ip_hmac is not null
+                   order by audit_id";
+        sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap()
+    };
+    assert_eq!(known(&world).await, ["2000", "400", "100", "91", "10"]);
+    // The first look of a process comes at its start.
+    let world = world.killed_and_restarted().await;
+    testkit::eventually(DEADLINE, || async { (known(&world).await == ["10"]).then_some(()) }).await;
+    world.advance(TimeDelta::days(300));
+    let world = world.killed_and_restarted().await;
+    testkit::eventually(DEADLINE, || async { known(&world).await.is_empty().then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn what_the_bootstrap_file_gives_stands_in_the_audit_once() {
     let world = World::start().await;
     world.sign_up(Person { email: STAFF, ..ALICE }).await;

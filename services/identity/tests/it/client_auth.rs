@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     clients::{ClientKey, MAILER_KEY, SECRET, assertion, with_assertion},
-    world::{World, basic},
+    world::{Answer, World, answer, basic},
 };
 
 const TOKEN: &str = "/oauth2/token";
@@ -113,4 +113,79 @@ async fn made_up_names_leave_one_row() {
     let rows =
         sqlx::query_scalar::<_, i64>("select count(*) from identity.throttle where kind = 'client_secret'");
     assert_eq!(rows.fetch_one(&world.app.pool).await.unwrap(), 1);
+}
+
+/// A world in which a client that proves itself has 10 requests a second, and addresses are what a proxy says.
+async fn hurried() -> World {
+    World::start_set(|settings| {
+        settings.client_rate = 10;
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await
+}
+
+async fn from(
+    world: &World,
+    address: &str,
+    path: &str,
+    authorization: Option<String>,
+    body: &'static str,
+) -> Answer {
+    let mut request = world.app.http().post(world.app.http_url(path)).header("x-forwarded-for", address);
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    let form = "application/x-www-form-urlencoded";
+    answer(request.header("content-type", form).body(body).send().await.unwrap()).await
+}
+
+const NO_CODE: &str = "client_id=portal&grant_type=authorization_code&code=x";
+
+#[tokio::test]
+async fn whoever_floods_with_a_public_clients_name_is_stopped_in_that_network_only() {
+    let world = hurried().await;
+    for (path, addresses, elsewhere) in [
+        ("/oauth2/token", ["203.0.113.7", "203.0.113.7"], "203.0.113.8"),
+        ("/oauth2/par", ["2001:db8::1", "2001:db8::2"], "2001:db8:0:1::1"),
+        ("/oauth2/revoke", ["198.51.100.1", "198.51.100.1"], "198.51.100.2"),
+    ] {
+        let flood = (0..10).map(|n| from(&world, addresses[n % 2], path, None, NO_CODE));
+        let answers = futures::future::join_all(flood).await;
+        let (refused, heard): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 429);
+        assert!(!refused.is_empty() && heard.len() >= 2, "{path}: {} of 10 are heard", heard.len());
+        for answer in refused {
+            answer.refused_with(429, "temporarily_unavailable");
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1, "{path}");
+        }
+        assert_eq!(from(&world, elsewhere, path, None, NO_CODE).await.status, 400, "{path}");
+    }
+    // One share for all endpoints, another one for each client.
+    let paths = ["/oauth2/token", "/oauth2/par"];
+    let flood = (0..10).map(|n| from(&world, "203.0.113.9", paths[n % 2], None, NO_CODE));
+    let heard = futures::future::join_all(flood).await.iter().filter(|answer| answer.status == 400).count();
+    assert!((2..4).contains(&heard), "{heard} of 10 are heard");
+    let tv = from(&world, "203.0.113.9", "/oauth2/device", None, "client_id=tv&scope=openid").await;
+    assert_eq!(tv.status, StatusCode::OK, "{}", tv.body);
+}
+
+#[tokio::test]
+async fn a_client_that_proves_itself_has_one_quota_wherever_it_calls_from() {
+    let world = hurried().await;
+    let no_code = "grant_type=authorization_code&code=x";
+    // What a stranger says in its name counts against the stranger.
+    for _ in 0..5 {
+        let stranger = from(&world, "203.0.113.9", TOKEN, header("shop", "wrong"), no_code).await;
+        stranger.refused_with(401, "invalid_client");
+    }
+    let addresses: Vec<String> = (0..60).map(|n| format!("203.0.113.{}", 10 + n)).collect();
+    let flood = async |client_id: &str| {
+        let calls = addresses.iter().map(|address| from(&world, address, TOKEN, basic(client_id), no_code));
+        let answers = futures::future::join_all(calls).await;
+        answers.iter().filter(|answer| answer.status == 429).count()
+    };
+    assert!((1..=40).contains(&flood("shop").await), "20 at once and 10 a second");
+    // The suite's own act for everybody.
+    assert_eq!(flood("profile").await, 0);
+    let other = from(&world, "203.0.113.9", TOKEN, basic("vault"), no_code).await;
+    other.refused_with(400, "invalid_grant");
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::{
     browser::Person,
     clients::ClientKey,
-    world::{ALICE, Answer, ISSUER, World, answer, param},
+    world::{ALICE, Answer, DEADLINE, ISSUER, World, answer, param},
 };
 
 pub const REGISTRATION: &str = "/oauth2/registration";
@@ -366,4 +366,81 @@ async fn garbage_gets_a_right_answer_and_leaves_nothing() {
     form.refused_with(400, "invalid_client_metadata");
     let rows = sqlx::query_scalar::<_, i64>("select count(*) from identity.client_registration");
     assert_eq!(rows.fetch_one(&world.app.pool).await.unwrap(), 0);
+}
+
+/// Tokens of a client that registered itself, for Alice.
+async fn tokens_of(world: &World, client: &Answer) -> Answer {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let (client_id, secret) = (client.text("client_id"), client.text("client_secret"));
+    let mut browser = world.browser();
+    let query = [
+        ("response_type", "code"),
+        ("client_id", client_id),
+        ("redirect_uri", CALLBACK),
+        ("scope", "openid"),
+    ];
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    let start = browser.open(&format!("/authorize?{query}")).await;
+    let url = browser.go_through(Person { is_new: false, ..ALICE }, start).await;
+    let code = param(&url, "code");
+    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
+    let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
+    let tokens = world.post("/oauth2/token", Some(&basic), &form).await;
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    tokens
+}
+
+#[tokio::test]
+async fn a_client_that_registered_itself_and_is_not_used_goes_and_leaves_its_place() {
+    let world = World::start_registering().await;
+    world.sign_up(ALICE).await;
+    let fresh = registered(&world, &metadata()).await;
+    let (used, left) = (registered(&world, &metadata()).await, registered(&world, &metadata()).await);
+    let never = registered(&world, &metadata()).await;
+    tokens_of(&world, &used).await;
+    let tokens = tokens_of(&world, &left).await;
+    assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::OK);
+    // Their use is told by and by.
+    testkit::eventually(DEADLINE, || async {
+        let sql = "select count(*) from identity.client_registration where used_on is not null";
+        let noted: i64 = sqlx::query_scalar(sql).fetch_one(&world.app.pool).await.unwrap();
+        (noted == 2).then_some(())
+    })
+    .await;
+    let sql = "update identity.client_registration
+               set created_at = created_at - interval '31 days',
+                   used_on = case when client_id = $2 then used_on - 181 else used_on end
+               where client_id <> $1";
+    let aged = sqlx::query(sql).bind(fresh.text("client_id")).bind(left.text("client_id"));
+    assert_eq!(aged.execute(&world.app.pool).await.unwrap().rows_affected(), 3);
+
+    // The first look of a process comes at its start.
+    let world = world.killed_and_restarted().await;
+    let is_there = async |client: &Answer| {
+        let token = client.text("registration_access_token");
+        call(&world, Method::GET, &path_of(client), token, None).await.status == StatusCode::OK
+    };
+    testkit::eventually(DEADLINE, || async {
+        (!is_there(&never).await && !is_there(&left).await).then_some(())
+    })
+    .await;
+    assert!(is_there(&fresh).await && is_there(&used).await);
+    assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::UNAUTHORIZED);
+    for (table, rows) in [("consent", 0), ("token_family", 1), ("revocation", 1)] {
+        let sql = format!("select count(*) from identity.{table} where client_id = $1");
+        let found: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(left.text("client_id"))
+            .fetch_one(&world.app.pool)
+            .await
+            .unwrap();
+        assert_eq!(found, rows, "{table}");
+    }
+    let sql = "select count(*) from identity.token_family where client_id = $1 and revoked_at is null";
+    let live = sqlx::query_scalar::<_, i64>(sql).bind(left.text("client_id"));
+    assert_eq!(live.fetch_one(&world.app.pool).await.unwrap(), 0);
+    let sql = "select subject from identity.audit_record
+               where action = 'delete_client' and actor = 'system' and detail ->> 'cause' = 'unused'
+               order by subject";
+    let gone: Vec<String> = sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap();
+    assert_eq!(gone, [left.text("client_id"), never.text("client_id")]);
 }

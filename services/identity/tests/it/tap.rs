@@ -18,7 +18,7 @@ use tokio::{
 use url::Url;
 
 /// What tasks do by themselves, whatever a flow does: a piece of text that only their statements have.
-const BACKGROUND: [&str; 25] = [
+const BACKGROUND: [&str; 27] = [
     "_default",
     "advisory",
     "array['RS256', 'PS256']",
@@ -30,6 +30,7 @@ const BACKGROUND: [&str; 25] = [
     "from identity.signing_key",
     "hashtextextended",
     "identity.audit_chain",
+    "identity.audit_networks",
     "identity.audit_seal",
     "identity.inbox_old",
     "identity.make_days",
@@ -43,6 +44,7 @@ const BACKGROUND: [&str; 25] = [
     "set ip_hmac = null",
     "set seen_at = n.at",
     "update identity.logout_delivery",
+    "used_on",
     "with recursive waiting",
 ];
 

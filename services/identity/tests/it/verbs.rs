@@ -1,5 +1,6 @@
 //! What operators do by the command line, beside a process that runs.
 
+use domain::Service;
 use serde_json::Value;
 
 use crate::world::{ALICE, BOB, World};
@@ -169,4 +170,27 @@ async fn what_cannot_be_done_says_what_to_do() {
         assert_eq!(answer.code, code, "{arguments:?}: {}", answer.why);
         assert!(answer.why.contains(why), "{arguments:?}: {}", answer.why);
     }
+}
+
+#[tokio::test]
+async fn beside_other_services_identity_is_named() {
+    let world = World::start().await;
+    world.sign_up(ALICE).await;
+    let among = async |arguments: &[&str]| {
+        let (text, ended) = world.operate_in(Service::AllInOne, arguments).await;
+        match ended {
+            Ok(()) => (text, 0),
+            Err(stop) => (stop.to_string(), stop.exit_code()),
+        }
+    };
+    let named = ["--service", "identity", "--operator", "olga", "--json"];
+    let (listed, code) = among(&[&["users", "list"][..], &named[..]].concat()).await;
+    assert_eq!((listed.lines().count(), code), (1, 0), "{listed}");
+    let (shown, code) = among(&[&["clients", "show", "shop"][..], &named[..]].concat()).await;
+    assert!(shown.contains("Shop") && code == 0, "{shown}");
+
+    let (which, code) = among(&["users", "list", "--operator", "olga"]).await;
+    assert!(which.contains("identity, profile") && code == 2, "{which}");
+    let (other, code) = among(&["users", "list", "--operator", "olga", "--service", "profile"]).await;
+    assert!(other.contains("--service identity has") && code == 3, "{other}");
 }

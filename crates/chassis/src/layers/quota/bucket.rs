@@ -15,14 +15,15 @@ const DEPTH: u64 = 2;
 /// call moves it by an interval, and is one too many when that is further away than the bucket is deep. Times count from
 /// any moment that stays the same.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
+pub struct Rate {
     interval: Duration,
     depth: Duration,
 }
 
 impl Rate {
     /// So many calls a second; none for 0, which is no limit.
-    pub(super) fn new(calls_a_second: u32) -> Option<Self> {
+    #[must_use]
+    pub fn new(calls_a_second: u32) -> Option<Self> {
         // Rounded up: it lets through no more than it says.
         let interval = 1_000_000_000_u64.div_ceil(u64::from(calls_a_second).max(1));
         let depth = interval * u64::from(calls_a_second) * DEPTH;
@@ -32,7 +33,7 @@ impl Rate {
 
     /// Takes a call out of a bucket that is full again at `full_at`, and says when it is then; or, when none is left, how
     /// long it takes until there is one.
-    pub(super) fn take(self, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
+    fn take(self, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
         let next = full_at.max(now) + self.interval;
         let wait = next.saturating_sub(now + self.depth);
         if wait.is_zero() { Ok(next) } else { Err(wait) }
@@ -40,19 +41,24 @@ impl Rate {
 }
 
 /// The buckets of many, at most so many. A full one need not be kept: who has none begins with it.
-pub(super) struct Buckets<K> {
+pub struct Buckets<K> {
     rate: Rate,
     most: usize,
     full_at: Mutex<HashMap<K, Duration>>,
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    pub(super) fn new(rate: Rate, most: usize) -> Self {
+    /// So many at most are told apart.
+    #[must_use]
+    pub fn new(rate: Rate, most: usize) -> Self {
         Self { rate, most, full_at: Mutex::default() }
     }
 
-    /// Takes a call of somebody, or says how long they should wait.
-    pub(super) fn take<Q>(&self, who: &Q, now: Duration) -> Result<(), Duration>
+    /// Takes a call of somebody. `now` counts from any moment that stays the same.
+    ///
+    /// # Errors
+    /// None is left: how long it takes until there is one.
+    pub fn take<Q>(&self, who: &Q, now: Duration) -> Result<(), Duration>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,

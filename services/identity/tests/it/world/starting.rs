@@ -15,17 +15,22 @@ use crate::{clients::BootstrapFile, tap::Tap};
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_changed(KEK, false, |_| {}).await
+        Self::start_changed(KEK, false, |_| {}, |_| {}).await
     }
 
     /// With other settings than usual.
     pub async fn start_with(change: impl Fn(&mut identity::Config) + Send + Sync + 'static) -> Self {
-        Self::start_changed(KEK, false, change).await
+        Self::start_changed(KEK, false, change, |_| {}).await
+    }
+
+    /// With other settings of the process than a test's usual ones.
+    pub async fn start_set(set: impl FnOnce(&mut chassis::Settings) + Send + 'static) -> Self {
+        Self::start_changed(KEK, false, |_| {}, set).await
     }
 
     /// With policies under which clients register themselves.
     pub async fn start_registering() -> Self {
-        Self::start_changed(KEK, true, |_| {}).await
+        Self::start_changed(KEK, true, |_| {}, |_| {}).await
     }
 
     /// With a tap on the line to the database.
@@ -39,19 +44,20 @@ impl World {
 
     /// Under these key encryption keys: lines, or `file:` and the path of a file.
     pub async fn start_under(kek: &str) -> Self {
-        Self::start_changed(kek, false, |_| {}).await
+        Self::start_changed(kek, false, |_| {}, |_| {}).await
     }
 
     async fn start_changed(
         kek: &str,
         registers: bool,
         change: impl Fn(&mut identity::Config) + Send + Sync + 'static,
+        set: impl FnOnce(&mut chassis::Settings) + Send + 'static,
     ) -> Self {
         let (peers, relying_parties) = (Peers::default(), RelyingParties::start().await);
         let (file, kek) = (BootstrapFile::write(&relying_parties.url, registers), kek.to_owned());
         let config = Config { file: file.0.clone(), kek: kek.clone(), change: Arc::new(change) };
         let fakes = peers.clone();
-        let app = TestApp::start(Service::Identity, move |process, database_url| async move {
+        let app = TestApp::start_with(Service::Identity, set, move |process, database_url| async move {
             config.components(&database_url, fakes, process).await
         })
         .await;
@@ -95,12 +101,24 @@ impl World {
 
     /// A verb of the command line, beside the process that runs: what it answers and how it ends.
     pub async fn operate(&self, arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
+        self.operate_in(Service::Identity, arguments).await
+    }
+
+    /// The same by the program of a service: all-in-one has another one beside identity.
+    pub async fn operate_in(
+        &self,
+        program: Service,
+        arguments: &[&str],
+    ) -> (String, Result<(), chassis::Stop>) {
         let config = self.config();
         let (url, fakes) = (self.app.database_url().to_owned(), self.peers.clone());
         let with = (chassis::Settings::default(), self.app.clock.clone());
-        chassis::operate(&identity::VERBS, arguments, Service::Identity, with, |process| async move {
+        chassis::operate(&identity::VERBS, arguments, program, with, move |process| async move {
             let mut components = config.components(&url, fakes, process).await?;
             components.truncate(1);
+            if program == Service::AllInOne {
+                components.push(Component::new(Service::Profile).attach("what the outbox works on"));
+            }
             Ok(components)
         })
         .await
