@@ -340,7 +340,10 @@ fn split_port(uri: &str) -> Option<(&str, &str)> {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (authority, ""),
     };
-    if port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+    // A number's own parser takes a sign, and any number of zeros.
+    let is_port =
+        port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if !port.is_empty() && !is_port {
         return None;
     }
     let ip: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;

@@ -59,6 +59,7 @@ fn tricks_with_redirect_uris_are_refused() {
         "http://127.0.0.1:1@evil.example/callback",
         "http://127.0.0.1:1/callback/../evil",
         "http://127.0.0.1:99999999/callback",
+        "http://127.0.0.1:65536/callback",
         "http://127.0.0.1:+80/callback",
         "http://127.0.0.1.evil.example:1/callback",
         "http://127.1:1/callback",
