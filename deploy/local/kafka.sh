@@ -107,7 +107,8 @@ make_kafka_data() {
   make_kafka_certificate >"$home/openssl.log" 2>&1 || fail "openssl failed: $(tail -3 "$home/openssl.log")"
   (umask 077 && openssl rand -hex 16 >"$kafka_home/password")
   write_kafka_settings
-  kafka_java -cp "$kafka_libs/*" kafka.tools.StorageTool format --cluster-id "$(openssl rand -base64 16 | tr '+/' '-_' | cut -c1-22)" \
+  # Letters in the place of the two other signs: an id that begins with `-` would be taken for an option.
+  kafka_java -cp "$kafka_libs/*" kafka.tools.StorageTool format --cluster-id "$(openssl rand -base64 16 | tr '+/' 'AB' | cut -c1-22)" \
     --config "$kafka_home/server.properties" \
     --add-scram "SCRAM-SHA-512=[name=kotinos,password=$(cat "$kafka_home/password")]" >"$home/kafka-format.log" 2>&1 ||
     fail "the broker's directory could not be made: $(tail -3 "$home/kafka-format.log")"
