@@ -95,6 +95,13 @@ fn realm() -> serde_json::Value {
                 "clientId": rp_id(rp), "secret": SECRET, "enabled": true, "protocol": "openid-connect",
                 "publicClient": false, "standardFlowEnabled": true, "serviceAccountsEnabled": true,
                 "directAccessGrantsEnabled": false, "redirectUris": [CALLBACK],
+                // It introspects for a token's audience alone, and a client is not in that of its own tokens.
+                "protocolMappers": [{
+                    "name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
+                    "config": {
+                        "included.client.audience": rp_id(rp), "access.token.claim": "true", "introspection.token.claim": "true",
+                    },
+                }],
             })
         })
         .collect();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testkit::measure::{milliseconds, quantile, system};
 use tokio::{task::JoinSet, time::sleep_until};
 
@@ -73,8 +73,13 @@ pub async fn drive(
     let busy = system::machine_seconds()?;
     let logged = surroundings.logged().await? - logged;
     let done = seen.times.len() as f64;
+    ensure!(
+        done > 0.0,
+        "all failed: {}",
+        seen.first_failure.as_deref().unwrap_or("nothing was answered in time")
+    );
     let a_second = done / seconds;
-    let pause = Duration::from_secs_f64(2.0 * WORKERS as f64 / a_second.max(0.1));
+    let pause = Duration::from_secs_f64(2.0 * WORKERS as f64 / a_second);
     let (mut half, _) = go(workers, workload, size.run / 2, Some(pause)).await?;
     Ok(Run {
         a_second,
