@@ -4,15 +4,16 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::Uri, response::IntoResponse, routing::get};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use domain::TimeDelta;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    browser::Person,
+    browser::{Browser, Person},
     clients::ClientKey,
-    world::{ALICE, Answer, DEADLINE, ISSUER, World, answer, param},
+    world::{ALICE, Answer, ISSUER, World, answer, param},
 };
 
 pub const REGISTRATION: &str = "/oauth2/registration";
@@ -42,7 +43,7 @@ pub async fn initial_access_token(world: &World, policy: &str) -> String {
     line["initial_access_token"].as_str().unwrap().to_owned()
 }
 
-fn metadata() -> Value {
+pub fn metadata() -> Value {
     json!({
         "client_name": "Ticket exchange", "redirect_uris": [CALLBACK], "contacts": ["ops@rp.example"],
         "grant_types": ["authorization_code", "refresh_token"], "logo_uri": "https://rp.example/logo.png",
@@ -50,15 +51,47 @@ fn metadata() -> Value {
     })
 }
 
-async fn registered(world: &World, metadata: &Value) -> Answer {
+pub async fn registered(world: &World, metadata: &Value) -> Answer {
     let token = initial_access_token(world, "partners").await;
     let answer = call(world, Method::POST, REGISTRATION, &token, Some(metadata)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     answer
 }
 
-fn path_of(answer: &Answer) -> String {
+pub fn path_of(answer: &Answer) -> String {
     answer.text("registration_client_uri").strip_prefix(ISSUER).unwrap().to_owned()
+}
+
+/// Where a client that registered itself sends a browser.
+fn authorization_of(client: &Answer) -> String {
+    let query = [
+        ("response_type", "code"),
+        ("client_id", client.text("client_id")),
+        ("redirect_uri", CALLBACK),
+        ("scope", "openid"),
+    ];
+    format!(
+        "/authorize?{}",
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
+    )
+}
+
+fn basic_of(client: &Answer, secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{secret}", client.text("client_id"))))
+}
+
+/// Tokens of a client that registered itself, for Alice; another secret gets none.
+pub async fn tokens_of(world: &World, browser: &mut Browser<'_>, client: &Answer) -> Answer {
+    let start = browser.open(&authorization_of(client)).await;
+    let url = browser.go_through(Person { is_new: false, ..ALICE }, start).await;
+    let code = param(&url, "code");
+    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
+    let wrong = basic_of(client, "x");
+    world.post("/oauth2/token", Some(&wrong), &form).await.refused_with(401, "invalid_client");
+    let basic = basic_of(client, client.text("client_secret"));
+    let tokens = world.post("/oauth2/token", Some(&basic), &form).await;
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    tokens
 }
 
 #[tokio::test]
@@ -72,29 +105,13 @@ async fn a_client_registers_itself_and_signs_users_in() {
     }
     assert_eq!(client.body["client_secret_expires_at"], json!(0));
     assert_eq!(client.body["client_id_issued_at"], json!(world.app.clock.now().timestamp()));
-    let (client_id, secret) = (client.text("client_id"), client.text("client_secret"));
-    assert_eq!(secret.len(), 43);
+    assert_eq!(client.text("client_secret").len(), 43);
 
     let mut browser = world.browser();
-    let query = [
-        ("response_type", "code"),
-        ("client_id", client_id),
-        ("redirect_uri", CALLBACK),
-        ("scope", "openid"),
-    ];
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-    let start = browser.open(&format!("/authorize?{query}")).await;
-    let url = browser.go_through(Person { is_new: false, ..ALICE }, start).await;
-    let code = param(&url, "code");
-    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let basic = |secret: &str| format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
-    world.post("/oauth2/token", Some(&basic("x")), &form).await.refused_with(401, "invalid_client");
-    let tokens = world.post("/oauth2/token", Some(&basic(secret)), &form).await;
-    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    let tokens = tokens_of(&world, &mut browser, &client).await;
     // Its default_max_age asks for the password again.
     world.advance(TimeDelta::seconds(3_601));
-    let page = browser.open(&format!("/authorize?{query}")).await.page();
+    let page = browser.open(&authorization_of(&client)).await.page();
     assert_eq!(page.url.path(), "/login");
 
     // The client goes, and its tokens with it.
@@ -102,9 +119,10 @@ async fn a_client_registers_itself_and_signs_users_in() {
         call(&world, Method::DELETE, &path_of(&client), client.text("registration_access_token"), None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.text("refresh_token"))];
-    world.post("/oauth2/token", Some(&basic(secret)), &refresh).await.refused_with(401, "invalid_client");
+    let basic = basic_of(&client, client.text("client_secret"));
+    world.post("/oauth2/token", Some(&basic), &refresh).await.refused_with(401, "invalid_client");
     assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(browser.open(&format!("/authorize?{query}")).await.page().status, StatusCode::BAD_REQUEST);
+    assert_eq!(browser.open(&authorization_of(&client)).await.page().status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -366,81 +384,4 @@ async fn garbage_gets_a_right_answer_and_leaves_nothing() {
     form.refused_with(400, "invalid_client_metadata");
     let rows = sqlx::query_scalar::<_, i64>("select count(*) from identity.client_registration");
     assert_eq!(rows.fetch_one(&world.app.pool).await.unwrap(), 0);
-}
-
-/// Tokens of a client that registered itself, for Alice.
-async fn tokens_of(world: &World, client: &Answer) -> Answer {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let (client_id, secret) = (client.text("client_id"), client.text("client_secret"));
-    let mut browser = world.browser();
-    let query = [
-        ("response_type", "code"),
-        ("client_id", client_id),
-        ("redirect_uri", CALLBACK),
-        ("scope", "openid"),
-    ];
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-    let start = browser.open(&format!("/authorize?{query}")).await;
-    let url = browser.go_through(Person { is_new: false, ..ALICE }, start).await;
-    let code = param(&url, "code");
-    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
-    let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
-    let tokens = world.post("/oauth2/token", Some(&basic), &form).await;
-    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
-    tokens
-}
-
-#[tokio::test]
-async fn a_client_that_registered_itself_and_is_not_used_goes_and_leaves_its_place() {
-    let world = World::start_registering().await;
-    world.sign_up(ALICE).await;
-    let fresh = registered(&world, &metadata()).await;
-    let (used, left) = (registered(&world, &metadata()).await, registered(&world, &metadata()).await);
-    let never = registered(&world, &metadata()).await;
-    tokens_of(&world, &used).await;
-    let tokens = tokens_of(&world, &left).await;
-    assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::OK);
-    // Their use is told by and by.
-    testkit::eventually(DEADLINE, || async {
-        let sql = "select count(*) from identity.client_registration where used_on is not null";
-        let noted: i64 = sqlx::query_scalar(sql).fetch_one(&world.app.pool).await.unwrap();
-        (noted == 2).then_some(())
-    })
-    .await;
-    let sql = "update identity.client_registration
-               set created_at = created_at - interval '31 days',
-                   used_on = case when client_id = $2 then used_on - 181 else used_on end
-               where client_id <> $1";
-    let aged = sqlx::query(sql).bind(fresh.text("client_id")).bind(left.text("client_id"));
-    assert_eq!(aged.execute(&world.app.pool).await.unwrap().rows_affected(), 3);
-
-    // The first look of a process comes at its start.
-    let world = world.killed_and_restarted().await;
-    let is_there = async |client: &Answer| {
-        let token = client.text("registration_access_token");
-        call(&world, Method::GET, &path_of(client), token, None).await.status == StatusCode::OK
-    };
-    testkit::eventually(DEADLINE, || async {
-        (!is_there(&never).await && !is_there(&left).await).then_some(())
-    })
-    .await;
-    assert!(is_there(&fresh).await && is_there(&used).await);
-    assert_eq!(world.userinfo(tokens.text("access_token")).await.status, StatusCode::UNAUTHORIZED);
-    for (table, rows) in [("consent", 0), ("token_family", 1), ("revocation", 1)] {
-        let sql = format!("select count(*) from identity.{table} where client_id = $1");
-        let found: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-            .bind(left.text("client_id"))
-            .fetch_one(&world.app.pool)
-            .await
-            .unwrap();
-        assert_eq!(found, rows, "{table}");
-    }
-    let sql = "select count(*) from identity.token_family where client_id = $1 and revoked_at is null";
-    let live = sqlx::query_scalar::<_, i64>(sql).bind(left.text("client_id"));
-    assert_eq!(live.fetch_one(&world.app.pool).await.unwrap(), 0);
-    let sql = "select subject from identity.audit_record
-               where action = 'delete_client' and actor = 'system' and detail ->> 'cause' = 'unused'
-               order by subject";
-    let gone: Vec<String> = sqlx::query_scalar(sql).fetch_all(&world.app.pool).await.unwrap();
-    assert_eq!(gone, [left.text("client_id"), never.text("client_id")]);
 }
