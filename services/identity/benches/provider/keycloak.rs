@@ -110,6 +110,8 @@ fn realm() -> serde_json::Value {
         "defaultSignatureAlgorithm": "ES256",
         // Identity's; Keycloak's own minute would be over before a run is.
         "accessTokenLifespan": 300,
+        // A refresh token is good once, as at identity (RFC 9700 4.14.2); by itself it takes one again and again.
+        "revokeRefreshToken": true, "refreshTokenMaxReuse": 0,
         "passwordPolicy": format!("hashAlgorithm(argon2) and hashIterations({})", COST.passes),
         "clients": clients,
     })
