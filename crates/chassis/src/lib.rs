@@ -12,6 +12,7 @@ mod command;
 mod component;
 mod connections;
 mod database;
+mod egress;
 mod forwarded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -41,6 +42,7 @@ pub use backoff::Backoff;
 pub use code::{Code, Coded, FieldViolation, parse, status};
 pub use component::{Component, Grpc};
 pub use database::{constraint, database_code, is_retryable};
+pub use egress::{Egress, EgressError};
 pub use forwarded::Network;
 pub use http_client::read_bounded;
 pub use layers::{

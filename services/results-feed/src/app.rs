@@ -2,10 +2,12 @@
 
 mod access;
 mod append;
+mod delivery;
 mod effects;
 mod publish;
 mod read;
 mod republish;
+mod search;
 
 use std::sync::Arc;
 
@@ -16,8 +18,10 @@ use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use access::NewKey;
+pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use publish::Publisher;
 pub use read::UnitResult;
+pub use search::Representation;
 
 use crate::{
     Error,
@@ -31,6 +35,8 @@ use crate::{
 const MOST_WAITING: usize = 256;
 /// Large documents that may be parsed at once.
 const MOST_LARGE_PARSES: usize = 4;
+/// Archives that may be written at once.
+const MOST_ARCHIVES: usize = 4;
 
 /// Results-feed's use cases over its database.
 #[derive(Debug, Clone)]
@@ -43,6 +49,7 @@ pub struct App {
     test: Channel,
     large_parses: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    archives: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +92,7 @@ impl App {
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             connections: Arc::new(Semaphore::new(connections)),
+            archives: Arc::new(Semaphore::new(MOST_ARCHIVES)),
         };
         (app, Queues { production: production_queue, test: test_queue })
     }

@@ -21,7 +21,8 @@ pub struct Config {
         default_value = "SYN2030"
     )]
     pub competition: String,
-    /// Pepper of the publisher keys: what is stored of a key is useless without it. The default is for a laptop.
+    /// Pepper of the publisher keys, and what the keys of delivery targets are sealed with: what is stored of either is
+    /// useless without it. The default is for a laptop.
     #[arg(
         id = "RESULTS_PEPPER",
         long = "results-pepper",
@@ -39,6 +40,16 @@ pub struct Config {
         default_value_t = 5_000
     )]
     pub max_connections: usize,
+    /// Milliseconds after which a delivery target that did not take a document is given it again (ODF Foundation
+    /// Principles 8.2: 5 s).
+    #[arg(
+        id = "RESULTS_DELIVERY_RETRY_MS",
+        long = "results-delivery-retry-ms",
+        env = "RESULTS_DELIVERY_RETRY_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(1..=600_000)
+    )]
+    pub delivery_retry_ms: u64,
     /// Zone in which pages show times (IANA name).
     #[arg(
         id = "RESULTS_TIME_ZONE",

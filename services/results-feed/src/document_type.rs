@@ -82,6 +82,9 @@ const NAMES: [&str; 68] = [
 ];
 
 impl DocumentType {
+    /// How many there are.
+    pub const COUNT: usize = NAMES.len();
+
     /// Its name with `DT_`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,12 +1,15 @@
 //! gRPC in: parse, one call of a use case, answer.
 
 mod access;
+mod delivery;
+mod documents;
 mod feed;
 mod ingest;
 mod parse;
 mod results;
 
 pub use access::Access;
+pub use delivery::Delivery;
 pub use feed::Feed;
 pub use ingest::Ingest;
 pub use results::Results;

@@ -1,5 +1,6 @@
 //! Public HTTP: ODF in, the feed as server-sent events, pages for fans.
 
+mod archive;
 mod feed;
 mod odf;
 mod pages;
@@ -31,6 +32,7 @@ pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
         .route("/results/v1/state", get(feed::state))
+        .route("/results/v1/documents", get(archive::archive))
         .route("/results/v1/documents/{handle}/{seq}", get(feed::document))
         .route("/results/live", get(pages::units))
         .route("/results/live/{unit}", get(pages::unit))

@@ -3,7 +3,8 @@
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
+//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`; original documents by search, and
+//! POSTed to the servers that partners name at `DeliveryService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none.
 
@@ -12,6 +13,8 @@ pub mod canonical;
 mod config;
 mod cursor;
 mod decoders;
+mod delivery;
+mod delivery_target;
 mod document;
 mod document_type;
 mod entitlement;
@@ -30,6 +33,8 @@ mod publisher_key;
 mod quarantine;
 mod result;
 pub mod rsc;
+mod sealed;
+mod search;
 mod store;
 mod unit_schedule;
 mod writer;
@@ -37,8 +42,9 @@ mod writer;
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
-    access_service_server::AccessServiceServer, feed_service_server::FeedServiceServer,
-    ingest_service_server::IngestServiceServer, result_service_server::ResultServiceServer,
+    access_service_server::AccessServiceServer, delivery_service_server::DeliveryServiceServer,
+    feed_service_server::FeedServiceServer, ingest_service_server::IngestServiceServer,
+    result_service_server::ResultServiceServer,
 };
 
 pub use config::Config;
@@ -67,6 +73,13 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         config.pepper,
         config.max_connections,
     );
+    let egress = chassis::Egress::new(&process.settings().egress_allow)?;
+    let courier = delivery::Courier {
+        app: app.clone(),
+        egress: egress.clone(),
+        metrics: process.metrics(),
+        retry: std::time::Duration::from_millis(config.delivery_retry_ms),
+    };
     let pages = http::Pages::new(config.time_zone)?;
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
@@ -77,9 +90,14 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(IngestServiceServer::new(grpc::Ingest::new(app.clone())))
                 .add(FeedServiceServer::new(grpc::Feed::new(app.clone())))
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
-                .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
+                .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
+                .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
         )
         .http(http::router(app.clone(), process.clone(), pages))
+        .task("delivery", move |shutdown: Shutdown| async move {
+            delivery::deliver(courier, shutdown).await;
+            Ok(())
+        })
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following) = (app.clone(), app.clone());

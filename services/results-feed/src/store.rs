@@ -2,13 +2,20 @@
 //! Each operation is a span, but for those that a loop repeats without work.
 
 mod access;
+mod delivery;
 mod documents;
 mod log;
 mod schedule;
+mod search;
 
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
     save_entitlement,
+};
+pub use delivery::{
+    DeliverySession, StoredTarget, begin_term, count_targets, delete_target, find_target, forgive_target,
+    insert_target, list_running_targets, list_targets, load_progress, load_target_for_update, park_target,
+    save_progress, save_target,
 };
 pub use documents::{
     Found, find_by_code, find_edition, insert_quarantined, list_editions, load_heads, newest_medal_standings,
@@ -19,6 +26,10 @@ pub use log::{
     position, renew_epoch, save_seq,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
+pub use search::{
+    Deliverable, RawDocument, What, delete_resends, find_version, insert_resends, list_deliverable,
+    list_resends, load_raw, search,
+};
 
 use crate::{
     Error,

@@ -77,6 +77,12 @@ pub const ADAPTERS: &[Adapter] = &[
     },
     Adapter {
         service: "results-feed",
+        module: "delivery",
+        may_use: &[],
+        reason: "a task: posts documents to partners' servers",
+    },
+    Adapter {
+        service: "results-feed",
         module: "writer",
         may_use: &[],
         reason: "a task: gathers submissions into one transaction",

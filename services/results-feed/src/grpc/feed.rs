@@ -2,12 +2,16 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, SubscribeMode, SubscribeRequest,
+    self as wire, FeedFrame, GetDocumentRequest, GetSnapshotRequest, GetSnapshotResponse,
+    SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
     feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
-use super::parse;
+use super::{
+    documents::{self, Pieces},
+    parse,
+};
 use crate::{
     Error,
     app::App,
@@ -33,6 +37,7 @@ impl Feed {
 
 #[tonic::async_trait]
 impl FeedService for Feed {
+    type GetDocumentStream = Pieces;
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<FeedFrame, Status>> + Send>>;
 
     async fn subscribe(
@@ -61,6 +66,24 @@ impl FeedService for Feed {
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let client_id = parse::reader(&request)?;
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<GetDocumentRequest>,
+    ) -> Result<Response<Self::GetDocumentStream>, Status> {
+        let client_id = parse::reader(&request)?;
+        let pieces = documents::pieces(&self.app, &client_id, request.get_ref()).await;
+        pieces.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn search_documents(
+        &self,
+        request: Request<SearchDocumentsRequest>,
+    ) -> Result<Response<SearchDocumentsResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let page = documents::search(&self.app, &client_id, request.into_inner()).await;
+        page.map(Response::new).map_err(chassis::status)
     }
 }
 

@@ -117,7 +117,7 @@ pub async fn document(
 }
 
 // A token that is wrong is refused rather than taken for none: its bearer believes to see more than the public.
-async fn reader(web: &Web, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+pub(super) async fn reader(web: &Web, headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let Some(authorization) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
     let verified = web.process.verify_token(token, Service::ResultsFeed.audience()).await;

@@ -132,15 +132,18 @@ pub async fn insert_rows(
     let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
     let sha256: Vec<Option<&[u8]>> =
         rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    // Whatever is done with the entry later belongs to the trace of the request that brought it.
+    let traceparent: Vec<Option<String>> =
+        rows.iter().map(|row| row.span.in_scope(outbox::trace::traceparent)).collect();
     sqlx::query!(
         r#"
         insert into results.log
             (stream_id, received_at, seq, kind, document_id, version, result_status, base_version, base_status, base_seq,
-             conflatable, logical_date, source, raw, canonical, patch, sha256)
+             conflatable, logical_date, source, raw, canonical, patch, sha256, traceparent)
         select $1, $2, row.*
         from unnest($3::bigint[], $4::text[], $5::uuid[], $6::integer[], $7::text[], $8::integer[], $9::text[],
                     $10::bigint[], $11::boolean[], $12::date[], $13::text[], $14::bytea[], $15::bytea[], $16::bytea[],
-                    $17::bytea[]) as row
+                    $17::bytea[], $18::text[]) as row
         "#,
         stream_id,
         received_at,
@@ -159,6 +162,7 @@ pub async fn insert_rows(
         &canonical as _,
         &patch as _,
         &sha256 as _,
+        &traceparent as _,
     )
     .execute(&mut **tx)
     .await?;

@@ -106,6 +106,7 @@ pub fn config(database_url: &str) -> results_feed::Config {
         competition: "SYN2030".to_owned(),
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
+        delivery_retry_ms: 50,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
