@@ -6,11 +6,15 @@
 )]
 
 mod access;
+mod delivery;
+mod delivery_failures;
 mod events_over_http;
 mod hostile;
 mod journey;
 mod pages;
 mod policies;
 mod refusals;
+mod receiver;
 mod replicas;
+mod search;
 mod world;

@@ -39,7 +39,9 @@ impl World {
 
     async fn start_on(shared: Option<String>) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
+        // Partners' servers of tests are on this machine.
+        let allow = |settings: &mut chassis::Settings| settings.egress_allow = vec!["127.0.0.1:*".to_owned()];
+        let app = TestApp::start_with(Service::ResultsFeed, allow, |process, own| async move {
             let database_url = shared.unwrap_or(own);
             let component = results_feed::component(config(&database_url), process).await?;
             tell.send(database_url).unwrap();
