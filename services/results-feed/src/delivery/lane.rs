@@ -193,3 +193,7 @@ impl Lane {
         self.ahead = self.ahead.split_off(&(acknowledged + 1));
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

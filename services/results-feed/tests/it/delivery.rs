@@ -171,8 +171,8 @@ async fn a_changed_target_gets_the_rest_at_its_new_address() {
     assert_eq!(changed.unwrap().version, 2);
     // What was sent in between may still have gone to the old address.
     eventually(DEADLINE, async || {
-        let update =
-            race[3].xml.replace("Version=\"2\"", &format!("Version=\"{}\"", 100 + new.posts().len()));
+        let version = format!(" Version=\"{}\"", 100 + old.posts().len() + new.posts().len());
+        let update = race[3].xml.replace(" Version=\"3\"", &version);
         world.post(&key, update).await;
         (!new.taken().is_empty()).then_some(())
     })

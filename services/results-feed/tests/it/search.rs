@@ -130,12 +130,7 @@ async fn a_document_comes_in_pieces_and_what_is_forbidden_is_not_there() {
     let request = GetDocumentRequest { handle: result.handle, seq: result.seq, representation: canonical };
     let (_, bytes) = document(&world, request).await.unwrap();
     let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    assert_eq!(
-        json["DocumentType"].as_str().or(json["OdfBody"]["DocumentType"].as_str()).is_some(),
-        true,
-        "{}",
-        &json.to_string()[..200]
-    );
+    assert_eq!(json["Competition"]["Gen"].as_str().unwrap().chars().count(), 100_000);
 
     let biography =
         race[2].xml.replace("DT_RESULT", "DT_BIO_PAR").replace(" ResultStatus=\"START_LIST\"", "");
