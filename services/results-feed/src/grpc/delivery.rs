@@ -72,7 +72,7 @@ impl Delivery {
 
     async fn resend(&self, actor: Actor, request: ResendDocumentsRequest) -> Result<u32, Error> {
         let target_id = parse::target_id(&request.target_id)?;
-        let search = parse::search("search", request.search.unwrap_or_default())?;
+        let search = parse::search("search", &request.search.unwrap_or_default())?;
         let documents = self.app.resend_documents(&owner(actor), target_id, &search).await?;
         Ok(u32::try_from(documents).unwrap_or(u32::MAX))
     }

@@ -28,7 +28,7 @@ pub async fn search(
     client_id: &str,
     request: SearchDocumentsRequest,
 ) -> Result<SearchDocumentsResponse, Error> {
-    let search = parse::search("search", request.search.unwrap_or_default())?;
+    let search = parse::search("search", &request.search.unwrap_or_default())?;
     let limit = parse::page_size("page_size", request.page_size)?;
     let after = match request.page_token.as_str() {
         "" => 0,

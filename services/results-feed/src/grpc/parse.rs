@@ -134,7 +134,7 @@ pub fn statuses(field: &str, names: &[String]) -> Result<Vec<Option<ResultStatus
 }
 
 /// A search; `field` is where it stands in the request.
-pub fn search(field: &str, asked: wire::DocumentSearch) -> Result<Search, Error> {
+pub fn search(field: &str, asked: &wire::DocumentSearch) -> Result<Search, Error> {
     let within = |name: &str| format!("{field}.{name}");
     if asked.languages.len() > MOST_LANGUAGES {
         let rule = format!("must have at most {MOST_LANGUAGES} languages");
