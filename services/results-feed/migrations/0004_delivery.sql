@@ -28,10 +28,12 @@ create table results.delivery_progress (
     primary key (target_id, lane)
 ) with (fillfactor = 50);
 
--- Versions that a partner asked for once more; gone when they were taken.
+-- Versions that a partner asked for once more, and those that it refused for so long that its lane went on without them;
+-- gone when they were taken.
 create table results.delivery_resend (
-    target_id uuid not null references results.delivery_target on delete cascade,
-    seq       bigint not null,
+    target_id     uuid not null references results.delivery_target on delete cascade,
+    seq           bigint not null,
+    refused_since timestamptz,                        -- null: asked for
     primary key (target_id, seq)
 );
 

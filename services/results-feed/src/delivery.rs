@@ -44,6 +44,8 @@ pub struct Candidate {
     pub conflatable: bool,
     /// When it came.
     pub received_at: DateTime<Utc>,
+    /// Since when it is refused, where it was set aside for that.
+    pub refused_since: Option<DateTime<Utc>>,
 }
 
 impl Candidate {

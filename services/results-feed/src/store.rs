@@ -2,6 +2,7 @@
 //! Each operation is a span, but for those that a loop repeats without work.
 
 mod access;
+mod deliverable;
 mod delivery;
 mod documents;
 mod log;
@@ -11,6 +12,10 @@ mod search;
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
     save_entitlement,
+};
+pub use deliverable::{
+    Deliverable, What, delete_resends, insert_resends, insert_set_aside, list_deliverable, list_resends,
+    list_set_aside,
 };
 pub use delivery::{
     DeliverySession, StoredTarget, begin_term, count_targets, delete_target, find_target, forgive_target,
@@ -26,10 +31,7 @@ pub use log::{
     position, renew_epoch, save_seq,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
-pub use search::{
-    Deliverable, RawDocument, What, delete_resends, find_version, insert_resends, list_deliverable,
-    list_resends, load_raw, search,
-};
+pub use search::{RawDocument, find_version, load_raw, search};
 
 use crate::{
     Error,

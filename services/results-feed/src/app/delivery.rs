@@ -158,7 +158,7 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         let (mut target, sealed) = load(&mut tx, owner, target_id).await?;
         if target.resume() {
-            store::forgive_target(&mut tx, target_id).await?;
+            store::forgive_target(&mut tx, target_id, self.clock.now()).await?;
             store::save_target(&mut tx, &target, &sealed).await?;
         }
         tx.commit().await?;

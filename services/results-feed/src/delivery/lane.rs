@@ -38,6 +38,17 @@ struct Pending {
     since: Option<DateTime<Utc>>,
 }
 
+/// What a lane goes on without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Which document.
+    pub document_id: Uuid,
+    /// Its versions that wait.
+    pub seqs: Vec<i64>,
+    /// Since when the first is refused.
+    pub since: DateTime<Utc>,
+}
+
 /// What must survive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -73,11 +84,6 @@ impl Lane {
         WINDOW.saturating_sub(self.pending.len() + self.ahead.len())
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
     /// When the oldest document that waits came.
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         self.pending.first_key_value().map(|(_, pending)| pending.candidate.received_at)
@@ -90,7 +96,7 @@ impl Lane {
         if self.ahead.contains(&seq) || self.pending.contains_key(&seq) {
             return;
         }
-        let mut since = self.inherited.take();
+        let mut since = candidate.refused_since.or(self.inherited.take());
         if self.mode == DeliveryMode::State
             && let Some(older) = self.conflatable(candidate.document_id)
             && let Some(older) = self.pending.remove(&older)
@@ -167,6 +173,30 @@ impl Lane {
             (one.under_way, one.not_before) = (false, Some(again));
             one.since.get_or_insert(now);
         }
+    }
+
+    /// A document whose refusals make the lane carry too much, out of it: its versions that wait, the first refusal.
+    pub fn set_aside(&mut self, now: DateTime<Utc>) -> Option<Aside> {
+        if self.ahead.len() < WINDOW / 2 {
+            return None;
+        }
+        let (_, refused) = self.pending.first_key_value().filter(|(_, one)| !one.under_way)?;
+        let (document_id, since) = (refused.candidate.document_id, refused.since.unwrap_or(now));
+        let of_it = self.pending.iter().filter(|(_, one)| one.candidate.document_id == document_id);
+        let seqs: Vec<i64> = of_it.map(|(seq, _)| *seq).collect();
+        self.pending.retain(|_, one| one.candidate.document_id != document_id);
+        self.forget();
+        Some(Aside { document_id, seqs, since })
+    }
+
+    /// What waits or is under way.
+    pub fn seqs(&self) -> Vec<i64> {
+        self.pending.keys().copied().collect()
+    }
+
+    /// Forgets what was taken, where it is kept nowhere else.
+    pub fn forget_taken(&mut self) {
+        self.ahead.clear();
     }
 
     /// Drops what may not be sent any more and is not under way.

@@ -15,6 +15,7 @@ fn candidate(seq: i64, document: u8, conflatable: bool) -> Candidate {
         status: None,
         conflatable,
         received_at: DateTime::UNIX_EPOCH,
+        refused_since: None,
     }
 }
 
@@ -86,6 +87,24 @@ async fn in_state_mode_a_newer_version_takes_the_place_of_one_that_waits() {
 }
 
 #[tokio::test]
+async fn a_document_that_is_refused_while_hundreds_are_taken_is_set_aside() {
+    let now = Instant::now();
+    let mut lane = lane(DeliveryMode::Every, &[0, 0]);
+    let first = lane.take(now, RETRY).unwrap().seq;
+    lane.refused(first, now + RETRY, DateTime::UNIX_EPOCH);
+    for seq in 3..3 + i64::try_from(WINDOW / 2).unwrap() {
+        assert_eq!(lane.set_aside(DateTime::UNIX_EPOCH), None);
+        lane.push(candidate(seq, 1, true));
+        assert_eq!(take_all(&mut lane, now), [seq]);
+        lane.taken(seq);
+    }
+    let aside = lane.set_aside(DateTime::UNIX_EPOCH).unwrap();
+    assert_eq!(aside.seqs, [1, 2]);
+    assert_eq!((lane.progress().acknowledged, lane.progress().ahead), (514, vec![]));
+    assert_eq!(lane.progress().failing_since, None);
+}
+
+#[tokio::test]
 async fn what_may_not_be_sent_any_more_is_dropped() {
     let mut lane = lane(DeliveryMode::Every, &[1, 2]);
     lane.retain(|candidate| candidate.seq != 1);
@@ -141,7 +160,7 @@ proptest! {
                     }
                     saved = lane.progress();
                 }
-                if lane.is_empty() {
+                if lane.seqs().is_empty() {
                     break 'lives;
                 }
                 now += RETRY;

@@ -1,11 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use domain::Uuid;
+use domain::{DateTime, Utc, Uuid};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
     Candidate, Courier, LaneName, PATIENCE,
-    lane::{Lane, Progress},
+    lane::{Lane, Progress, WINDOW},
     post::{Address, Outcome, post},
 };
 use crate::{
@@ -77,6 +77,7 @@ async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bo
             done: Vec::new(),
             posts: JoinSet::new(),
             looked_at: None,
+            aside: HashSet::new(),
         });
     }
     let lanes = runners.into_iter().map(|runner| Box::pin(runner.run(stopped.clone())));
@@ -103,6 +104,8 @@ struct Runner {
     done: Vec<i64>,
     posts: JoinSet<(i64, Outcome)>,
     looked_at: Option<Instant>,
+    // Documents of which refused versions wait in the resend lane, so that later ones wait behind them.
+    aside: HashSet<Uuid>,
 }
 
 impl Runner {
@@ -126,6 +129,7 @@ impl Runner {
                 Some(settled) = self.posts.join_next(), if !self.posts.is_empty() => {
                     self.settle(settled)?;
                     self.settle_more()?;
+                    self.lighten().await?;
                     // Before the next one is begun: what may be sent twice is what is under way.
                     self.save().await?;
                 }
@@ -153,6 +157,12 @@ impl Runner {
     async fn read_log(&mut self) -> Result<(), Error> {
         // Only what readers of this process may see too.
         let last = self.hub.position().map_or(0, |position| position.seq);
+        let db = self.courier.app.db();
+        // The last ones may have been taken meanwhile. None are there before the first look.
+        if self.lane.read_to() < last && (self.looked_at.is_none() || !self.aside.is_empty()) {
+            self.aside = store::list_set_aside(db, self.to.target_id, &self.to.stream_id).await?;
+            self.looked_at = Some(Instant::now());
+        }
         while self.lane.room() > 0 && self.lane.read_to() < last {
             let after = self.lane.read_to();
             let page = i64::try_from(self.lane.room()).unwrap_or(PAGE).min(PAGE);
@@ -179,10 +189,32 @@ impl Runner {
                 let subject = candidate.subject(self.target.filter.feed_flag);
                 if is_ours && !passes && self.target.filter.matches(&subject) && self.rights.permit(&subject)
                 {
-                    self.lane.push(candidate);
+                    if self.aside.contains(&candidate.document_id) {
+                        let now = self.courier.app.clock().now();
+                        self.set_aside(&[candidate.seq], now).await?;
+                    } else {
+                        self.lane.push(candidate);
+                    }
                 }
             }
             What::Entitlement(_) | What::Other => {}
+        }
+        Ok(())
+    }
+
+    async fn set_aside(&self, seqs: &[i64], since: DateTime<Utc>) -> Result<(), Error> {
+        store::insert_set_aside(self.courier.app.db(), self.to.target_id, seqs, since).await
+    }
+
+    // Stored before the lane forgets them: a death in between repeats, and loses nothing.
+    async fn lighten(&mut self) -> Result<(), Error> {
+        if self.to.lane == LaneName::Resend {
+            return Ok(());
+        }
+        while let Some(aside) = self.lane.set_aside(self.courier.app.clock().now()) {
+            self.set_aside(&aside.seqs, aside.since).await?;
+            tracing::warn!(target_id = %self.to.target_id, seqs = ?aside.seqs, "document refused while others are taken, set aside");
+            self.aside.insert(aside.document_id);
         }
         Ok(())
     }
@@ -196,13 +228,14 @@ impl Runner {
 
     async fn read_resends(&mut self) -> Result<(), Error> {
         let is_soon = self.looked_at.is_some_and(|at| at.elapsed() < TICK);
-        // All of them are read again each time, so those under way must be over.
-        if !self.lane.is_empty() || !self.posts.is_empty() || is_soon {
+        if is_soon || self.lane.room() < WINDOW / 2 {
             return Ok(());
         }
+        // Those that were taken are deleted first, or they would be found again.
         self.save().await?;
-        let (db, stream_id) = (self.courier.app.db(), &self.to.stream_id);
-        let found: Vec<Candidate> = store::list_resends(db, self.to.target_id, stream_id, PAGE).await?;
+        let (db, stream_id, known) = (self.courier.app.db(), &self.to.stream_id, self.lane.seqs());
+        let found: Vec<Candidate> =
+            store::list_resends(db, self.to.target_id, stream_id, &known, PAGE).await?;
         if found.is_empty() {
             self.looked_at = Some(Instant::now());
             return Ok(());
@@ -280,6 +313,7 @@ impl Runner {
         }
         if lane == LaneName::Resend {
             store::delete_resends(db, target_id, &self.done).await?;
+            self.lane.forget_taken();
         }
         self.done.clear();
         self.saved = progress;

@@ -229,10 +229,25 @@ pub async fn save_target(
 
 /// Forgets how long the documents of a target were refused. Whoever drives it starts again, since it may know better.
 #[tracing::instrument(name = "db.delivery_progress.forgive", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn forgive_target(tx: &mut PgTransaction<'_>, target_id: Uuid) -> Result<(), Error> {
+pub async fn forgive_target(
+    tx: &mut PgTransaction<'_>,
+    target_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     sqlx::query!(
         "update results.delivery_progress set failing_since = null, term = term + 1 where target_id = $1",
         target_id
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        r#"
+        update results.delivery_resend
+        set refused_since = $2
+        where target_id = $1 and refused_since is not null
+        "#,
+        target_id,
+        now,
     )
     .execute(&mut **tx)
     .await?;

@@ -71,6 +71,32 @@ async fn a_document_that_is_refused_for_ever_holds_up_itself_alone() {
 }
 
 #[tokio::test]
+async fn a_lane_goes_on_without_a_document_that_is_refused_while_hundreds_are_taken() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let race = hundred_metres_final(1);
+    let is_update = |post: &Post| post.document_type() == "DT_SCHEDULE_UPDATE";
+    let receiver = Receiver::start(move |post| if is_update(post) { 400 } else { 200 }).await;
+    let target = target(&world, wish(&receiver.url)).await;
+    let refused = world.send(&key, &race[..2]).await;
+    let list = |number: usize| race[2].xml.replace("ATHM100M", &format!("ATHM{number:04}"));
+    for number in 0..600 {
+        assert_eq!(world.post(&key, list(number)).await.outcome, "accepted");
+    }
+    // Behind it there is nothing any more that has to be kept in mind.
+    wait_for_progress(&world, &target.target_id, "results", refused + 500).await;
+    // Later versions of it wait behind it.
+    let last = world.send(&key, &race[3..4]).await;
+    wait_for_progress(&world, &target.target_id, "results", last).await;
+    assert!(receiver.posts().iter().filter(|post| is_update(post)).all(|post| post.document().1 == 1));
+    receiver.judge(|_| 200);
+    let taken = receiver.wait_for(603).await;
+    assert_eq!(taken.len(), 603);
+    assert_in_order(&taken);
+    world.app.stop().await;
+}
+
+#[tokio::test]
 async fn bulk_never_holds_results_up() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
