@@ -1,7 +1,7 @@
 //! results-feed owns the competition's documents: it takes ODF, keeps every version in one ordered durable log, and
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
-//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
+//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
 //! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
