@@ -77,7 +77,8 @@ def clients(base_urls, second_rp_logout):
         },
         {   # a partner that reads the feed of results
             "client_id": "broadcaster", "name": "Broadcaster", "kind": "partner", "auth": "private_key_jwt",
-            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"], "scopes": ["results.subscribe"],
+            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"], "scopes": ["results.subscribe",
+                                                                                                              "results.deliver"],
         },
     ]
 

@@ -4,6 +4,7 @@ mod access;
 mod delivery;
 mod documents;
 mod feed;
+mod gaps;
 mod ingest;
 mod parse;
 mod results;

@@ -1,7 +1,7 @@
 //! results-feed owns the competition's documents: it takes ODF, keeps every version in one ordered durable log, and
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
-//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
+//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
 //! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`; original documents by search, and
 //! POSTed to the servers that partners name at `DeliveryService`.
@@ -39,6 +39,8 @@ mod store;
 mod unit_schedule;
 mod writer;
 
+use std::time::Duration;
+
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
@@ -71,7 +73,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        config.max_connections,
+        app::Limits { connections: config.max_connections, documents_a_second: config.publisher_rate },
+        process.metrics().clone(),
     );
     let egress = chassis::Egress::new(&process.settings().egress_allow)?;
     let courier = delivery::Courier {
@@ -81,6 +84,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         retry: std::time::Duration::from_millis(config.delivery_retry_ms),
     };
     let pages = http::Pages::new(config.time_zone)?;
+    let body_patience = Duration::from_secs(config.body_seconds.into());
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
         .streams(MOST_STREAMS)
@@ -93,7 +97,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
                 .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages))
+        .http(http::router(app.clone(), process.clone(), pages, body_patience))
         .task("delivery", move |shutdown: Shutdown| async move {
             delivery::deliver(courier, shutdown).await;
             Ok(())

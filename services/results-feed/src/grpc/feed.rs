@@ -2,15 +2,15 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetDocumentRequest, GetSnapshotRequest, GetSnapshotResponse,
-    SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
+    self as wire, FeedFrame, GetDocumentRequest, GetSnapshotRequest, GetSnapshotResponse, ListGapsRequest,
+    ListGapsResponse, SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
     feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
 use super::{
     documents::{self, Pieces},
-    parse,
+    gaps, parse,
 };
 use crate::{
     Error,
@@ -85,6 +85,14 @@ impl FeedService for Feed {
         let page = documents::search(&self.app, &client_id, request.into_inner()).await;
         page.map(Response::new).map_err(chassis::status)
     }
+
+    async fn list_gaps(
+        &self,
+        request: Request<ListGapsRequest>,
+    ) -> Result<Response<ListGapsResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        gaps::list(&self.app, &client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
 }
 
 impl Feed {
@@ -96,10 +104,7 @@ impl Feed {
         let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
         let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
         let limit = parse::page_size("page_size", request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => 0,
-            token => chassis::parse("page_token", parse::bounded("page_token", token)?)?,
-        };
+        let after = parse::handle("page_token", &request.page_token)?;
         let rights = self.app.rights(Some(client_id)).await?;
         let page = self.app.snapshot(&rights, feed_flag, &prefixes, after, limit).await?;
         Ok(GetSnapshotResponse {

@@ -2,9 +2,10 @@
 
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
-    GetDeliveryTargetRequest, GetDocumentRequest, GetEntitlementsRequest, GetEventUnitRequest,
-    GetResultRequest, GetSnapshotRequest, ListDeliveryTargetsRequest, ListEventUnitsRequest,
-    ListMedalStandingsRequest, ListPublisherKeysRequest, PauseDeliveryRequest, PublishRequest,
+    DiscardQuarantinedRequest, GetDeliveryTargetRequest, GetDocumentRequest, GetEntitlementsRequest,
+    GetEventUnitRequest, GetResultRequest, GetSnapshotRequest, ListDeliveryTargetsRequest,
+    ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest,
+    ListQuarantinedRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
     ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
     SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
     access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
@@ -24,8 +25,12 @@ macro_rules! codes {
         let mut delivery = DeliveryServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
+            ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
+            ingest.requeue_quarantined(RequeueQuarantinedRequest::default()).await.err(),
+            ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
             results.get_result(GetResultRequest::default()).await.err(),
@@ -58,8 +63,8 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, None, wrong,
-        wrong, None, wrong, wrong, wrong, wrong, wrong,
+        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
+        wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 
