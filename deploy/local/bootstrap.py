@@ -75,10 +75,10 @@ def clients(base_urls, second_rp_logout):
             "post_logout_redirect_uris": ["http://127.0.0.1/"], "backchannel_logout_uri": second_rp_logout,
             "scopes": OIDC,
         },
-        {   # a partner that reads the feed of results
+        {   # a partner that reads the feed of results, and may have documents sent
             "client_id": "broadcaster", "name": "Broadcaster", "kind": "partner", "auth": "private_key_jwt",
-            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"], "scopes": ["results.subscribe",
-                                                                                                              "results.deliver"],
+            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"],
+            "scopes": ["results.subscribe", "results.deliver"],
         },
     ]
 
