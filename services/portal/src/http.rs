@@ -106,7 +106,8 @@ impl Failure {
             Error::NotFound => (StatusCode::NOT_FOUND, "problem_not_found"),
             Error::BeingPrepared => (StatusCode::SERVICE_UNAVAILABLE, "problem_being_prepared"),
             // Also the code of a page that was loaded twice, and a token that is not for us.
-            Error::ForeignSignIn | Error::Issuer(relying_party::Error::Refused(_) | relying_party::Error::Token(_)) => {
+            Error::ForeignSignIn
+            | Error::Issuer(relying_party::Error::Refused(_) | relying_party::Error::Token(_)) => {
                 (StatusCode::BAD_REQUEST, "problem_foreign_sign_in")
             }
             Error::ForeignForm => (StatusCode::FORBIDDEN, "problem_foreign_form"),

@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod desk;
 mod effects;
 mod publish;
 mod read;
@@ -16,6 +17,7 @@ use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use access::NewKey;
+pub use desk::{Shown, VenueHeard};
 pub use publish::Publisher;
 pub use read::UnitResult;
 

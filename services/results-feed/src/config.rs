@@ -1,4 +1,5 @@
 use chassis::Secret;
+use url::Url;
 
 /// Settings of results-feed.
 #[derive(clap::Args, Debug, Clone)]
@@ -39,6 +40,19 @@ pub struct Config {
         default_value_t = 5_000
     )]
     pub max_connections: usize,
+    /// Where browsers reach results-feed: the origin of the desk's pages and of its redirect URI,
+    /// `<url>/results/cis/callback`.
+    #[arg(
+        id = "RESULTS_PUBLIC_URL",
+        long = "results-public-url",
+        env = "RESULTS_PUBLIC_URL",
+        default_value = "http://localhost:8106"
+    )]
+    pub public_url: Url,
+    /// Where results-feed reaches identity's HTTP listener, when that is not the issuer's own address. Browsers go to the
+    /// issuer all the same.
+    #[arg(id = "RESULTS_IDENTITY_URL", long = "results-identity-url", env = "RESULTS_IDENTITY_URL")]
+    pub identity_url: Option<Url>,
     /// Zone in which pages show times (IANA name).
     #[arg(
         id = "RESULTS_TIME_ZONE",

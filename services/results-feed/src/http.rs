@@ -1,5 +1,6 @@
 //! Public HTTP: ODF in, the feed as server-sent events, pages for fans.
 
+mod cis;
 mod feed;
 mod odf;
 mod pages;
@@ -15,6 +16,7 @@ use axum::{
 
 use crate::{Error, app::App};
 
+pub use cis::Desk;
 pub use pages::Pages;
 
 /// What handlers share.
@@ -23,10 +25,11 @@ struct Web {
     app: App,
     process: chassis::Process,
     pages: Pages,
+    desk: Desk,
 }
 
 /// The public routes.
-pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
+pub fn router(app: App, process: chassis::Process, pages: Pages, desk: Desk) -> Router {
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
@@ -38,7 +41,8 @@ pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
         .route("/results/assets/live.js", get(pages::script))
         .route("/results/assets/live.css", get(pages::style))
         .route("/results/assets/icon.svg", get(pages::icon))
-        .with_state(Web { app, process, pages })
+        .merge(cis::routes())
+        .with_state(Web { app, process, pages, desk })
 }
 
 /// An error of the transport, outside the table of codes: a status and a reason (RFC 9457).

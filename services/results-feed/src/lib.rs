@@ -3,12 +3,13 @@
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
+//! `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none.
 
 mod app;
 pub mod canonical;
+mod code_table;
 mod config;
 mod cursor;
 mod decoders;
@@ -18,6 +19,7 @@ mod entitlement;
 mod entry;
 mod error;
 mod events;
+mod facts;
 mod fanout;
 mod frame;
 mod grpc;
@@ -60,6 +62,12 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     if config.pepper.expose() == config::LAPTOP_PEPPER {
         tracing::warn!("publisher keys are sealed with the laptop's pepper, set RESULTS_PEPPER");
     }
+    let desk = http::Desk::new(
+        process.clone(),
+        &config.public_url,
+        config.identity_url.clone(),
+        config.pepper.clone(),
+    )?;
     let (app, queues) = app::App::new(
         pool.clone(),
         process.clock(),
@@ -79,7 +87,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
                 .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages))
+        .http(http::router(app.clone(), process.clone(), pages, desk))
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following) = (app.clone(), app.clone());

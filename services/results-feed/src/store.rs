@@ -2,6 +2,7 @@
 //! Each operation is a span, but for those that a loop repeats without work.
 
 mod access;
+mod desk;
 mod documents;
 mod log;
 mod schedule;
@@ -9,6 +10,10 @@ mod schedule;
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
     save_entitlement,
+};
+pub use desk::{
+    CodeTable, DeskUnit, DisciplineUnits, VenueSignal, find_biography, list_code_tables, list_disciplines,
+    list_units_around, list_venue_signals,
 };
 pub use documents::{
     Found, find_by_code, find_edition, insert_quarantined, list_editions, load_heads, newest_medal_standings,

@@ -82,6 +82,22 @@ impl CookieKey {
         Ok(plain.to_vec())
     }
 
+    /// Seals bytes into text of a cookie.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn seal_text(&self, plain: &[u8]) -> Result<String, NotOpened> {
+        Ok(URL_SAFE_NO_PAD.encode(self.seal(plain)?))
+    }
+
+    /// Opens text of a cookie.
+    ///
+    /// # Errors
+    /// Another key, or changed text.
+    pub fn open_text(&self, sealed: &str) -> Result<Vec<u8>, NotOpened> {
+        self.open(&URL_SAFE_NO_PAD.decode(sealed).map_err(|_| NotOpened)?)
+    }
+
     /// The hidden field of our forms.
     #[must_use]
     pub fn form_token(&self) -> String {
@@ -136,6 +152,9 @@ mod tests {
         assert_eq!(CookieKey::of_secret(b"pepper", "desk").open(&sealed).unwrap(), b"session");
         assert_eq!(CookieKey::of_secret(b"pepper", "other").open(&sealed), Err(NotOpened));
         assert_eq!(CookieKey::of_secret(b"salt", "desk").open(&sealed), Err(NotOpened));
+        let text = CookieKey::of_secret(b"pepper", "desk").seal_text(b"session").unwrap();
+        assert_eq!(CookieKey::of_secret(b"pepper", "desk").open_text(&text).unwrap(), b"session");
+        assert_eq!(CookieKey::of_secret(b"pepper", "desk").open_text("%"), Err(NotOpened));
     }
 
     #[test]

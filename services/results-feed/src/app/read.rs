@@ -43,6 +43,17 @@ pub struct UnitResult {
     pub cursor: Cursor,
 }
 
+/// The medal standings.
+#[derive(Debug, Clone)]
+pub struct MedalStandings {
+    /// The document's version.
+    pub edition: Edition,
+    /// In the sender's order.
+    pub standings: Vec<Standing>,
+    /// When this version came.
+    pub received_at: DateTime<Utc>,
+}
+
 impl App {
     /// Documents of the current state behind a handle, whoever may see them.
     pub async fn list_editions(
@@ -145,12 +156,16 @@ impl App {
 
     /// The medal standings as their newest document has them; empty before the first one.
     pub async fn list_medal_standings(&self, rights: &Rights) -> Result<Vec<Standing>, Error> {
+        Ok(self.find_medal_standings(rights).await?.map(|found| found.standings).unwrap_or_default())
+    }
+
+    /// The medal standings with the document that has them; none before the first one.
+    pub async fn find_medal_standings(&self, rights: &Rights) -> Result<Option<MedalStandings>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::newest_medal_standings(&self.db, stream_id).await?;
-        match permitted(rights, found) {
-            Some(found) => Ok(medal::standings(&body(&found.edition)?)),
-            None => Ok(Vec::new()),
-        }
+        let Some(Found { edition, received_at }) = permitted(rights, found) else { return Ok(None) };
+        let standings = medal::standings(&body(&edition)?);
+        Ok(Some(MedalStandings { edition, standings, received_at }))
     }
 }
 
@@ -172,7 +187,7 @@ fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
     found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
 }
 
-fn body(edition: &Edition) -> Result<Node, Error> {
+pub(super) fn body(edition: &Edition) -> Result<Node, Error> {
     Node::from_bytes(edition.body.as_deref().unwrap_or_default())
         .map_err(|_| Error::Corrupt { what: "canonical" })
 }

@@ -9,6 +9,8 @@ use serde_json::Value;
 use testkit::{TestApp, races::OdfDocument};
 use tonic::Streaming;
 
+/// Where the staff at the desk believe to be.
+pub const ORIGIN: &str = "https://results.example";
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -106,6 +108,8 @@ pub fn config(database_url: &str) -> results_feed::Config {
         competition: "SYN2030".to_owned(),
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
+        public_url: ORIGIN.parse().unwrap(),
+        identity_url: None,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
