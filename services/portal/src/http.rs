@@ -60,6 +60,7 @@ pub fn router(app: App, pages: Pages) -> Result<Router, header::InvalidHeaderVal
         .route("/portal/language", post(visitor::choose_language))
         .route("/portal/assets/style.css", get(assets::style))
         .route("/portal/assets/live.js", get(assets::live))
+        .route("/portal/assets/results.js", get(assets::results))
         .route("/portal/assets/icon.svg", get(assets::icon))
         .route("/account", get(account::show).post(account::save))
         .route("/account/sessions", get(account::sessions).post(account::end_session))

@@ -12,7 +12,7 @@ pub use access::{
     save_entitlement,
 };
 pub use desk::{
-    CodeTable, DeskUnit, DisciplineUnits, VenueSignal, find_biography, list_code_tables, list_disciplines,
+    DeskUnit, DisciplineUnits, VenueSignal, find_biography, list_code_tables, list_disciplines,
     list_units_around, list_venue_signals,
 };
 pub use documents::{

@@ -116,7 +116,7 @@ impl App {
         let subtypes = TABLES.map(str::to_owned);
         let mut names = Names::default();
         for table in store::list_code_tables(&self.db, stream_id, &subtypes).await? {
-            names.add(&table.body);
+            names.add(&table);
         }
         Ok(names)
     }

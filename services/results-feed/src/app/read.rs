@@ -39,8 +39,6 @@ pub struct UnitResult {
     pub lines: Vec<Line>,
     /// When this version came.
     pub received_at: DateTime<Utc>,
-    /// Of the stream, so that a page can go on from here.
-    pub cursor: Cursor,
 }
 
 /// The medal standings.
@@ -140,18 +138,11 @@ impl App {
 
     /// A unit's result as it stands.
     pub async fn get_result(&self, rights: &Rights, unit: &Rsc) -> Result<UnitResult, Error> {
-        // Before the document: going on from here repeats rather than misses.
-        let position = self.stored_position(FeedFlag::Production).await?;
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::find_by_code(&self.db, stream_id, unit, "DT_RESULT").await?;
         let Found { edition, received_at } = permitted(rights, found).ok_or(Error::NotFound("result"))?;
         let lines = result::lines(&body(&edition)?);
-        Ok(UnitResult {
-            edition,
-            lines,
-            received_at,
-            cursor: Cursor { epoch: position.epoch, seq: position.seq },
-        })
+        Ok(UnitResult { edition, lines, received_at })
     }
 
     /// The medal standings as their newest document has them; empty before the first one.

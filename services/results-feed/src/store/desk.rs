@@ -43,15 +43,6 @@ pub struct VenueSignal {
     pub received_at: DateTime<Utc>,
 }
 
-/// A code table of the competition.
-#[derive(Debug, Clone)]
-pub struct CodeTable {
-    /// Such as DISCIPLINE or ORGANISATION.
-    pub subtype: String,
-    /// The canonical document.
-    pub body: Node,
-}
-
 /// The disciplines on the schedule.
 #[tracing::instrument(name = "db.unit_schedule.list_disciplines", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_disciplines(pool: &PgPool, stream_id: &str) -> Result<Vec<DisciplineUnits>, Error> {
@@ -185,10 +176,10 @@ pub async fn list_code_tables(
     pool: &PgPool,
     stream_id: &str,
     subtypes: &[String],
-) -> Result<Vec<CodeTable>, Error> {
+) -> Result<Vec<Node>, Error> {
     let rows = sqlx::query!(
         r#"
-        select d.document_subtype, l.canonical as "canonical!"
+        select l.canonical as "canonical!"
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and d.document_type = 'DT_CODES' and d.document_subtype = any ($2) and not d.invalidated
@@ -201,10 +192,6 @@ pub async fn list_code_tables(
     )
     .fetch_all(pool)
     .await?;
-    let mut tables = Vec::with_capacity(rows.len());
-    for row in rows {
-        let body = Node::from_bytes(&row.canonical).map_err(|_| Error::Corrupt { what: "canonical" })?;
-        tables.push(CodeTable { subtype: row.document_subtype, body });
-    }
-    Ok(tables)
+    let read = |bytes: &[u8]| Node::from_bytes(bytes).map_err(|_| Error::Corrupt { what: "canonical" });
+    rows.iter().map(|row| read(&row.canonical)).collect()
 }

@@ -6,8 +6,10 @@
 )]
 
 mod access;
+mod desk;
 mod events_over_http;
 mod hostile;
+mod identity;
 mod journey;
 mod pages;
 mod policies;

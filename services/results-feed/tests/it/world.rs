@@ -8,6 +8,7 @@ use proto::results::v1::{
 use serde_json::Value;
 use testkit::{TestApp, races::OdfDocument};
 use tonic::Streaming;
+use url::Url;
 
 /// Where the staff at the desk believe to be.
 pub const ORIGIN: &str = "https://results.example";
@@ -31,24 +32,35 @@ pub struct Told {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_on(None).await
+        Self::start_at(None).await
+    }
+
+    /// One that reaches identity there.
+    pub async fn start_at(identity_url: Option<Url>) -> Self {
+        Self::start_on(None, identity_url).await
     }
 
     /// Another replica over the same database.
     pub async fn beside(&self) -> Self {
-        Self::start_on(Some(self.database_url.clone())).await
+        Self::start_on(Some(self.database_url.clone()), None).await
     }
 
-    async fn start_on(shared: Option<String>) -> Self {
+    async fn start_on(shared: Option<String>, identity_url: Option<Url>) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
         let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
             let database_url = shared.unwrap_or(own);
-            let component = results_feed::component(config(&database_url), process).await?;
+            let config = results_feed::Config { identity_url, ..config(&database_url) };
+            let component = results_feed::component(config, process).await?;
             tell.send(database_url).unwrap();
             Ok(vec![component])
         })
         .await;
         Self { app, database_url: told.await.unwrap() }
+    }
+
+    /// So many seconds later.
+    pub fn clock_forward(&self, seconds: i64) {
+        self.app.clock.advance(domain::TimeDelta::seconds(seconds));
     }
 
     /// An id and an API key for documents of this flag and these prefixes.
