@@ -50,8 +50,14 @@ const TEMPLATES: [(&str, &str); 9] = [
 #[derive(Debug, Clone)]
 pub struct Pages {
     templates: Arc<Environment<'static>>,
-    names: Arc<Mutex<Option<(Instant, Arc<Names>)>>>,
+    names: Arc<Mutex<Option<KeptNames>>>,
     time_zone: Tz,
+}
+
+#[derive(Debug)]
+struct KeptNames {
+    names: Arc<Names>,
+    read_at: Instant,
 }
 
 /// A page to render.
@@ -139,13 +145,11 @@ impl Pages {
     /// Names of the competition's code tables, a few seconds old at most.
     pub async fn names(&self, app: &App) -> Result<Arc<Names>, Error> {
         let mut held = self.names.lock().await;
-        if let Some((at, names)) = held.as_ref()
-            && at.elapsed() < NAMES_KEPT
-        {
-            return Ok(Arc::clone(names));
+        if let Some(kept) = held.as_ref().filter(|kept| kept.read_at.elapsed() < NAMES_KEPT) {
+            return Ok(Arc::clone(&kept.names));
         }
         let names = Arc::new(app.names().await?);
-        *held = Some((Instant::now(), Arc::clone(&names)));
+        *held = Some(KeptNames { names: Arc::clone(&names), read_at: Instant::now() });
         Ok(names)
     }
 
