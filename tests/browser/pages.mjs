@@ -1,7 +1,8 @@
 // One person's way through the pages of steps 1, 2 and 6, those of the own sign-in, and results-feed's own, in a real browser, in one
 // language, with or without script.
 // Every page is checked by axe-core for WCAG 2.2 AA and kept as a picture. The test that starts this program answers its
-// questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on.
+// questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on, {"ask": "status"}
+// once they have another status.
 //
 //   node pages.mjs '{"portal", "results", "language", "script", "address", "password", "unit", "chromium", "pictures"}'
 import { createHmac } from "node:crypto";
@@ -237,12 +238,12 @@ async function nothingMoved(name) {
 
 // The race goes on, and the page shows it: by itself with a script, without a reload and without moving anything; by its
 // refresh link without.
-async function changes(name, selector, refresh) {
+async function changes(name, selector, refresh, what = "race") {
   const text = () => page.locator(selector).innerText();
   const before = await text();
   await watchShifts();
   await page.evaluate(() => { window.same = true; });
-  await ask("race");
+  await ask(what);
   if (given.script) {
     await page.waitForFunction(([where, old]) => document.querySelector(where).innerText !== old, [selector, before]);
     must(await page.evaluate(() => window.same === true), `${name} was loaded again`);
@@ -262,7 +263,7 @@ async function changes(name, selector, refresh) {
 async function followTheRace() {
   await page.goto(`${given.portal}/my/results`);
   await look("results");
-  await changes("results", "main .cards", "main p a[href='/my/results']");
+  await changes("results", "main .cards", "main p a[href='/my/results']", "status");
   await follow(page.locator(`main a[href*='${given.unit}']`));
   must((await page.locator("main tbody tr").count()) === 8, "the final does not show eight lanes");
   await look("final");
@@ -294,7 +295,7 @@ async function atTheDesk() {
     await page.waitForFunction(() => document.getElementById("lamp").dataset.state === "live");
     await keysAtTheDesk();
   }
-  await changes("desk", "#rows", "#refresh");
+  await changes("desk", "#results", "#refresh");
   const name = await page.locator("#rows tbody tr").first().locator("a").innerText();
   await follow(page.locator("#rows tbody tr").first().locator("a"));
   must((await page.locator("#biography-title").innerText()).includes(name), "the biography is of somebody else");

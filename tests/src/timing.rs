@@ -15,6 +15,8 @@ pub struct Race {
     documents: Vec<OdfDocument>,
     told: usize,
     again: usize,
+    /// Of the result that was told again last.
+    status: &'static str,
 }
 
 impl Race {
@@ -28,7 +30,7 @@ impl Race {
             CreatePublisherKeyRequest { name: "timing".to_owned(), ..CreatePublisherKeyRequest::default() };
         let key = access.create_publisher_key(request).await?.into_inner().secret;
         let timing = Timing::new(&walk.suite.addresses.url(Service::ResultsFeed), &key)?;
-        Ok(Self { timing, documents: hundred_metres_final(1), told: 0, again: 0 })
+        Ok(Self { timing, documents: hundred_metres_final(1), told: 0, again: 0, status: "LIVE" })
     }
 
     /// Tells so many results more, and whatever comes before and between them. Gives the last sequence number.
@@ -68,8 +70,23 @@ impl Race {
         let old = format!("Version=\"{}\"", document.version);
         document.xml = document.xml.replace(&old, &format!("Version=\"{version}\""));
         document.version = version;
+        self.status = document.result_status;
         self.again += 1;
         self.timing.send(&[document]).await
+    }
+
+    /// Tells results again until one has another status.
+    ///
+    /// # Errors
+    /// A document that is not taken.
+    pub async fn tell_another_status(&mut self) -> Result<i64> {
+        let before = self.status;
+        loop {
+            let seq = self.tell_again().await?;
+            if self.status != before {
+                return Ok(seq);
+            }
+        }
     }
 
     /// Tells the medallists and the standings, whatever else was told.

@@ -25,9 +25,9 @@ const PAGES: usize = 37;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_every_language_with_and_without_script() {
-    let shape = Shape::AllInOne;
-    let suite = Suite::start_with("browser", shape, &shape.services(), &[], &commentators());
-    let suite = suite.await.unwrap_or_else(|error| panic!("{error:?}"));
+    let (shape, more) = (Shape::AllInOne, commentators());
+    let suite = Suite::start_with("browser", shape, &shape.services(), &[], &more).await;
+    let suite = suite.unwrap_or_else(|error| panic!("{error:?}"));
     let done = match passkeys(&suite).await {
         Ok(()) => everyone(&suite).await,
         Err(error) => Err(error),
@@ -146,6 +146,7 @@ async fn answer(
 ) -> Result<()> {
     let answer = match asked {
         "mail" => json!({ "link": mail_link(suite, address).await? }),
+        "status" => json!({ "seq": race.tell_another_status().await? }),
         "race" => json!({ "seq": race.tell_again().await? }),
         other => bail!("the browser's program asks for {other}"),
     };
