@@ -294,12 +294,37 @@ async function atTheDesk() {
   if (given.script) {
     await page.waitForFunction(() => document.getElementById("lamp").dataset.state === "live");
     await keysAtTheDesk();
+    await aHoleAtTheDesk();
   }
   await changes("desk", "#results", "#refresh");
   const name = await page.locator("#rows tbody tr").first().locator("a").innerText();
   await follow(page.locator("#rows tbody tr").first().locator("a"));
   must((await page.locator("#biography-title").innerText()).includes(name), "the biography is of somebody else");
   await look("desk-biography");
+}
+
+// A frame that is missing is said, and the page goes on from the last cursor; that is of an epoch that never was, so the
+// server starts it again, and the page is whole.
+async function aHoleAtTheDesk() {
+  const cursors = [];
+  await page.route("**/results/v1/feed?**", (route) => {
+    cursors.push(new URL(route.request().url()).searchParams.get("cursor"));
+    if (cursors.length > 1) return route.continue();
+    const frames = [["1.7", { t: "skip", p: 5, s: 7, n: 1 }], ["1.8", { t: "gone", k: 999999999, s: 8, p: 7 }], ["1.11", { t: "skip", p: 10, s: 11, n: 1 }]];
+    const body = frames.map(([id, frame]) => `id: ${id}\ndata: ${JSON.stringify(frame)}\n\n`).join("");
+    return route.fulfill({ contentType: "text/event-stream", body });
+  });
+  await page.reload();
+  await page.waitForFunction(() => document.getElementById("missed").textContent !== "");
+  const said = await page.locator("#missed").innerText();
+  const { missed, mended } = await page.evaluate(() => JSON.parse(document.getElementById("desk").dataset.words));
+  must(said.includes(missed), `a hole is told as ${said}`);
+  await page.waitForFunction((word) => document.getElementById("missed").textContent.includes(word), mended);
+  await page.waitForFunction(() => document.getElementById("lamp").dataset.state === "live");
+  must(cursors[1] === "1.8", `the desk went on from ${cursors[1]}`);
+  await page.unroute("**/results/v1/feed?**");
+  must((await page.locator("#rows tbody tr").count()) === 8, "the desk is not whole again");
+  await look("desk-mended");
 }
 
 // Hands on the keyboard: everything is reached, nothing holds the focus, and the keys can be turned off.
