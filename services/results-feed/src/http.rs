@@ -6,6 +6,8 @@ mod odf;
 mod pages;
 mod query;
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -26,10 +28,18 @@ struct Web {
     process: chassis::Process,
     pages: Pages,
     desk: Desk,
+    /// Longest time for the body of a document to arrive.
+    body_patience: Duration,
 }
 
 /// The public routes.
-pub fn router(app: App, process: chassis::Process, pages: Pages, desk: Desk) -> Router {
+pub fn router(
+    app: App,
+    process: chassis::Process,
+    pages: Pages,
+    desk: Desk,
+    body_patience: Duration,
+) -> Router {
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
@@ -42,7 +52,7 @@ pub fn router(app: App, process: chassis::Process, pages: Pages, desk: Desk) -> 
         .route("/results/assets/live.css", get(pages::style))
         .route("/results/assets/icon.svg", get(pages::icon))
         .merge(cis::routes())
-        .with_state(Web { app, process, pages, desk })
+        .with_state(Web { app, process, pages, desk, body_patience })
 }
 
 /// An error of the transport, outside the table of codes: a status and a reason (RFC 9457).

@@ -89,7 +89,7 @@ fn chie() -> Person {
 
 async fn world_of(person: Person) -> (World, Identity) {
     let identity = Identity::start().await;
-    let world = World::start_at(Some(identity.url.clone())).await;
+    let world = World::start_at(identity.url.clone()).await;
     identity.trust(world.app.issuer());
     identity.person(person);
     (world, identity)

@@ -32,24 +32,38 @@ pub struct Told {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_at(None).await
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than the usual ones.
+    pub async fn start_with(change: impl Fn(&mut results_feed::Config) + Send + 'static) -> Self {
+        Self::start_on(None, change).await
     }
 
     /// One that reaches identity there.
-    pub async fn start_at(identity_url: Option<Url>) -> Self {
-        Self::start_on(None, identity_url).await
+    pub async fn start_at(identity_url: Url) -> Self {
+        Self::start_with(move |config| config.identity_url = Some(identity_url.clone())).await
+    }
+
+    /// The client that tests call as.
+    pub fn client_id(&self) -> String {
+        TestApp::CLIENT.to_owned()
     }
 
     /// Another replica over the same database.
     pub async fn beside(&self) -> Self {
-        Self::start_on(Some(self.database_url.clone()), None).await
+        Self::start_on(Some(self.database_url.clone()), |_| {}).await
     }
 
-    async fn start_on(shared: Option<String>, identity_url: Option<Url>) -> Self {
+    async fn start_on(
+        shared: Option<String>,
+        change: impl Fn(&mut results_feed::Config) + Send + 'static,
+    ) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
         let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
             let database_url = shared.unwrap_or(own);
-            let config = results_feed::Config { identity_url, ..config(&database_url) };
+            let mut config = config(&database_url);
+            change(&mut config);
             let component = results_feed::component(config, process).await?;
             tell.send(database_url).unwrap();
             Ok(vec![component])
@@ -122,6 +136,8 @@ pub fn config(database_url: &str) -> results_feed::Config {
         max_connections: 100,
         public_url: ORIGIN.parse().unwrap(),
         identity_url: None,
+        publisher_rate: 1_000,
+        body_seconds: 20,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
