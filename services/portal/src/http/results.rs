@@ -63,14 +63,14 @@ fn feed_of(units: &[Unit]) -> String {
             matches!(unit.schedule_status.as_str(), "GETTING_READY" | "RUNNING" | "INTERRUPTED" | "FINISHED");
         begun && unit.result_status != "OFFICIAL"
     };
-    let mut pairs = url::form_urlencoded::Serializer::new(String::from("/my/results/feed?"));
+    let mut pairs = url::form_urlencoded::Serializer::new(String::new());
     for sport in sports.into_iter().take(MOST_SPORTS) {
         pairs.append_pair("sport", sport);
     }
     for unit in units.iter().filter(moves).take(MOST_UNITS) {
         pairs.append_pair("unit", &unit.unit);
     }
-    pairs.finish()
+    format!("/my/results/feed?{}", pairs.finish())
 }
 
 /// GET `/my/results/feed?unit=` or `?sport=&sport=&unit=`: results-feed's own events, handed on as they come. A script reads it, so what fails is a
