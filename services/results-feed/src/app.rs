@@ -3,6 +3,7 @@
 mod access;
 mod append;
 mod delivery;
+mod desk;
 mod effects;
 mod gaps;
 mod publish;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use delivery::{DeliveryKey, TargetOwner, TargetState};
+pub use desk::{Shown, VenueHeard};
 pub use publish::Publisher;
 pub use read::UnitResult;
 pub use search::Representation;

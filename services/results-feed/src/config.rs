@@ -1,4 +1,5 @@
 use chassis::Secret;
+use url::Url;
 
 /// Settings of results-feed.
 #[derive(clap::Args, Debug, Clone)]
@@ -50,6 +51,19 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(1..=600_000)
     )]
     pub delivery_retry_ms: u64,
+    /// Where browsers reach results-feed: the origin of the desk's pages and of its redirect URI,
+    /// `<url>/results/cis/callback`.
+    #[arg(
+        id = "RESULTS_PUBLIC_URL",
+        long = "results-public-url",
+        env = "RESULTS_PUBLIC_URL",
+        default_value = "http://localhost:8106"
+    )]
+    pub public_url: Url,
+    /// Where results-feed reaches identity's HTTP listener, when that is not the issuer's own address. Browsers go to the
+    /// issuer all the same.
+    #[arg(id = "RESULTS_IDENTITY_URL", long = "results-identity-url", env = "RESULTS_IDENTITY_URL")]
+    pub identity_url: Option<Url>,
     /// Documents a second that one publisher, an API key or an OAuth client, may send, with twice as many at once; more
     /// are answered 429 with Retry-After (`RESOURCE_EXHAUSTED` by gRPC). 0 is no limit.
     #[arg(

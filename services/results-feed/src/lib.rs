@@ -3,13 +3,14 @@
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`; original documents by search, and
+//! `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
 //! POSTed to the servers that partners name at `DeliveryService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none.
 
 mod app;
 pub mod canonical;
+mod code_table;
 mod config;
 mod cursor;
 mod decoders;
@@ -21,6 +22,7 @@ mod entitlement;
 mod entry;
 mod error;
 mod events;
+mod facts;
 mod fanout;
 mod frame;
 mod grpc;
@@ -66,8 +68,18 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let process = process.of(Service::ResultsFeed);
     let pool = process.database(&config.database_url);
     if config.pepper.expose() == config::LAPTOP_PEPPER {
-        tracing::warn!("publisher keys are sealed with the laptop's pepper, set RESULTS_PEPPER");
+        // Whoever knows the pepper signs in to the desk as anybody.
+        if config.public_url.scheme() == "https" {
+            return Err("RESULTS_PEPPER must be set where RESULTS_PUBLIC_URL is https".into());
+        }
+        tracing::warn!("publisher keys and sessions are sealed with the laptop's pepper, set RESULTS_PEPPER");
     }
+    let desk = http::Desk::new(
+        process.clone(),
+        &config.public_url,
+        config.identity_url.clone(),
+        config.pepper.clone(),
+    )?;
     let (app, queues) = app::App::new(
         pool.clone(),
         process.clock(),
@@ -97,7 +109,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
                 .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages, body_patience))
+        .http(http::router(app.clone(), process.clone(), pages, desk, body_patience))
         .task("delivery", move |shutdown: Shutdown| async move {
             delivery::deliver(courier, shutdown).await;
             Ok(())

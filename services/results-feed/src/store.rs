@@ -4,6 +4,7 @@
 mod access;
 mod deliverable;
 mod delivery;
+mod desk;
 mod documents;
 mod gaps;
 mod log;
@@ -23,6 +24,10 @@ pub use delivery::{
     DeliverySession, StoredTarget, begin_term, count_targets, delete_target, find_target, forgive_target,
     insert_target, list_running_targets, list_targets, load_progress, load_target_for_update, park_target,
     save_progress, save_target,
+};
+pub use desk::{
+    DeskUnit, DisciplineUnits, VenueSignal, find_biography, list_code_tables, list_disciplines,
+    list_units_around, list_venue_signals,
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,

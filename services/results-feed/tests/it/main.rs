@@ -8,8 +8,10 @@
 mod access;
 mod delivery;
 mod delivery_failures;
+mod desk;
 mod events_over_http;
 mod hostile;
+mod identity;
 mod ingest;
 mod journey;
 mod pages;

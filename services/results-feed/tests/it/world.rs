@@ -8,7 +8,10 @@ use proto::results::v1::{
 use serde_json::Value;
 use testkit::{TestApp, races::OdfDocument};
 use tonic::Streaming;
+use url::Url;
 
+/// Where the staff at the desk believe to be.
+pub const ORIGIN: &str = "https://results.example";
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -35,6 +38,11 @@ impl World {
     /// With other settings than the usual ones.
     pub async fn start_with(change: impl Fn(&mut results_feed::Config) + Send + 'static) -> Self {
         Self::start_on(None, change).await
+    }
+
+    /// One that reaches identity there.
+    pub async fn start_at(identity_url: Url) -> Self {
+        Self::start_with(move |config| config.identity_url = Some(identity_url.clone())).await
     }
 
     /// The client that tests call as.
@@ -64,6 +72,11 @@ impl World {
         })
         .await;
         Self { app, database_url: told.await.unwrap() }
+    }
+
+    /// So many seconds later.
+    pub fn clock_forward(&self, seconds: i64) {
+        self.app.clock.advance(domain::TimeDelta::seconds(seconds));
     }
 
     /// An id and an API key for documents of this flag and these prefixes.
@@ -124,6 +137,8 @@ pub fn config(database_url: &str) -> results_feed::Config {
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
         delivery_retry_ms: 50,
+        public_url: ORIGIN.parse().unwrap(),
+        identity_url: None,
         publisher_rate: 1_000,
         body_seconds: 20,
         time_zone: chrono_tz::Asia::Tokyo,
