@@ -21,6 +21,9 @@ pub enum Error {
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
+    /// The token of an open stream has ended.
+    #[error("the token has expired")]
+    Expired,
     /// The publisher sends more than its share.
     #[error("too many documents, try again later")]
     OverQuota(std::time::Duration),
@@ -52,7 +55,7 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::UnknownKey => Code::Unauthenticated,
+            Self::UnknownKey | Self::Expired => Code::Unauthenticated,
             Self::StaleVersion { .. } => Code::FailedPrecondition,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OverQuota(_) => Code::ResourceExhausted,
@@ -67,6 +70,7 @@ impl Coded for Error {
             Self::Invalid(_) => "INVALID_FIELDS",
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
+            Self::Expired => "TOKEN_EXPIRED",
             Self::StaleVersion { .. } => "STALE_VERSION",
             Self::Unavailable(_) => "NOT_NOW",
             Self::OverQuota(_) => "QUOTA_EXCEEDED",

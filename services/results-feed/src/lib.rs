@@ -11,7 +11,8 @@ mod app;
 pub mod canonical;
 mod config;
 mod cursor;
-mod decoders;
+pub mod decoders;
+pub mod difference;
 mod document;
 mod document_type;
 mod entitlement;
@@ -20,6 +21,8 @@ mod error;
 mod events;
 mod fanout;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grpc;
 mod header;
 mod http;

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod barrage;
 mod events_over_http;
 mod hostile;
 mod ingest;
