@@ -30,6 +30,9 @@ pub enum Error {
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
+    /// The token of an open stream has ended.
+    #[error("the token has expired")]
+    Expired,
     /// The publisher sends more than its share.
     #[error("too many documents, try again later")]
     OverQuota(std::time::Duration),
@@ -67,7 +70,7 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::UnknownKey | Self::NoToken => Code::Unauthenticated,
+            Self::UnknownKey | Self::NoToken | Self::Expired => Code::Unauthenticated,
             Self::StaleVersion { .. } | Self::NotNow(_) => Code::FailedPrecondition,
             Self::TooMany(_) => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
@@ -84,6 +87,7 @@ impl Coded for Error {
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
             Self::NoToken => "NO_TOKEN",
+            Self::Expired => "TOKEN_EXPIRED",
             Self::StaleVersion { .. } => "STALE_VERSION",
             Self::TooMany(_) => "TOO_MANY",
             Self::NotNow(_) => "STATE",

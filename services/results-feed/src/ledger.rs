@@ -4,13 +4,13 @@ use bytes::Bytes;
 use domain::{NaiveDate, Uuid};
 
 use crate::{
-    canonical::Node,
+    canonical::Body,
     decoders::Decoded,
+    difference::Difference,
     document::{self, Document, Outcome, Sha256, Version},
     document_type::{DocumentType, ResultStatus},
     entry::{Base, LARGEST_BODY},
     header::DocumentKey,
-    merge_patch,
     quarantine::Reason,
 };
 
@@ -86,7 +86,7 @@ pub struct Head {
     /// The newest version.
     pub document: Document,
     /// Its body; none where it is invalidated.
-    pub body: Option<Arc<Node>>,
+    pub body: Option<Arc<Body>>,
 }
 
 /// What kind an entry about a document is.
@@ -132,9 +132,9 @@ pub struct Row {
     /// What stood before.
     pub base: Option<Base>,
     /// The body that stood before.
-    pub before: Option<Arc<Node>>,
+    pub before: Option<Arc<Body>>,
     /// The body.
-    pub body: Option<Arc<Node>>,
+    pub body: Option<Arc<Body>>,
     /// Canonical bytes of the body.
     pub canonical: Option<Bytes>,
     /// A patch from the base.
@@ -221,7 +221,7 @@ impl Ledger {
         let before = standing.and_then(|head| head.body.clone());
         let body = submission.decoded.body.clone().map(Arc::new);
         let difference = match (&before, &body, kind) {
-            (Some(before), Some(body), Kind::Document) => Some(merge_patch::diff(before, body)),
+            (Some(before), Some(body), Kind::Document) => Difference::between(before.bytes(), body.bytes()),
             _ => None,
         };
         let status_before = standing.and_then(|head| head.document.standing_status());
@@ -231,13 +231,12 @@ impl Ledger {
                 header.document_type,
                 status_before,
                 status_after,
-                difference.as_ref(),
+                difference.as_ref().is_some_and(|difference| difference.changes_notes),
             );
         let whole = submission.canonical.as_ref().map_or(0, Bytes::len);
         let patch = difference
-            .map(|patch| patch.to_bytes())
-            .filter(|patch| patch.len() * 100 <= whole * WORTHWHILE && patch.len() <= LARGEST_BODY)
-            .map(Bytes::from);
+            .map(|difference| difference.patch)
+            .filter(|patch| patch.len() * 100 <= whole * WORTHWHILE && patch.len() <= LARGEST_BODY);
         Row {
             seq: self.seq,
             kind,

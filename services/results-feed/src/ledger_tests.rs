@@ -8,7 +8,7 @@ fn submission(version: i32, status: &str, inside: &str) -> Submission {
            LogicalDate="2030-08-04" Source="ATHTIM1">{inside}</OdfBody>"#
     );
     let decoded = odf::decode(xml.as_bytes()).unwrap();
-    let canonical = decoded.body.as_ref().map(|body| Bytes::from(body.to_bytes()));
+    let canonical = decoded.body.as_ref().map(|body| body.bytes().clone());
     let sha256 = canonical.as_ref().map(|bytes| {
         let mut digest = [0; 32];
         bytes

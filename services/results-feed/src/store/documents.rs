@@ -7,7 +7,7 @@ use sqlx::{PgPool, PgTransaction};
 use super::{LARGEST, digest, document_type, size, status};
 use crate::{
     Error,
-    canonical::Node,
+    canonical::Body,
     document::Document,
     entry::Edition,
     header::DocumentKey,
@@ -55,12 +55,7 @@ pub async fn load_heads(
             document_subtype: row.document_subtype,
             language: row.language,
         };
-        let body = match row.canonical {
-            Some(bytes) => {
-                Some(Arc::new(Node::from_bytes(&bytes).map_err(|_| Error::Corrupt { what: "canonical" })?))
-            }
-            None => None,
-        };
+        let body = row.canonical.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
         let document = Document {
             version: row.version,
             sha256: row.sha256.as_deref().map(digest).transpose()?,

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use futures::StreamExt as _;
 use proto::results::v1::{
     EntitlementRule, ListGapsRequest, ListGapsResponse, PublishRequest, UpdateEntitlementsRequest,
     access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
@@ -55,6 +56,37 @@ async fn a_stream_of_documents_is_answered_one_by_one_in_its_order() {
     let mut answers = ingest.publish_stream(sent).await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap().unwrap().outcome, "late");
     assert_eq!(answers.message().await.unwrap_err().code(), Code::InvalidArgument);
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_stream_holds_up_no_shutdown() {
+    let world = World::start().await;
+    let mut ingest = IngestServiceClient::new(world.app.grpc(&["results.publish"]));
+    let first = request(hundred_metres_final(1)[0].xml.clone());
+    let documents = futures::stream::once(async { first }).chain(futures::stream::pending());
+    let mut answers = ingest.publish_stream(documents).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().outcome, "accepted");
+    let (stopped, ended) = tokio::join!(world.app.stop(), answers.message());
+    let () = stopped;
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn odd_content_is_counted_and_taken() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let odd = hundred_metres_final(1)[2].xml.replace("SortOrder=\"2\"", "SortOrder=\"1\" Odd=\"\"");
+    assert_eq!(world.post(&key, odd).await.outcome, "accepted");
+    let metrics = world.app.http().get(world.app.ops_url("/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "results_content_defects_total{defect=\"EMPTY_ATTRIBUTE\"} 1",
+        "results_content_defects_total{defect=\"SORT_ORDER_DOUBLED\"} 1",
+        "results_parsed_documents_total{} 1",
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line}\n{metrics}");
+    }
     world.app.stop().await;
 }
 

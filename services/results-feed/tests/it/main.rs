@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod barrage;
 mod delivery;
 mod delivery_failures;
 mod desk;
