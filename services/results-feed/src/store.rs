@@ -3,6 +3,7 @@
 
 mod access;
 mod documents;
+mod feed;
 mod gaps;
 mod log;
 mod quarantine;
@@ -14,6 +15,10 @@ pub use access::{
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,
+};
+pub use feed::{
+    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state, rights_changes,
+    take_ticket,
 };
 pub use gaps::{Serial, SerialGap, VersionGap, insert_serials, list_serial_gaps, list_version_gaps};
 pub use log::{
