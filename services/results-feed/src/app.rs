@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod days;
 mod effects;
 mod feed;
 mod gaps;
@@ -11,7 +12,7 @@ mod quota;
 mod read;
 mod republish;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
@@ -20,6 +21,7 @@ use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
+pub use days::keep as keep_days;
 pub use publish::Publisher;
 pub use read::UnitResult;
 
@@ -47,6 +49,7 @@ pub struct App {
     test: Channel,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
+    ka_timeout: Duration,
     metrics: Metrics,
     connections: Arc<Semaphore>,
     most_connections: usize,
@@ -65,6 +68,8 @@ pub struct Limits {
     pub connections: usize,
     /// Documents of one publisher; 0 is no limit.
     pub documents_a_second: u32,
+    /// How long a venue's keep-alive may be out.
+    pub ka_timeout: Duration,
 }
 
 /// The receiving ends for the writer tasks.
@@ -103,6 +108,7 @@ impl App {
             production,
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
+            ka_timeout: limits.ka_timeout,
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
             metrics,
             connections: Arc::new(Semaphore::new(limits.connections)),

@@ -49,6 +49,15 @@ pub struct Config {
         default_value_t = 1_000
     )]
     pub publisher_rate: u32,
+    /// Seconds after which a venue that sends no keep-alive is late; three times as long makes it stale.
+    #[arg(
+        id = "RESULTS_KA_TIMEOUT",
+        long = "results-ka-timeout",
+        env = "RESULTS_KA_TIMEOUT",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    pub ka_timeout: u16,
     /// Seconds within which the body of a document must arrive; a slower one is answered 408.
     #[arg(
         id = "RESULTS_BODY_SECONDS",

@@ -26,6 +26,8 @@ mod header;
 mod http;
 mod lane;
 mod ledger;
+mod logical_day;
+mod manifest;
 mod medal;
 pub mod merge_patch;
 mod publisher_key;
@@ -34,6 +36,7 @@ mod result;
 pub mod rsc;
 mod store;
 mod unit_schedule;
+mod venue_clock;
 mod writer;
 
 use std::time::Duration;
@@ -72,7 +75,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        app::Limits { connections: config.max_connections.min(chassis::most_streams()), documents_a_second: config.publisher_rate },
+        app::Limits { connections: config.max_connections.min(chassis::most_streams()), documents_a_second: config.publisher_rate, ka_timeout: Duration::from_secs(config.ka_timeout.into()) },
         process.metrics().clone(),
     );
     let pages = http::Pages::new(config.time_zone)?;
@@ -92,10 +95,15 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         .http(http::router(app.clone(), process.clone(), pages, body_patience))
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
-        let (writing, following, metrics) = (app.clone(), app.clone(), process.metrics());
+        let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
+        let metrics = process.metrics();
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
+                Ok(())
+            })
+            .task("days", move |shutdown: Shutdown| async move {
+                app::keep_days(keeping, feed_flag, shutdown).await;
                 Ok(())
             })
             .task("feed tail", move |shutdown: Shutdown| async move {

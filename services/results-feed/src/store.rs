@@ -2,6 +2,7 @@
 //! Each operation is a span, but for those that a loop repeats without work.
 
 mod access;
+mod days;
 mod documents;
 mod feed;
 mod gaps;
@@ -12,6 +13,9 @@ mod schedule;
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
     save_entitlement,
+};
+pub use days::{
+    find_manifest, insert_manifest, list_clocks, list_closing, list_day, list_due, load_day, save_clock, save_day,
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,

@@ -257,6 +257,88 @@ pub struct DiscardQuarantinedRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardQuarantinedResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVenueClocksRequest {
+    #[prost(string, tag = "1")]
+    pub feed_flag: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVenueClocksResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub clocks: ::prost::alloc::vec::Vec<VenueClock>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VenueClock {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    /// closed, fresh, late or stale.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub heard_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since then.
+    #[prost(uint32, tag = "5")]
+    pub age_seconds: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetManifestRequest {
+    /// A closed day, YYYY-MM-DD.
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// 0 means the newest.
+    #[prost(uint32, tag = "3")]
+    pub revision: u32,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetManifestResponse {
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// 1 when the day closed; documents that came later make further ones.
+    #[prost(uint32, tag = "2")]
+    pub revision: u32,
+    /// Lines of all pages.
+    #[prost(uint32, tag = "3")]
+    pub documents: u32,
+    /// Hex SHA-256 of byte 1, the day, and the hashes of all lines in their order.
+    #[prost(string, tag = "4")]
+    pub root: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub up_to_seq: i64,
+    #[prost(message, optional, tag = "6")]
+    pub made_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, repeated, tag = "7")]
+    pub lines: ::prost::alloc::vec::Vec<ManifestLine>,
+    #[prost(string, tag = "8")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A document that the caller may not see has its hash alone, so that the root can be checked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestLine {
+    /// Hex SHA-256 of byte 0 and the line: the six fields of the key, version, status, sha256 (or INVALIDATED), with tabs
+    /// between and a line feed at the end.
+    #[prost(string, tag = "1")]
+    pub hash: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "3")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "4")]
+    pub version: i32,
+    #[prost(string, tag = "5")]
+    pub result_status: ::prost::alloc::string::String,
+    /// Of the canonical bytes; empty where the document was invalidated.
+    #[prost(string, tag = "6")]
+    pub sha256: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListGapsRequest {
     /// RSC prefixes of documents, at most 64; none means all.
     #[prost(string, repeated, tag = "1")]
@@ -1592,6 +1674,60 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How fresh the data of each venue and discipline is.
+        pub async fn list_venue_clocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListVenueClocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "ListVenueClocks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a closed day holds, in one hash.
+        pub async fn get_manifest(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/GetManifest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "GetManifest"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// What never came: serial numbers of sources, versions of documents.
         pub async fn list_gaps(
             &mut self,
@@ -1649,6 +1785,22 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// How fresh the data of each venue and discipline is.
+        async fn list_venue_clocks(
+            &self,
+            request: tonic::Request<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        >;
+        /// What a closed day holds, in one hash.
+        async fn get_manifest(
+            &self,
+            request: tonic::Request<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
             tonic::Status,
         >;
         /// What never came: serial numbers of sources, versions of documents.
@@ -1812,6 +1964,96 @@ pub mod feed_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/ListVenueClocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVenueClocksSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListVenueClocksRequest>
+                    for ListVenueClocksSvc<T> {
+                        type Response = super::ListVenueClocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVenueClocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_venue_clocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVenueClocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/GetManifest" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetManifestSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::GetManifestRequest>
+                    for GetManifestSvc<T> {
+                        type Response = super::GetManifestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetManifestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::get_manifest(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetManifestSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

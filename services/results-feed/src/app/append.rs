@@ -34,6 +34,7 @@ impl App {
         let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
         store::insert_rows(&mut tx, stream_id, &rows, now).await?;
         store::save_seq(&mut tx, stream_id, seq).await?;
+        self.keep_days(&mut tx, stream_id, &rows, now).await?;
         for row in &rows {
             let handle = handles.get(&row.document_id).copied().unwrap_or_default();
             let place = events::Place { stream: stream_id, epoch: &stream.epoch, feed_flag, handle };

@@ -3,12 +3,13 @@ use std::{pin::Pin, sync::Arc};
 use futures::Stream;
 use prost::Message;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, ListGapsRequest, ListGapsResponse,
+    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, GetManifestRequest, GetManifestResponse, ListGapsRequest, ListGapsResponse,
+    ListVenueClocksRequest, ListVenueClocksResponse,
     SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
-use super::{gaps, parse};
+use super::{days, gaps, parse};
 use crate::{
     Error,
     app::App,
@@ -69,6 +70,24 @@ impl FeedService for Feed {
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let client_id = parse::reader(&request)?;
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn list_venue_clocks(
+        &self,
+        request: Request<ListVenueClocksRequest>,
+    ) -> Result<Response<ListVenueClocksResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let clocks = days::clocks(&self.app, &client_id, request.get_ref()).await;
+        clocks.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn get_manifest(
+        &self,
+        request: Request<GetManifestRequest>,
+    ) -> Result<Response<GetManifestResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let page = days::manifest(&self.app, &client_id, request.get_ref()).await;
+        page.map(Response::new).map_err(chassis::status)
     }
 
     async fn list_gaps(

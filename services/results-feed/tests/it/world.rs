@@ -123,6 +123,7 @@ pub fn config(database_url: &str) -> results_feed::Config {
         max_connections: 100,
         publisher_rate: 1_000,
         body_seconds: 20,
+        ka_timeout: 30,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
