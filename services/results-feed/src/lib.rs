@@ -75,7 +75,11 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        app::Limits { connections: config.max_connections.min(chassis::most_streams()), documents_a_second: config.publisher_rate, ka_timeout: Duration::from_secs(config.ka_timeout.into()) },
+        app::Limits {
+            connections: config.max_connections.min(chassis::most_streams()),
+            documents_a_second: config.publisher_rate,
+            ka_timeout: Duration::from_secs(config.ka_timeout.into()),
+        },
         process.metrics().clone(),
     );
     let pages = http::Pages::new(config.time_zone)?;

@@ -15,14 +15,15 @@ pub use access::{
     save_entitlement,
 };
 pub use days::{
-    find_manifest, insert_manifest, list_clocks, list_closing, list_day, list_due, load_day, save_clock, save_day,
+    find_manifest, insert_manifest, list_clocks, list_closing, list_day, list_due, load_day, save_clock,
+    save_day,
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,
 };
 pub use feed::{
-    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state, rights_changes,
-    take_ticket,
+    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state,
+    rights_changes, take_ticket,
 };
 pub use gaps::{Serial, SerialGap, VersionGap, insert_serials, list_serial_gaps, list_version_gaps};
 pub use log::{

@@ -79,7 +79,13 @@ impl Sign {
 impl VenueClock {
     /// The clock after a sign; a keep-alive of a venue that nobody opened changes only when it was heard of.
     #[must_use]
-    pub fn after(known: Option<&Self>, venue: &str, discipline: &str, sign: Sign, now: DateTime<Utc>) -> Self {
+    pub fn after(
+        known: Option<&Self>,
+        venue: &str,
+        discipline: &str,
+        sign: Sign,
+        now: DateTime<Utc>,
+    ) -> Self {
         let is_open = match sign {
             Sign::Opened => true,
             Sign::Closed => false,

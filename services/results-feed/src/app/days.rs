@@ -40,7 +40,8 @@ impl App {
         for row in rows.iter().filter(is_said) {
             if let Some((venue, discipline, sign)) = Sign::of(&row.key, row.document_type) {
                 let clocks = store::list_clocks(&mut **tx, stream_id).await?;
-                let known = clocks.iter().find(|clock| clock.venue == venue && clock.discipline == discipline);
+                let known =
+                    clocks.iter().find(|clock| clock.venue == venue && clock.discipline == discipline);
                 let clock = VenueClock::after(known, &venue, &discipline, sign, now);
                 store::save_clock(tx, stream_id, &clock).await?;
             }
@@ -86,7 +87,12 @@ impl App {
             let count = clocks.iter().filter(|clock| freshness(clock) == state).count();
             let labels = [("stream", feed_flag.name()), ("state", state.name())];
             let help = "Venues and disciplines, by how fresh their data is";
-            self.metrics.set("results_venue_clocks", help, &labels, f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+            self.metrics.set(
+                "results_venue_clocks",
+                help,
+                &labels,
+                f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
+            );
         }
         let open = clocks.iter().filter(|clock| clock.is_open).map(|clock| clock.age(now));
         let age = open.max().unwrap_or_default().as_secs_f64();

@@ -3,8 +3,8 @@ use std::{pin::Pin, sync::Arc};
 use futures::Stream;
 use prost::Message;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, GetManifestRequest, GetManifestResponse, ListGapsRequest, ListGapsResponse,
-    ListVenueClocksRequest, ListVenueClocksResponse,
+    self as wire, FeedFrame, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
+    GetSnapshotResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
     SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};

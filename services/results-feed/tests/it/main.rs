@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod days;
 mod events_over_http;
 mod hostile;
 mod ingest;

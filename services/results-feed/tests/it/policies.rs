@@ -2,11 +2,12 @@
 
 use proto::results::v1::{
     CreatePublisherKeyRequest, DiscardQuarantinedRequest, GetEntitlementsRequest, GetEventUnitRequest,
-    GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
-    ListPublisherKeysRequest, ListQuarantinedRequest, PublishRequest, RequeueQuarantinedRequest,
-    RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
-    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
+    GetManifestRequest, GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest,
+    ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest, ListVenueClocksRequest,
+    PublishRequest, RequeueQuarantinedRequest, RevokePublisherKeyRequest, SubscribeRequest,
+    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    result_service_client::ResultServiceClient,
 };
 use tonic::Code;
 
@@ -25,6 +26,8 @@ macro_rules! codes {
             ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_venue_clocks(ListVenueClocksRequest::default()).await.err(),
+            feed.get_manifest(GetManifestRequest::default()).await.err(),
             feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
