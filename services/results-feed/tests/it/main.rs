@@ -7,10 +7,12 @@
 
 mod access;
 mod events_over_http;
+mod fanout;
 mod hostile;
 mod journey;
 mod pages;
 mod policies;
 mod refusals;
 mod replicas;
+mod socket;
 mod world;
