@@ -6,7 +6,7 @@ use proto::results::v1::{
 use testkit::{eventually, races::hundred_metres_final};
 use tonic::Code;
 
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 const DAY: &str = "2030-08-04";
 
@@ -42,7 +42,7 @@ async fn manifest(world: &World, request: GetManifestRequest) -> Result<GetManif
 
 async fn revision(world: &World, number: u32) -> GetManifestResponse {
     let request = || GetManifestRequest { revision: number, page_size: 500, ..Default::default() };
-    eventually("the manifest is made", async || manifest(world, request()).await.ok()).await
+    eventually(DEADLINE, async || manifest(world, request()).await.ok()).await
 }
 
 /// Lines of a manifest from the rows, in SQL and with PostgreSQL's own SHA-256: nothing of the service's is used.
@@ -70,14 +70,14 @@ async fn root_of_rows(world: &World) -> (i64, String) {
 
 #[tokio::test]
 async fn a_venue_that_falls_silent_is_late_and_says_so_in_heartbeats() {
-    let world = World::start_with(|config| config.ka_timeout = 1).await;
+    let world = World::start_with(|_| {}, |config| config.ka_timeout = 1).await;
     let (_, key) = world.key("P", &[]).await;
     take(&world, &key, said("DT_LOCAL_ON", &venue("ATH", "STA"), 1)).await;
     take(&world, &key, said("DT_KA", &venue("SWM", "AQC"), 1)).await;
     let states = clocks(&world).await;
     assert_eq!(states[0], ("AQC SWM".to_owned(), "closed".to_owned()), "nobody opened it");
     assert!(["fresh", "late"].contains(&states[1].1.as_str()), "{states:?}");
-    eventually("the silent venue is stale", async || {
+    eventually(DEADLINE, async || {
         (clocks(&world).await[1] == ("STA ATH".to_owned(), "stale".to_owned())).then_some(())
     })
     .await;

@@ -8,6 +8,7 @@
 mod access;
 mod days;
 mod events_over_http;
+mod fanout;
 mod hostile;
 mod ingest;
 mod journey;
@@ -16,4 +17,5 @@ mod policies;
 mod quarantine;
 mod refusals;
 mod replicas;
+mod socket;
 mod world;
