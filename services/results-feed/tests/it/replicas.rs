@@ -149,7 +149,10 @@ async fn a_database_that_lost_entries_begins_a_new_epoch() {
     let (database_url, clock) = home.app.kill();
     // As a restored backup has it.
     let pool = sqlx::PgPool::connect(&database_url).await.unwrap();
-    sqlx::query("update results.stream set seq = 3 where stream_id = 'SYN2030-P'").execute(&pool).await.unwrap();
+    sqlx::query("update results.stream set seq = 3 where stream_id = 'SYN2030-P'")
+        .execute(&pool)
+        .await
+        .unwrap();
 
     // It never saw the lost entries: the topic tells of them.
     let successor = World::successor(database_url, clock).await;
