@@ -3,6 +3,8 @@
 mod access;
 mod append;
 mod days;
+mod delivery;
+mod desk;
 mod effects;
 mod feed;
 mod gaps;
@@ -11,6 +13,7 @@ mod quarantine;
 mod quota;
 mod read;
 mod republish;
+mod search;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +25,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use days::keep as keep_days;
+pub use delivery::{DeliveryKey, TargetOwner, TargetState};
+pub use desk::{Shown, VenueHeard};
 pub use publish::Publisher;
 pub use read::UnitResult;
+pub use search::Representation;
 
 use crate::{
     Error,
@@ -37,6 +43,8 @@ use crate::{
 const MOST_WAITING: usize = 256;
 /// Large documents that may be parsed at once.
 const MOST_LARGE_PARSES: usize = 4;
+/// Archives that may be written at once.
+const MOST_ARCHIVES: usize = 4;
 
 /// Results-feed's use cases over its database.
 #[derive(Debug, Clone)]
@@ -53,6 +61,7 @@ pub struct App {
     metrics: Metrics,
     connections: Arc<Semaphore>,
     most_connections: usize,
+    archives: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone)]
@@ -113,6 +122,7 @@ impl App {
             metrics,
             connections: Arc::new(Semaphore::new(limits.connections)),
             most_connections: limits.connections,
+            archives: Arc::new(Semaphore::new(MOST_ARCHIVES)),
         };
         (app, Queues { production: production_queue, test: test_queue })
     }

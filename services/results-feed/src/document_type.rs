@@ -82,6 +82,8 @@ const NAMES: [&str; 68] = [
 ];
 
 impl DocumentType {
+    /// How many there are.
+    pub const COUNT: usize = NAMES.len();
     /// Every type of the schema.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().filter_map(|name| name.parse().ok())

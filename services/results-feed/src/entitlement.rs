@@ -7,6 +7,8 @@ use crate::{
 
 /// The client whose rights everyone has, with or without a token.
 pub const PUBLIC: &str = "public";
+/// The desk of commentators: staff with the scope of this name, who sign in to the pages below `/results/cis`.
+pub const DESK: &str = "results.cis";
 /// Most rules of a client.
 pub const MOST_RULES: usize = 100;
 /// How a rule names documents without a status.
@@ -196,6 +198,13 @@ pub fn built_in_public() -> Entitlement {
     Entitlement { client_id: PUBLIC.to_owned(), version: 0, rules }
 }
 
+/// What the desk may read until an operator sets other rules for it: everything of production, biographies too.
+#[must_use]
+pub fn built_in_desk() -> Entitlement {
+    let rules = Rule::parse(RuleText::default()).into_iter().collect();
+    Entitlement { client_id: DESK.to_owned(), version: 0, rules }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -246,6 +255,13 @@ mod tests {
         assert!(!public.permit(&subject("DT_BIO_PAR", None, FeedFlag::Production)));
         assert!(!public.permit(&subject("DT_RESULT", LIVE, FeedFlag::Test)));
         assert!(public.depend_on(PUBLIC) && !public.depend_on("partner"));
+    }
+
+    #[test]
+    fn the_desk_sees_biographies_and_no_tests() {
+        let desk = Rights::of(vec![built_in_desk()]);
+        assert!(desk.permit(&subject("DT_BIO_PAR", None, FeedFlag::Production)));
+        assert!(!desk.permit(&subject("DT_RESULT", LIVE, FeedFlag::Test)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod access;
 mod days;
+mod delivery;
+mod documents;
 mod feed;
 mod gaps;
 mod ingest;
@@ -9,6 +11,7 @@ mod parse;
 mod results;
 
 pub use access::Access;
+pub use delivery::Delivery;
 pub use feed::Feed;
 pub use ingest::Ingest;
 pub use results::Results;

@@ -3,22 +3,26 @@
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe`, server-sent events at `/results/v1/feed` and WebSocket at
-//! `/results/v1/feed/ws`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
+//! `/results/v1/feed/ws`; questions at `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
+//! POSTed to the servers that partners name at `DeliveryService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
 pub mod canonical;
+mod code_table;
 mod config;
 mod cursor;
 mod decoders;
+mod delivery;
+mod delivery_target;
 mod document;
 mod document_type;
 mod entitlement;
 mod entry;
 mod error;
 mod events;
+mod facts;
 mod fanout;
 mod frame;
 #[cfg(fuzzing)]
@@ -36,6 +40,8 @@ mod publisher_key;
 mod quarantine;
 mod result;
 pub mod rsc;
+mod sealed;
+mod search;
 mod store;
 mod unit_schedule;
 mod venue_clock;
@@ -46,8 +52,9 @@ use std::time::Duration;
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
-    access_service_server::AccessServiceServer, feed_service_server::FeedServiceServer,
-    ingest_service_server::IngestServiceServer, result_service_server::ResultServiceServer,
+    access_service_server::AccessServiceServer, delivery_service_server::DeliveryServiceServer,
+    feed_service_server::FeedServiceServer, ingest_service_server::IngestServiceServer,
+    result_service_server::ResultServiceServer,
 };
 
 pub use config::Config;
@@ -70,8 +77,18 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let process = process.of(Service::ResultsFeed);
     let pool = process.database(&config.database_url);
     if config.pepper.expose() == config::LAPTOP_PEPPER {
-        tracing::warn!("publisher keys are sealed with the laptop's pepper, set RESULTS_PEPPER");
+        // Whoever knows the pepper signs in to the desk as anybody.
+        if config.public_url.scheme() == "https" {
+            return Err("RESULTS_PEPPER must be set where RESULTS_PUBLIC_URL is https".into());
+        }
+        tracing::warn!("publisher keys and sessions are sealed with the laptop's pepper, set RESULTS_PEPPER");
     }
+    let desk = http::Desk::new(
+        process.clone(),
+        &config.public_url,
+        config.identity_url.clone(),
+        config.pepper.clone(),
+    )?;
     let (app, queues) = app::App::new(
         pool.clone(),
         process.clock(),
@@ -84,6 +101,13 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         },
         process.metrics().clone(),
     );
+    let egress = chassis::Egress::new(&process.settings().egress_allow)?;
+    let courier = delivery::Courier {
+        app: app.clone(),
+        egress: egress.clone(),
+        metrics: process.metrics(),
+        retry: std::time::Duration::from_millis(config.delivery_retry_ms),
+    };
     let pages = http::Pages::new(config.time_zone)?;
     let body_patience = Duration::from_secs(config.body_seconds.into());
     let streams = app.clone();
@@ -96,9 +120,14 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(IngestServiceServer::new(grpc::Ingest::new(app.clone())))
                 .add(FeedServiceServer::new(grpc::Feed::new(app.clone())))
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
-                .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
+                .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
+                .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages, body_patience))
+        .http(http::router(app.clone(), process.clone(), pages, desk, body_patience))
+        .task("delivery", move |shutdown: Shutdown| async move {
+            delivery::deliver(courier, shutdown).await;
+            Ok(())
+        })
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());

@@ -3,12 +3,16 @@
 
 mod access;
 mod days;
+mod deliverable;
+mod delivery;
+mod desk;
 mod documents;
 mod feed;
 mod gaps;
 mod log;
 mod quarantine;
 mod schedule;
+mod search;
 
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
@@ -17,6 +21,19 @@ pub use access::{
 pub use days::{
     find_manifest, insert_manifest, list_clocks, list_closing, list_day, list_due, load_day, save_clock,
     save_day,
+};
+pub use deliverable::{
+    Deliverable, What, delete_resends, insert_resends, insert_set_aside, list_deliverable, list_resends,
+    list_set_aside,
+};
+pub use delivery::{
+    DeliverySession, StoredTarget, begin_term, count_targets, delete_target, find_target, forgive_target,
+    insert_target, list_running_targets, list_targets, load_progress, load_target_for_update, park_target,
+    save_progress, save_target,
+};
+pub use desk::{
+    DeskUnit, DisciplineUnits, VenueSignal, find_biography, list_code_tables, list_disciplines,
+    list_units_around, list_venue_signals,
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,
@@ -34,6 +51,7 @@ pub use quarantine::{
     Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
+pub use search::{RawDocument, find_version, load_raw, search};
 
 use crate::{
     Error,

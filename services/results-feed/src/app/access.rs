@@ -6,7 +6,7 @@ use super::App;
 use crate::{
     Error,
     document_type::FeedFlag,
-    entitlement::{self, Entitlement, PUBLIC, Rights, Rule},
+    entitlement::{self, DESK, Entitlement, PUBLIC, Rights, Rule},
     entry::{Entry, What},
     publisher_key::{self, PublisherKey},
     rsc::Prefix,
@@ -62,10 +62,11 @@ impl App {
         if let Some(stored) = store::load_entitlement(&self.db, client_id).await? {
             return Ok(stored);
         }
-        if client_id == PUBLIC {
-            return Ok(entitlement::built_in_public());
-        }
-        Ok(Entitlement { client_id: client_id.to_owned(), version: 0, rules: Vec::new() })
+        Ok(match client_id {
+            PUBLIC => entitlement::built_in_public(),
+            DESK => entitlement::built_in_desk(),
+            _ => Entitlement { client_id: client_id.to_owned(), version: 0, rules: Vec::new() },
+        })
     }
 
     /// Replaces the rules of a client. The change is an entry of each stream, so that every replica sees it at the same

@@ -37,8 +37,17 @@ pub struct UnitResult {
     pub lines: Vec<Line>,
     /// When this version came.
     pub received_at: DateTime<Utc>,
-    /// Of the stream, so that a page can go on from here.
-    pub cursor: Cursor,
+}
+
+/// The medal standings.
+#[derive(Debug, Clone)]
+pub struct MedalStandings {
+    /// The document's version.
+    pub edition: Edition,
+    /// In the sender's order.
+    pub standings: Vec<Standing>,
+    /// When this version came.
+    pub received_at: DateTime<Utc>,
 }
 
 impl App {
@@ -121,23 +130,25 @@ impl App {
 
     /// A unit's result as it stands.
     pub async fn get_result(&self, rights: &Rights, unit: &Rsc) -> Result<UnitResult, Error> {
-        // Before the document: going on from here repeats rather than misses.
-        let position = self.stored_position(FeedFlag::Production).await?;
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::find_by_code(&self.db, stream_id, unit, "DT_RESULT").await?;
         let Found { edition, received_at } = permitted(rights, found).ok_or(Error::NotFound("result"))?;
         let lines = result::lines(&body(&edition)?);
-        Ok(UnitResult { edition, lines, received_at, cursor: Cursor::new(position.epoch, position.seq) })
+        Ok(UnitResult { edition, lines, received_at })
     }
 
     /// The medal standings as their newest document has them; empty before the first one.
     pub async fn list_medal_standings(&self, rights: &Rights) -> Result<Vec<Standing>, Error> {
+        Ok(self.find_medal_standings(rights).await?.map(|found| found.standings).unwrap_or_default())
+    }
+
+    /// The medal standings with the document that has them; none before the first one.
+    pub async fn find_medal_standings(&self, rights: &Rights) -> Result<Option<MedalStandings>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::newest_medal_standings(&self.db, stream_id).await?;
-        match permitted(rights, found) {
-            Some(found) => Ok(medal::standings(&body(&found.edition)?)),
-            None => Ok(Vec::new()),
-        }
+        let Some(Found { edition, received_at }) = permitted(rights, found) else { return Ok(None) };
+        let standings = medal::standings(&body(&edition)?);
+        Ok(Some(MedalStandings { edition, standings, received_at }))
     }
 }
 
@@ -159,7 +170,7 @@ fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
     found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
 }
 
-fn body(edition: &Edition) -> Result<Node, Error> {
+pub(super) fn body(edition: &Edition) -> Result<Node, Error> {
     Node::from_bytes(edition.body.as_deref().unwrap_or_default())
         .map_err(|_| Error::Corrupt { what: "canonical" })
 }

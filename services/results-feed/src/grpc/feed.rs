@@ -3,13 +3,18 @@ use std::{pin::Pin, sync::Arc};
 use futures::Stream;
 use prost::Message;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
+    self as wire, FeedFrame, GetDocumentRequest, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
     GetSnapshotResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
-    SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
+    SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
+    feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
-use super::{days, gaps, parse};
+use super::{
+    days,
+    documents::{self, Pieces},
+    gaps, parse,
+};
 use crate::{
     Error,
     app::App,
@@ -37,6 +42,7 @@ impl Feed {
 
 #[tonic::async_trait]
 impl FeedService for Feed {
+    type GetDocumentStream = Pieces;
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<FeedFrame, Status>> + Send>>;
 
     async fn subscribe(
@@ -87,6 +93,24 @@ impl FeedService for Feed {
     ) -> Result<Response<GetManifestResponse>, Status> {
         let client_id = parse::reader(&request)?;
         let page = days::manifest(&self.app, &client_id, request.get_ref()).await;
+        page.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<GetDocumentRequest>,
+    ) -> Result<Response<Self::GetDocumentStream>, Status> {
+        let client_id = parse::reader(&request)?;
+        let pieces = documents::pieces(&self.app, &client_id, request.get_ref()).await;
+        pieces.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn search_documents(
+        &self,
+        request: Request<SearchDocumentsRequest>,
+    ) -> Result<Response<SearchDocumentsResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let page = documents::search(&self.app, &client_id, request.into_inner()).await;
         page.map(Response::new).map_err(chassis::status)
     }
 

@@ -1,12 +1,17 @@
 use chassis::FieldViolation;
+use domain::{DateTime, NaiveDate, Utc, Uuid};
+use prost_types::Timestamp;
+use proto::results::v1 as wire;
 use tonic::Status;
 
 use crate::{
     Error,
-    document_type::FeedFlag,
+    delivery_target::Filter,
+    document_type::{DocumentType, FeedFlag, ResultStatus},
     entitlement::{MOST_RULES, Rule, RuleText},
     fanout::{MOST_PREFIXES, Representation},
     rsc::{Prefix, Rsc},
+    search::{self, MOST_LANGUAGES, Search},
 };
 
 /// Longest cursor, page token and client id in bytes.
@@ -113,4 +118,84 @@ pub fn rules(field: &str, texts: Vec<RuleText>) -> Result<Vec<Rule>, Error> {
 /// The actor's client, whose rights hold.
 pub fn reader<T>(request: &tonic::Request<T>) -> Result<String, Status> {
     Ok(chassis::actor(request)?.client_id)
+}
+
+/// The id of a delivery target.
+pub fn target_id(text: &str) -> Result<Uuid, Error> {
+    text.parse().map_err(|_| FieldViolation::new("target_id", "must be the id of a delivery target").into())
+}
+
+/// Document types, each once.
+pub fn types(field: &str, names: &[String]) -> Result<Vec<DocumentType>, Error> {
+    if names.len() > DocumentType::COUNT {
+        return Err(FieldViolation::new(field, "must name each type once").into());
+    }
+    let parse = |(at, name): (usize, &String)| chassis::parse(&format!("{field}[{at}]"), name);
+    Ok(names.iter().enumerate().map(parse).collect::<Result<_, FieldViolation>>()?)
+}
+
+/// Statuses of a filter, each once; `NONE` for documents without one.
+pub fn statuses(field: &str, names: &[String]) -> Result<Vec<Option<ResultStatus>>, Error> {
+    if names.len() > ResultStatus::ALL.len() + 1 {
+        return Err(FieldViolation::new(field, "must name each status once").into());
+    }
+    let parse = |(at, name): (usize, &String)| {
+        Filter::status_of(name)
+            .map_err(|error| FieldViolation::new(format!("{field}[{at}]"), error.to_string()))
+    };
+    Ok(names.iter().enumerate().map(parse).collect::<Result<_, FieldViolation>>()?)
+}
+
+/// A search; `field` is where it stands in the request.
+pub fn search(field: &str, asked: &wire::DocumentSearch) -> Result<Search, Error> {
+    let within = |name: &str| format!("{field}.{name}");
+    if asked.languages.len() > MOST_LANGUAGES {
+        let rule = format!("must have at most {MOST_LANGUAGES} languages");
+        return Err(FieldViolation::new(within("languages"), rule).into());
+    }
+    let mut languages = Vec::with_capacity(asked.languages.len());
+    for (at, text) in asked.languages.iter().enumerate() {
+        let language = search::language(text);
+        languages.push(
+            language.map_err(|error| {
+                FieldViolation::new(within(&format!("languages[{at}]")), error.to_string())
+            })?,
+        );
+    }
+    if asked.version < 0 {
+        return Err(FieldViolation::new(within("version"), "must be 0 or more").into());
+    }
+    Ok(Search {
+        feed_flag: feed_flag(&within("feed_flag"), &asked.feed_flag)?,
+        prefixes: prefixes(&within("prefixes"), &asked.prefixes)?,
+        types: types(&within("types"), &asked.types)?,
+        languages,
+        first_day: day(&within("first_day"), &asked.first_day)?,
+        last_day: day(&within("last_day"), &asked.last_day)?,
+        received_from: instant(&within("received_from"), asked.received_from)?,
+        received_before: instant(&within("received_before"), asked.received_before)?,
+        version: Some(asked.version).filter(|version| *version > 0),
+        newest_only: asked.newest_only,
+    })
+}
+
+fn day(field: &str, text: &str) -> Result<Option<NaiveDate>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        Ok(day) if text.len() == 10 => Ok(Some(day)),
+        _ => Err(FieldViolation::new(field, "must be a day such as 2030-07-28").into()),
+    }
+}
+
+fn instant(field: &str, time: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Error> {
+    let Some(time) = time else { return Ok(None) };
+    // Years that the database knows too.
+    let is_near = (0..4_102_444_800).contains(&time.seconds);
+    let parsed = u32::try_from(time.nanos)
+        .ok()
+        .filter(|_| is_near)
+        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+    parsed.map(Some).ok_or_else(|| FieldViolation::new(field, "must be a time between 1970 and 2100").into())
 }

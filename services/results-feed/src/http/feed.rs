@@ -11,9 +11,10 @@ use chassis::{Actor, Coded};
 use domain::Service;
 use tokio::time::Instant;
 
-use super::{Failure, NO_SNIFF, Web, query::Query};
+use super::{Failure, NO_SNIFF, Web, cis::commentator, query::Query};
 use crate::{
     Error,
+    entitlement::DESK,
     fanout::{Carrier, Reader, Representation, Subscription},
     frame::{Frame, hex},
 };
@@ -90,7 +91,10 @@ pub async fn subscription(web: &Web, headers: &HeaderMap, query: Query) -> Resul
         Some(ticket) => web.app.take_ticket(ticket).await.map(|(client, at)| (Some(client), Some(at)))?,
         None => match bearer(web, headers).await? {
             Some(actor) => (Some(actor.client_id), Some(actor.expires_at)),
-            None => (None, None),
+            None => match commentator(web, headers) {
+                Some(commentator) => (Some(DESK.to_owned()), commentator.ends_at()),
+                None => (None, None),
+            },
         },
     };
     let last_event_id =
@@ -161,8 +165,11 @@ pub async fn document(
     Ok((headers, edition.body.unwrap_or_default()).into_response())
 }
 
-async fn reader(web: &Web, headers: &HeaderMap) -> Result<Option<String>, Failure> {
-    Ok(bearer(web, headers).await?.map(|actor| actor.client_id))
+/// Whose rights hold: a token's client, or a commentator's by the cookie of the desk, since a browser's feed carries no
+/// header of ours.
+pub async fn reader(web: &Web, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let client_id = bearer(web, headers).await?.map(|actor| actor.client_id);
+    Ok(client_id.or_else(|| commentator(web, headers).map(|_| DESK.to_owned())))
 }
 
 /// Who reads; nobody known without a token. A token that is wrong is refused rather than taken for none: its bearer

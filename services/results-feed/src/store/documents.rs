@@ -295,7 +295,7 @@ pub async fn newest_medal_standings(pool: &PgPool, stream_id: &str) -> Result<Op
     found(row)
 }
 
-fn found(row: Option<EditionRow>) -> Result<Option<Found>, Error> {
+pub(super) fn found(row: Option<EditionRow>) -> Result<Option<Found>, Error> {
     let Some(row) = row else { return Ok(None) };
     let received_at = row.received_at;
     Ok(Some(Found { edition: Edition::try_from(row)?, received_at }))

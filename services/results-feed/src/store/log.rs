@@ -132,6 +132,7 @@ pub async fn insert_rows(
     let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
     let sha256: Vec<Option<&[u8]>> =
         rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    // Whatever is done with the entry later belongs to the trace of the request that brought it.
     let traceparent: Vec<Option<String>> =
         rows.iter().map(|row| row.span.in_scope(outbox::trace::traceparent)).collect();
     sqlx::query!(

@@ -8,15 +8,21 @@
 
 mod access;
 mod days;
+mod delivery;
+mod delivery_failures;
+mod desk;
 mod events_over_http;
 mod fanout;
 mod hostile;
+mod identity;
 mod ingest;
 mod journey;
 mod pages;
 mod policies;
 mod quarantine;
 mod refusals;
+mod receiver;
 mod replicas;
 mod socket;
+mod search;
 mod world;

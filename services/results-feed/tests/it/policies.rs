@@ -1,11 +1,14 @@
 //! Every RPC with an empty request, and with one that is too large.
 
 use proto::results::v1::{
-    CreatePublisherKeyRequest, DiscardQuarantinedRequest, GetEntitlementsRequest, GetEventUnitRequest,
-    GetManifestRequest, GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest,
-    ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest, ListVenueClocksRequest,
-    PublishRequest, RequeueQuarantinedRequest, RevokePublisherKeyRequest, SubscribeRequest,
-    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
+    DiscardQuarantinedRequest, GetDeliveryTargetRequest, GetDocumentRequest, GetEntitlementsRequest,
+    GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest, ListDeliveryTargetsRequest,
+    ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest,
+    ListQuarantinedRequest, ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest,
+    RequeueQuarantinedRequest, ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest,
+    SearchDocumentsRequest, SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
+    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
     feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
     result_service_client::ResultServiceClient,
 };
@@ -19,6 +22,7 @@ macro_rules! codes {
         let mut feed = FeedServiceClient::new($peer);
         let mut results = ResultServiceClient::new($peer);
         let mut access = AccessServiceClient::new($peer);
+        let mut delivery = DeliveryServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
             ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
@@ -38,6 +42,16 @@ macro_rules! codes {
             access.list_publisher_keys(ListPublisherKeysRequest::default()).await.err(),
             access.update_entitlements(UpdateEntitlementsRequest::default()).await.err(),
             access.get_entitlements(GetEntitlementsRequest::default()).await.err(),
+            feed.get_document(GetDocumentRequest::default()).await.err(),
+            feed.search_documents(SearchDocumentsRequest::default()).await.err(),
+            delivery.create_delivery_target(CreateDeliveryTargetRequest::default()).await.err(),
+            delivery.get_delivery_target(GetDeliveryTargetRequest::default()).await.err(),
+            delivery.list_delivery_targets(ListDeliveryTargetsRequest::default()).await.err(),
+            delivery.update_delivery_target(UpdateDeliveryTargetRequest::default()).await.err(),
+            delivery.delete_delivery_target(DeleteDeliveryTargetRequest::default()).await.err(),
+            delivery.pause_delivery(PauseDeliveryRequest::default()).await.err(),
+            delivery.resume_delivery(ResumeDeliveryRequest::default()).await.err(),
+            delivery.resend_documents(ResendDocumentsRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -48,11 +62,11 @@ macro_rules! codes {
 #[tokio::test]
 async fn an_empty_or_oversized_request_names_its_field() {
     let world = World::start().await;
-    let all = ["results.publish", "results.subscribe", "results.read", "results.admin"];
+    let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
         wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
-        wrong,
+        wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 

@@ -8,7 +8,10 @@ use proto::results::v1::{
 use serde_json::Value;
 use testkit::{TestApp, races::OdfDocument};
 use tonic::Streaming;
+use url::Url;
 
+/// Where the staff at the desk believe to be.
+pub const ORIGIN: &str = "https://results.example";
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -42,6 +45,10 @@ impl World {
         change: impl FnOnce(&mut chassis::Settings) + Send + 'static,
         configure: impl FnOnce(&mut results_feed::Config) + Send + 'static,
     ) -> Self {
+        let change = |settings: &mut chassis::Settings| {
+            allow_this_machine(settings);
+            change(settings);
+        };
         let app = TestApp::start_with(Service::ResultsFeed, change, |process, own| async move {
             let mut config = config(&own);
             configure(&mut config);
@@ -66,11 +73,16 @@ impl World {
     /// What started on this database after the process that this one was.
     pub async fn successor(database_url: String, clock: domain::Clock) -> Self {
         let app =
-            TestApp::start_at(Service::ResultsFeed, database_url.clone(), clock, |process, url| async move {
+            TestApp::succeed(Service::ResultsFeed, database_url.clone(), clock, allow_this_machine, |process, url| async move {
                 Ok(vec![results_feed::component(config(&url), process).await?])
             })
             .await;
         Self { app, database_url }
+    }
+
+    /// One that reaches identity there.
+    pub async fn start_at(identity_url: Url) -> Self {
+        Self::start_with(|_| {}, move |config| config.identity_url = Some(identity_url)).await
     }
 
     /// The client that tests call as.
@@ -84,6 +96,11 @@ impl World {
             self.app.http().get(self.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
         let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
         value.trim().parse().unwrap()
+    }
+
+    /// So many seconds later.
+    pub fn clock_forward(&self, seconds: i64) {
+        self.app.clock.advance(domain::TimeDelta::seconds(seconds));
     }
 
     /// An id and an API key for documents of this flag and these prefixes.
@@ -137,12 +154,20 @@ impl World {
     }
 }
 
+// Partners' servers of tests are on this machine.
+fn allow_this_machine(settings: &mut chassis::Settings) {
+    settings.egress_allow = vec!["127.0.0.1:*".to_owned()];
+}
+
 pub fn config(database_url: &str) -> results_feed::Config {
     results_feed::Config {
         database_url: database_url.parse().unwrap(),
         competition: "SYN2030".to_owned(),
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
+        delivery_retry_ms: 50,
+        public_url: ORIGIN.parse().unwrap(),
+        identity_url: None,
         publisher_rate: 1_000,
         body_seconds: 20,
         ka_timeout: 30,

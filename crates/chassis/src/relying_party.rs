@@ -1,22 +1,28 @@
-//! The relying party's side of OpenID Connect: discovery, code with PKCE, tokens, ID token, logout token.
+//! The relying party's side of OpenID Connect: discovery, code with PKCE, tokens, ID token, logout token, and what of a
+//! sign-in travels in cookies. One party is one OAuth client of the issuer that this process trusts; it proves itself by
+//! the service's own key.
 
+mod cookie;
+mod cookie_key;
+mod error;
 mod sign_in;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{Code, Coded, Process};
 use domain::{DateTime, UserId, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
+pub use cookie::{cookie, set_cookie};
+pub use cookie_key::{CookieKey, NotOpened};
+pub use error::Error;
 pub use sign_in::{SignIn, local_path};
 
-/// What the portal asks for: sign-in, a refresh token, and the fan's own data.
-const SCOPES: &str =
-    "openid email offline_access identity.self profile.read profile.write consent.read consent.write";
-/// Largest answer of identity that is read.
+use crate::Process;
+
+/// Largest answer of the issuer that is read.
 const LARGEST_ANSWER: usize = 64 * 1024;
 /// How long metadata and keys are kept.
 const KEPT: Duration = Duration::from_secs(300);
@@ -28,43 +34,7 @@ const LEEWAY: i64 = 30;
 /// Names a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4).
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// Identity did not answer as it should.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It did not answer at all, or not in time.
-    #[error("identity does not answer")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It refused: the code or the refresh token is spent or foreign.
-    #[error("identity refused: {0}")]
-    Refused(String),
-    /// Its token is not for us, or not from it.
-    #[error("token does not hold: {0}")]
-    Token(String),
-    /// The operating system gives no random bytes.
-    #[error("no random bytes")]
-    Random,
-}
-
-impl Coded for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Unreachable(_) => Code::Unavailable,
-            Self::Refused(_) | Self::Token(_) => Code::Unauthenticated,
-            Self::Random => Code::Internal,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "ISSUER_UNREACHABLE",
-            Self::Refused(_) => "ISSUER_REFUSED",
-            Self::Token(_) => "TOKEN",
-            Self::Random => "RANDOM",
-        }
-    }
-}
-
-/// What the portal uses of identity's metadata (OpenID Connect Discovery 1.0, section 3).
+/// What is used of the issuer's metadata (OpenID Connect Discovery 1.0, section 3).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Metadata {
     issuer: String,
@@ -78,10 +48,10 @@ pub struct Metadata {
     end_session_endpoint: Url,
 }
 
-/// Tokens of a signed-in fan.
+/// Tokens of somebody who is signed in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tokens {
-    /// For gRPC on the fan's behalf.
+    /// For calls on their behalf.
     pub access_token: String,
     /// For the next access token.
     pub refresh_token: Option<String>,
@@ -94,7 +64,7 @@ pub struct Tokens {
 pub struct SignedIn {
     /// Who.
     pub user_id: UserId,
-    /// The session at identity.
+    /// The session at the issuer.
     pub sid: String,
 }
 
@@ -103,7 +73,7 @@ pub struct SignedIn {
 pub struct LoggedOut {
     /// Who, where it names somebody.
     pub user_id: Option<UserId>,
-    /// The session at identity, where it names one.
+    /// The session at the issuer, where it names one.
     pub sid: Option<String>,
     /// The end of the second in which it was made.
     pub issued_by: DateTime<Utc>,
@@ -144,12 +114,22 @@ struct Lifetime {
     iat: i64,
 }
 
-/// Identity, as the portal sees it. Clones share what was fetched.
+/// How a relying party is registered at the issuer.
 #[derive(Debug, Clone)]
-pub struct Issuer {
+pub struct Registration {
+    /// The OAuth client: one that proves itself by the service's own key.
+    pub client_id: &'static str,
+    /// Where answers come back.
+    pub redirect_uri: String,
+    /// What is asked for, with `openid` in it.
+    pub scopes: &'static str,
+}
+
+/// One OAuth client that lets people sign in. Clones share what was fetched.
+#[derive(Debug, Clone)]
+pub struct RelyingParty {
     process: Process,
-    client_id: &'static str,
-    redirect_uri: String,
+    registration: Registration,
     reached_at: Option<Url>,
     known: Arc<Mutex<Option<Known>>>,
 }
@@ -161,12 +141,17 @@ struct Known {
     at: Instant,
 }
 
-impl Issuer {
-    /// Identity as the issuer that this process trusts, reached at the issuer's own address or at another one.
+impl RelyingParty {
+    /// At the issuer that this process trusts, reached at the issuer's own address or at another one.
     #[must_use]
-    pub fn new(process: Process, public_url: &Url, reached_at: Option<Url>) -> Self {
-        let redirect_uri = format!("{}/portal/callback", public_url.as_str().trim_end_matches('/'));
-        Self { process, client_id: "portal", redirect_uri, reached_at, known: Arc::default() }
+    pub fn new(process: Process, registration: Registration, reached_at: Option<Url>) -> Self {
+        Self { process, registration, reached_at, known: Arc::default() }
+    }
+
+    /// The issuer's origin.
+    #[must_use]
+    pub fn issuer_origin(&self) -> String {
+        self.process.settings().auth.issuer.origin().ascii_serialization()
     }
 
     /// Whether this is the issuer's name (RFC 9207 2.4).
@@ -178,14 +163,14 @@ impl Issuer {
     /// Where the browser goes to sign in.
     ///
     /// # Errors
-    /// Identity does not answer.
+    /// The issuer does not answer.
     pub async fn authorize_url(&self, sign_in: &SignIn, locale: &str) -> Result<Url, Error> {
         let mut url = self.known(None).await?.metadata.authorization_endpoint;
         url.query_pairs_mut()
             .append_pair("response_type", "code")
-            .append_pair("client_id", self.client_id)
-            .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair("scope", SCOPES)
+            .append_pair("client_id", self.registration.client_id)
+            .append_pair("redirect_uri", &self.registration.redirect_uri)
+            .append_pair("scope", self.registration.scopes)
             .append_pair("state", &sign_in.state)
             .append_pair("nonce", &sign_in.nonce)
             .append_pair("code_challenge", &sign_in.challenge())
@@ -197,12 +182,12 @@ impl Issuer {
     /// Where the browser goes to sign out everywhere (OpenID Connect RP-Initiated Logout 1.0).
     ///
     /// # Errors
-    /// Identity does not answer.
+    /// The issuer does not answer.
     pub async fn logout_url(&self, id_token: &str, return_to: &str, locale: &str) -> Result<Url, Error> {
         let mut url = self.known(None).await?.metadata.end_session_endpoint;
         url.query_pairs_mut()
             .append_pair("id_token_hint", id_token)
-            .append_pair("client_id", self.client_id)
+            .append_pair("client_id", self.registration.client_id)
             .append_pair("post_logout_redirect_uri", return_to)
             .append_pair("ui_locales", locale);
         Ok(url)
@@ -211,7 +196,7 @@ impl Issuer {
     /// Redeems a code, and checks that the answer belongs to this sign-in.
     ///
     /// # Errors
-    /// Identity refuses or does not answer; the ID token does not hold.
+    /// The issuer refuses or does not answer; the ID token does not hold.
     pub async fn redeem(
         &self,
         code: &str,
@@ -220,7 +205,7 @@ impl Issuer {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
-            ("redirect_uri", &self.redirect_uri),
+            ("redirect_uri", &self.registration.redirect_uri),
             ("code_verifier", &sign_in.verifier),
         ];
         let answer = self.token(&form).await?;
@@ -230,7 +215,7 @@ impl Issuer {
             return Err(Error::Token("nonce".to_owned()));
         }
         // OpenID Connect Core 3.1.3.7: a token for several is for the party that it names.
-        if claims.azp.is_some_and(|azp| azp != self.client_id) {
+        if claims.azp.is_some_and(|azp| azp != self.registration.client_id) {
             return Err(Error::Token("azp".to_owned()));
         }
         let user_id = claims.sub.parse().map_err(|_| Error::Token("sub".to_owned()))?;
@@ -243,7 +228,7 @@ impl Issuer {
     /// Renews the access token.
     ///
     /// # Errors
-    /// Identity refuses (the session there has ended), or does not answer.
+    /// The issuer refuses (the session there has ended), or does not answer.
     pub async fn renew(&self, tokens: &Tokens) -> Result<(Tokens, DateTime<Utc>), Error> {
         let refresh_token =
             tokens.refresh_token.as_deref().ok_or_else(|| Error::Refused("no refresh token".to_owned()))?;
@@ -306,13 +291,13 @@ impl Issuer {
         let endpoint = self.rebased(&self.known(None).await?.metadata.token_endpoint);
         let assertion = self.process.client_assertion().map_err(|error| Error::Refused(error.to_string()))?;
         let mut pairs = form.to_vec();
-        pairs.push(("client_id", self.client_id));
+        pairs.push(("client_id", self.registration.client_id));
         pairs.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
         pairs.push(("client_assertion", &assertion));
         let request = self.process.http_client().post(endpoint).form(&pairs);
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
-        let body = chassis::read_bounded(answer, LARGEST_ANSWER).await.map_err(unreachable)?;
+        let body = crate::read_bounded(answer, LARGEST_ANSWER).await.map_err(unreachable)?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(unreachable);
         }
@@ -330,7 +315,7 @@ impl Issuer {
         let jwk = known.keys.find(&kid).ok_or_else(|| Error::Token("unknown kid".to_owned()))?;
         let key = DecodingKey::from_jwk(jwk).map_err(token)?;
         let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_audience(&[self.client_id]);
+        validation.set_audience(&[self.registration.client_id]);
         validation.set_issuer(&[&known.metadata.issuer]);
         validation.set_required_spec_claims(&["iss", "aud"]);
         // By our own clock, below.
@@ -368,7 +353,7 @@ impl Issuer {
     async fn fetch<T: DeserializeOwned>(&self, url: &Url) -> Result<T, Error> {
         let answer = self.process.http_client().get(self.rebased(url)).send().await.map_err(unreachable)?;
         let answer = answer.error_for_status().map_err(unreachable)?;
-        let body = chassis::read_bounded(answer, LARGEST_ANSWER).await.map_err(unreachable)?;
+        let body = crate::read_bounded(answer, LARGEST_ANSWER).await.map_err(unreachable)?;
         serde_json::from_slice(&body).map_err(unreachable)
     }
 }

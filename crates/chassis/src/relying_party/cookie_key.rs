@@ -7,8 +7,8 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
-/// 256 random bits in a cookie. Everything about a session follows from them: its row, the key of its tokens, the proof that a
-/// form came from our own page.
+/// 256 bits: random ones in a cookie, from which everything about a session follows (its row, the key of its tokens, the
+/// proof that a form came from our own page), or a service's own, which seal what a cookie holds.
 #[derive(Clone)]
 pub struct CookieKey([u8; 32]);
 
@@ -26,6 +26,15 @@ impl CookieKey {
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).map_err(|_| NotOpened)?;
         Ok(Self(bytes))
+    }
+
+    /// A key of the service itself, which every replica derives from the same secret; `purpose` keeps it apart from others.
+    #[must_use]
+    pub fn of_secret(secret: &[u8], purpose: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+        Self(bytes)
     }
 
     /// Reads the cookie's value.
@@ -71,6 +80,22 @@ impl CookieKey {
         let mut bytes = bytes.to_vec();
         let plain = self.aead()?.open_in_place(nonce, Aad::empty(), &mut bytes).map_err(|_| NotOpened)?;
         Ok(plain.to_vec())
+    }
+
+    /// Seals bytes into text of a cookie.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn seal_text(&self, plain: &[u8]) -> Result<String, NotOpened> {
+        Ok(URL_SAFE_NO_PAD.encode(self.seal(plain)?))
+    }
+
+    /// Opens text of a cookie.
+    ///
+    /// # Errors
+    /// Another key, or changed text.
+    pub fn open_text(&self, sealed: &str) -> Result<Vec<u8>, NotOpened> {
+        self.open(&URL_SAFE_NO_PAD.decode(sealed).map_err(|_| NotOpened)?)
     }
 
     /// The hidden field of our forms.
@@ -119,6 +144,17 @@ mod tests {
             assert_eq!(key.open(&changed), Err(NotOpened));
         }
         assert_eq!(key.open(b"short"), Err(NotOpened));
+    }
+
+    #[test]
+    fn a_key_of_a_secret_is_the_same_everywhere_and_for_one_purpose() {
+        let sealed = CookieKey::of_secret(b"pepper", "desk").seal(b"session").unwrap();
+        assert_eq!(CookieKey::of_secret(b"pepper", "desk").open(&sealed).unwrap(), b"session");
+        assert_eq!(CookieKey::of_secret(b"pepper", "other").open(&sealed), Err(NotOpened));
+        assert_eq!(CookieKey::of_secret(b"salt", "desk").open(&sealed), Err(NotOpened));
+        let text = CookieKey::of_secret(b"pepper", "desk").seal_text(b"session").unwrap();
+        assert_eq!(CookieKey::of_secret(b"pepper", "desk").open_text(&text).unwrap(), b"session");
+        assert_eq!(CookieKey::of_secret(b"pepper", "desk").open_text("%"), Err(NotOpened));
     }
 
     #[test]

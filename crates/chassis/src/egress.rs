@@ -7,19 +7,27 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use reqwest::{
     Client, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
 use serde_json::Value;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use url::{Host, Url};
+
+use crate::peer::Headers;
 
 /// Longest exchange.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
 /// Who may be called, and how. Clones share their connections.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Egress {
     allowed: Arc<[String]>,
     public: Client,
@@ -59,21 +67,54 @@ impl Egress {
     ///
     /// # Errors
     /// The address may not be called, or the call failed.
-    pub(super) async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<u16, EgressError> {
+    pub async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<u16, EgressError> {
         let url = Url::parse(url).map_err(|_| EgressError::Refused)?;
         let client = self.client_for(&url).ok_or(EgressError::Refused)?;
-        let answer = client.post(url).form(form).send().await;
-        let answer = answer.map_err(|error| EgressError::Failed(error.without_url()))?;
-        let status = answer.status().as_u16();
-        // Read for the connection's sake only: whatever comes, the status has said it.
-        if let Err(error) = chassis::read_bounded(answer, LARGEST_ANSWER).await {
-            tracing::debug!(%error, "the body of an answer was dropped");
+        status_of(client.post(url).form(form)).await
+    }
+
+    /// Posts bytes under these headers, whose values are kept out of every log, and the trace of the current span; the
+    /// answer's status. Its body is read up to 64 KiB and dropped.
+    ///
+    /// # Errors
+    /// The address may not be called, a value can't stand in a header, or the call failed.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<u16, EgressError> {
+        let url = Url::parse(url).map_err(|_| EgressError::Refused)?;
+        let client = self.client_for(&url).ok_or(EgressError::Refused)?;
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let mut value = HeaderValue::try_from(*value).map_err(|_| EgressError::Refused)?;
+            value.set_sensitive(true);
+            map.insert(HeaderName::from_static(name), value);
         }
-        Ok(status)
+        TraceContextPropagator::new().inject_context(&Span::current().context(), &mut Headers(&mut map));
+        status_of(client.post(url).headers(map).body(body)).await
+    }
+
+    /// As [`Egress::may_call`], and a name that has only addresses inside is refused as well. One that has no address
+    /// yet is not: each call looks it up again.
+    pub async fn may_call_now(&self, url: &str) -> bool {
+        let Ok(url) = Url::parse(url) else { return false };
+        match (self.client_for(&url), url.host()) {
+            (None, _) => false,
+            (Some(client), Some(Host::Domain(name))) if std::ptr::eq(client, &self.public) => {
+                let found = tokio::time::timeout(TIME_OUT, tokio::net::lookup_host((name, 0))).await;
+                match found {
+                    Ok(Ok(mut found)) => found.any(|address| is_public(address.ip())),
+                    Ok(Err(_)) | Err(_) => true,
+                }
+            }
+            (Some(_), _) => true,
+        }
     }
 
     /// Whether a URL may be called at all: its name is looked up only when it is.
-    pub(super) fn may_call(&self, url: &str) -> bool {
+    pub fn may_call(&self, url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| self.client_for(&url).is_some())
     }
 
@@ -81,7 +122,7 @@ impl Egress {
     ///
     /// # Errors
     /// The address may not be called, the call failed, or the answer is not 200 with JSON.
-    pub(super) async fn get_json(&self, url: &str) -> Result<Value, EgressError> {
+    pub async fn get_json(&self, url: &str) -> Result<Value, EgressError> {
         let url = Url::parse(url).map_err(|_| EgressError::Refused)?;
         let client = self.client_for(&url).ok_or(EgressError::Refused)?;
         let answer = client.get(url).header("accept", "application/json").send().await;
@@ -89,7 +130,7 @@ impl Egress {
         if answer.status() != StatusCode::OK {
             return Err(EgressError::Unusable);
         }
-        let body = chassis::read_bounded(answer, LARGEST_ANSWER).await.map_err(|_| EgressError::Unusable)?;
+        let body = crate::read_bounded(answer, LARGEST_ANSWER).await.map_err(|_| EgressError::Unusable)?;
         serde_json::from_slice(&body).map_err(|_| EgressError::Unusable)
     }
 
@@ -113,6 +154,17 @@ impl Egress {
         };
         (url.scheme() == "https" && public).then_some(&self.public)
     }
+}
+
+async fn status_of(request: reqwest::RequestBuilder) -> Result<u16, EgressError> {
+    let answer = request.send().await;
+    let answer = answer.map_err(|error| EgressError::Failed(error.without_url()))?;
+    let status = answer.status().as_u16();
+    // Read for the connection's sake only: whatever comes, the status has said it.
+    if let Err(error) = crate::read_bounded(answer, LARGEST_ANSWER).await {
+        tracing::debug!(%error, "the body of an answer was dropped");
+    }
+    Ok(status)
 }
 
 /// Largest body that is read, in bytes.
@@ -252,6 +304,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_of_an_inner_address_has_no_address() {
         assert!(PublicOnly.resolve("localhost".parse().unwrap()).await.is_err());
+        let egress = Egress::new(&["localhost:1".into()]).unwrap();
+        assert!(!egress.may_call_now("https://localhost/").await);
+        assert!(egress.may_call_now("http://localhost:1/").await);
     }
 
     #[test]
