@@ -72,11 +72,14 @@ impl World {
 
     /// What started on this database after the process that this one was.
     pub async fn successor(database_url: String, clock: domain::Clock) -> Self {
-        let app =
-            TestApp::succeed(Service::ResultsFeed, database_url.clone(), clock, allow_this_machine, |process, url| async move {
-                Ok(vec![results_feed::component(config(&url), process).await?])
-            })
-            .await;
+        let app = TestApp::succeed(
+            Service::ResultsFeed,
+            database_url.clone(),
+            clock,
+            allow_this_machine,
+            |process, url| async move { Ok(vec![results_feed::component(config(&url), process).await?]) },
+        )
+        .await;
         Self { app, database_url }
     }
 
