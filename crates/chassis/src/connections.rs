@@ -201,12 +201,7 @@ fn builder(speaks: Speaks, head: Duration) -> auto::Builder<TokioExecutor> {
     if speaks == Speaks::Grpc {
         builder = builder.http2_only();
     }
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_headers(100)
-        .max_buf_size(BUFFER);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_headers(100).max_buf_size(BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

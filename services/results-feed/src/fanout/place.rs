@@ -115,7 +115,8 @@ impl Place {
     pub fn take(&mut self, rings: &Rings, mode: Mode, seen: i64, most: usize) -> Taken {
         let mut taken = Taken::default();
         // Of each lane: the first frame that is not sent.
-        let mut next = Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
+        let mut next =
+            Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
         for lane in Lane::ALL {
             if self.at(lane) < rings.of(lane).floor() {
                 taken.behind = taken.behind.or(Some(lane));

@@ -66,7 +66,8 @@ fn base(seq: i64, status: ResultStatus) -> Option<Base> {
 fn view(statuses: &[&str]) -> View {
     let statuses = statuses.iter().map(|status| (*status).to_owned()).collect();
     let rule = Rule::parse(RuleText { statuses, ..RuleText::default() }).unwrap();
-    let rights = Rights::of(vec![Entitlement { client_id: "partner".to_owned(), version: 1, rules: vec![rule] }]);
+    let rights =
+        Rights::of(vec![Entitlement { client_id: "partner".to_owned(), version: 1, rules: vec![rule] }]);
     View::new(Arc::new(rights), FeedFlag::Production)
 }
 
@@ -153,8 +154,14 @@ fn an_urgent_lane_goes_first_and_the_cursor_says_how_far_the_others_are() {
     ];
     let rings = rings(&view, 10, &entries);
     let mut place = Place::new([10; 3]);
-    assert_eq!(names(&place.take(&rings, Mode::Every, 14, 2)), ["full 13 p10 @[13, 11, 10]", "full 12 p10 @[14, 12, 10]"]);
-    assert_eq!(names(&place.take(&rings, Mode::Every, 14, 2)), ["full 11 p10 @[14, 14, 13]", "full 14 p11 @"]);
+    assert_eq!(
+        names(&place.take(&rings, Mode::Every, 14, 2)),
+        ["full 13 p10 @[13, 11, 10]", "full 12 p10 @[14, 12, 10]"]
+    );
+    assert_eq!(
+        names(&place.take(&rings, Mode::Every, 14, 2)),
+        ["full 11 p10 @[14, 14, 13]", "full 14 p11 @"]
+    );
     assert_eq!(place.exact(), [14; 3]);
 }
 
@@ -176,7 +183,8 @@ fn a_status_that_may_not_be_seen_is_told_without_its_content() {
 #[test]
 fn a_reader_that_was_told_less_is_given_a_bridge() {
     let view = view(&[]);
-    let rings = rings(&view, 8, &[version(9, 3, LIVE, None, true), version(13, 3, LIVE, base(9, LIVE), true)]);
+    let rings =
+        rings(&view, 8, &[version(9, 3, LIVE, None, true), version(13, 3, LIVE, base(9, LIVE), true)]);
     // It was elsewhere until 9: a frame of its own says that nothing is missing.
     let mut place = Place::new([7, 8, 8]);
     place.arrive(Lane::Urgent, 9);
@@ -203,12 +211,19 @@ fn a_heartbeat_moves_a_quiet_reader_on_and_only_where_nothing_is_missing() {
 #[test]
 fn a_lane_that_is_behind_its_ring_does_not_hold_up_the_others() {
     let view = view(&[]);
-    let entries = [version(11, 5, LIVE, None, true), version(12, 5, LIVE, base(11, LIVE), true), version(13, 3, LIVE, None, true)];
+    let entries = [
+        version(11, 5, LIVE, None, true),
+        version(12, 5, LIVE, base(11, LIVE), true),
+        version(13, 3, LIVE, None, true),
+    ];
     let mut rings = rings(&view, 10, &entries);
     rings.forget(Lane::Bulk, 11);
     let mut place = Place::new([10; 3]);
     let taken = place.take(&rings, Mode::State, 13, 9);
-    assert_eq!((names(&taken), taken.behind), (vec!["full 13 p10 @[13, 13, 10]".to_owned()], Some(Lane::Bulk)));
+    assert_eq!(
+        (names(&taken), taken.behind),
+        (vec!["full 13 p10 @[13, 13, 10]".to_owned()], Some(Lane::Bulk))
+    );
     place.arrive(Lane::Bulk, 13);
     assert_eq!(place.exact(), [13; 3]);
 }
@@ -248,7 +263,9 @@ fn state(entries: &[Arc<Entry>], view: &View) -> HashMap<i64, i32> {
     for entry in entries {
         let Some((handle, _, _)) = entry.document() else { continue };
         match &entry.what {
-            What::Edition(change) if view.sees(&change.edition) => state.insert(handle, change.edition.version),
+            What::Edition(change) if view.sees(&change.edition) => {
+                state.insert(handle, change.edition.version)
+            }
             _ => state.remove(&handle),
         };
     }
@@ -435,11 +452,14 @@ impl<'a> Run<'a> {
                     Step::Slot(slot, _) => [slot.seq(); 3],
                     Step::Own(_) => [0; 3],
                 };
-                self.give(&frame(step), match resume {
-                    Resume::No => None,
-                    Resume::Shared => Some(shared),
-                    Resume::At(at) => Some(*at),
-                });
+                self.give(
+                    &frame(step),
+                    match resume {
+                        Resume::No => None,
+                        Resume::Shared => Some(shared),
+                        Resume::At(at) => Some(*at),
+                    },
+                );
             }
             return true;
         }
@@ -457,8 +477,11 @@ impl<'a> Run<'a> {
                         self.give(&frame, Some(cursor));
                     }
                 }
-                if !entries.iter().any(|entry| entry.seq > self.place.at(lane) && entry.seq <= seen
-                    && entry.document().is_some_and(|(_, _, kind)| Lane::of(kind) == lane)) {
+                if !entries.iter().any(|entry| {
+                    entry.seq > self.place.at(lane)
+                        && entry.seq <= seen
+                        && entry.document().is_some_and(|(_, _, kind)| Lane::of(kind) == lane)
+                }) {
                     self.place.arrive(lane, seen);
                 }
             }

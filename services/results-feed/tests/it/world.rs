@@ -65,18 +65,20 @@ impl World {
 
     /// What started on this database after the process that this one was.
     pub async fn successor(database_url: String, clock: domain::Clock) -> Self {
-        let app = TestApp::start_at(Service::ResultsFeed, database_url.clone(), clock, |process, url| async move {
-            Ok(vec![results_feed::component(config(&url), process).await?])
-        })
-        .await;
+        let app =
+            TestApp::start_at(Service::ResultsFeed, database_url.clone(), clock, |process, url| async move {
+                Ok(vec![results_feed::component(config(&url), process).await?])
+            })
+            .await;
         Self { app, database_url }
     }
 
     /// A figure of the operators' page; 0 where it is not there yet.
     pub async fn figure(&self, name: &str) -> f64 {
-        let page = self.app.http().get(self.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
-        let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
-        value.trim().parse().unwrap()
+        let page =
+            self.app.http().get(self.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or("0");
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     /// An id and an API key for documents of this flag and these prefixes.
