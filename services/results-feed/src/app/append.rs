@@ -48,7 +48,7 @@ impl App {
         tx.commit().await?;
         let entries: Vec<Arc<Entry>> =
             rows.into_iter().map(|row| Arc::new(entry(row, &handles, now))).collect();
-        hub.append(&stream.epoch, entries);
+        let _ = hub.append(&stream.epoch, entries);
         Ok(receipts)
     }
 }

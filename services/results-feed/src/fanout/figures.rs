@@ -37,6 +37,7 @@ pub struct Figures {
     lags: [AtomicU64; LAGS.len()],
     conflated: AtomicU64,
     gap: AtomicU64,
+    heard: AtomicU64,
     epochs: AtomicU64,
 }
 
@@ -95,8 +96,13 @@ impl Figures {
     }
 
     /// The log had to give entries that came in no other way.
-    pub fn filled(&self, entries: usize) {
-        self.gap.fetch_add(entries as u64, Ordering::Relaxed);
+    pub fn filled(&self, entries: i64) {
+        self.gap.fetch_add(entries.unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// Kafka told of entries before anybody else.
+    pub fn heard(&self, entries: i64) {
+        self.heard.fetch_add(entries.unsigned_abs(), Ordering::Relaxed);
     }
 
     /// Committed entries were lost.
@@ -130,6 +136,7 @@ impl Figures {
             take(&self.conflated),
         );
         metrics.add("results_feed_gap", "Entries that only the log gave", &[], take(&self.gap));
+        metrics.add("results_feed_heard", "Entries that Kafka told of first", &[], take(&self.heard));
         metrics.add("results_feed_epochs", "Times that committed entries were lost", &[], take(&self.epochs));
     }
 

@@ -138,22 +138,24 @@ impl Hub {
         closed.iter().for_each(|topic| topic.close());
     }
 
-    /// Adds committed entries. Those that are there already are passed over; entries behind a hole wait for what is
-    /// missing.
-    pub fn append(&self, epoch: &str, entries: impl IntoIterator<Item = Arc<Entry>>) {
+    /// Adds committed entries, and gives by how many the stream moved on. Those that are there already are passed over;
+    /// entries behind a hole wait for what is missing.
+    pub fn append(&self, epoch: &str, entries: impl IntoIterator<Item = Arc<Entry>>) -> i64 {
         let mut state = self.state();
         if !state.is_of(epoch) {
             drop(state);
             self.behind.notify_one();
-            return;
+            return 0;
         }
         let before = state.seq();
         let touched = state.append(entries, self.feed_flag);
-        if state.seq() > before {
+        let moved = state.seq() - before;
+        if moved > 0 {
             self.newest.send_replace(Some(state.position()));
         }
         drop(state);
         touched.iter().for_each(|topic| topic.wake());
+        moved
     }
 
     /// Notes the number of an entry that Kafka told of: the log must have it.

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    entry::{Entry, What},
+    entry::{Entry, GoneCause, What},
     frame::{Frame, Raw},
     lane::{LANES, Lane},
 };
@@ -169,7 +169,8 @@ impl Place {
                 Some(first) => first - 1,
                 None => seq.max(place.at),
             };
-            agree &= complete && *at >= seq;
+            // Where another lane is ahead, the number of the frame would be a step back.
+            agree &= complete && *at >= seq && place.told <= seq;
         }
         if agree { Resume::Shared } else { Resume::At(at) }
     }
@@ -203,22 +204,15 @@ impl Place {
     }
 
     /// A document that changed while the reader was away, or a version on the way that must be heard. `held` says whether
-    /// the reader holds the document, and is kept up. The place moves only with [`Self::arrive`].
-    pub fn tell_missed(
-        &mut self,
-        view: &View,
-        entry: &Entry,
-        raw: Option<Raw>,
-        held: &mut bool,
-    ) -> Option<Frame> {
+    /// the reader may hold a version of before. The place moves only with [`Self::arrive`].
+    pub fn tell_missed(&mut self, view: &View, entry: &Entry, raw: Option<Raw>, held: bool) -> Option<Frame> {
         let (_, _, document_type) = entry.document()?;
         let sight = match &entry.what {
             What::Edition(change) if view.sees(&change.edition) => Sight::Shown { base: None },
-            _ if !*held => return None,
+            _ if !held => return None,
             What::Edition(_) => Sight::Superseded,
-            _ => Sight::Gone(crate::entry::GoneCause::Invalidated),
+            _ => Sight::Gone(GoneCause::Invalidated),
         };
-        *held = matches!(sight, Sight::Shown { .. });
         let place = self.lane_mut(Lane::of(document_type));
         let frame = tell(entry, sight, Form::Whole, raw, place.told)?;
         place.told = entry.seq;

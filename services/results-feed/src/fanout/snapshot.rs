@@ -26,6 +26,9 @@ const PAGE: i64 = 100;
 /// Most bytes of pages that a snapshot keeps; what is behind them each reader reads by itself.
 const KEPT: usize = 16 << 20;
 
+/// From so many readers on that began with one snapshot, they are a crowd.
+const CROWD: usize = 8;
+
 /// What the readers of a topic may see of the stream's state at one sequence number, read page by page when somebody
 /// needs it, once for all who need it.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub struct Snapshot {
     seq: i64,
     pages: Mutex<HashMap<i64, Arc<OnceCell<Arc<Page>>>>>,
     kept: AtomicUsize,
+    readers: AtomicUsize,
 }
 
 /// Some documents of a snapshot.
@@ -53,13 +57,13 @@ pub struct Snap {
 }
 
 impl Snapshot {
-    /// How old a snapshot may be that a new reader still begins with.
+    /// How old a snapshot may be that a crowd begins with.
     pub const FRESH: Duration = Duration::from_secs(2);
 
     /// Of the state at this number.
     #[must_use]
     pub fn new(seq: i64) -> Self {
-        Self { seq, pages: Mutex::default(), kept: AtomicUsize::new(0) }
+        Self { seq, pages: Mutex::default(), kept: AtomicUsize::new(0), readers: AtomicUsize::new(0) }
     }
 
     /// At which sequence number.
@@ -68,10 +72,15 @@ impl Snapshot {
         self.seq
     }
 
-    /// Whether a new reader may begin with it.
+    /// One more reader begins with it.
+    pub fn begin(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether so many have begun with it that the next ones do, although something has changed since.
     #[must_use]
-    pub fn is_fresh(&self, seq: i64, age: Duration) -> bool {
-        self.seq == seq || age < Self::FRESH
+    pub fn is_for_a_crowd(&self, age: Duration) -> bool {
+        self.readers.load(Ordering::Relaxed) >= CROWD && age < Self::FRESH
     }
 
     /// The page behind a handle, 0 for the first one.

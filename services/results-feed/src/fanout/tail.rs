@@ -101,9 +101,7 @@ async fn read_log(app: &App, hub: &Hub, mut seen: Position, to: i64) -> Result<(
     while seen.seq < to {
         let entries = store::list_after(app.db(), hub.stream_id(), seen.seq, to, PAGE).await?;
         let Some(last) = entries.last().map(|entry| entry.seq) else { break };
-        let before = hub.seq();
-        hub.figures().filled(entries.iter().filter(|entry| entry.seq > before).count());
-        hub.append(&seen.epoch, entries.into_iter().map(Arc::new));
+        hub.figures().filled(hub.append(&seen.epoch, entries.into_iter().map(Arc::new)));
         seen.seq = last;
     }
     Ok(())
@@ -163,6 +161,6 @@ fn hear(app: &App, record: &outbox::Record) {
     let hub = app.hub(feed_flag);
     hub.hear(&told.epoch, told.seq);
     if let Some(entry) = told.entry {
-        hub.append(&told.epoch, [Arc::new(entry)]);
+        hub.figures().heard(hub.append(&told.epoch, [Arc::new(entry)]));
     }
 }

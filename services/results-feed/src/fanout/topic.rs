@@ -136,19 +136,26 @@ impl Topic {
         Lane::ALL.iter().zip(at).all(|(lane, at)| state.rings.of(*lane).floor() <= *at)
     }
 
-    /// The state that its readers begin with: one that was made not long ago is as good, since the rings go on from it.
+    /// The state that its readers begin with. Where nothing of theirs has changed since, and where many come at once, it
+    /// is one that others have read: the rings go on from it.
     #[must_use]
     pub fn snapshot(&self, seq: i64) -> Arc<Snapshot> {
         let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((snapshot, made_at)) = &*kept
-            && snapshot.is_fresh(seq, made_at.elapsed())
+            && (snapshot.is_for_a_crowd(made_at.elapsed()) || self.is_unchanged_since(snapshot.seq()))
             && self.reaches_back_to(&[snapshot.seq(); 3])
         {
+            snapshot.begin();
             return Arc::clone(snapshot);
         }
         let snapshot = Arc::new(Snapshot::new(seq));
         *kept = Some((Arc::clone(&snapshot), Instant::now()));
         snapshot
+    }
+
+    fn is_unchanged_since(&self, seq: i64) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Lane::ALL.iter().all(|lane| state.rings.of(*lane).last() <= seq)
     }
 
     /// Forgets a snapshot that nobody comes for any more.

@@ -97,8 +97,8 @@ impl World {
     pub async fn figure(&self, name: &str) -> f64 {
         let page =
             self.app.http().get(self.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
-        let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
-        value.trim().parse().unwrap()
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or("0");
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     /// So many seconds later.
