@@ -2,9 +2,11 @@
 
 mod access;
 mod append;
+mod days;
 mod delivery;
 mod desk;
 mod effects;
+mod feed;
 mod gaps;
 mod publish;
 mod quarantine;
@@ -13,15 +15,16 @@ mod read;
 mod republish;
 mod search;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
+pub use days::keep as keep_days;
 pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use desk::{Shown, VenueHeard};
 pub use publish::Publisher;
@@ -31,7 +34,7 @@ pub use search::Representation;
 use crate::{
     Error,
     document_type::FeedFlag,
-    fanout::Hub,
+    fanout::{Budget, Figures, Hub},
     store::{self, Position},
     writer::Ticket,
 };
@@ -54,8 +57,10 @@ pub struct App {
     test: Channel,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
+    ka_timeout: Duration,
     metrics: Metrics,
     connections: Arc<Semaphore>,
+    most_connections: usize,
     archives: Arc<Semaphore>,
 }
 
@@ -72,6 +77,8 @@ pub struct Limits {
     pub connections: usize,
     /// Documents of one publisher; 0 is no limit.
     pub documents_a_second: u32,
+    /// How long a venue's keep-alive may be out.
+    pub ka_timeout: Duration,
 }
 
 /// The receiving ends for the writer tasks.
@@ -94,9 +101,11 @@ impl App {
         limits: Limits,
         metrics: Metrics,
     ) -> (Self, Queues) {
+        let (budget, figures) = (Arc::<Budget>::default(), Arc::<Figures>::default());
         let channel = |feed_flag: FeedFlag| {
             let (writer, queue) = mpsc::channel(MOST_WAITING);
-            (Channel { hub: Arc::new(Hub::new(format!("{competition}-{feed_flag}"))), writer }, queue)
+            let hub = Hub::new(format!("{competition}-{feed_flag}"), feed_flag, &budget, &figures);
+            (Channel { hub: Arc::new(hub), writer }, queue)
         };
         let (production, production_queue) = channel(FeedFlag::Production);
         let (test, test_queue) = channel(FeedFlag::Test);
@@ -108,9 +117,11 @@ impl App {
             production,
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
+            ka_timeout: limits.ka_timeout,
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
             metrics,
             connections: Arc::new(Semaphore::new(limits.connections)),
+            most_connections: limits.connections,
             archives: Arc::new(Semaphore::new(MOST_ARCHIVES)),
         };
         (app, Queues { production: production_queue, test: test_queue })
@@ -128,10 +139,20 @@ impl App {
         &self.db
     }
 
-    /// Places for feed connections.
-    #[must_use]
-    pub const fn connections(&self) -> &Arc<Semaphore> {
-        &self.connections
+    /// A place for a feed connection, given back when it is dropped.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn connect(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = Arc::clone(&self.connections).try_acquire_owned();
+        place.map_err(|_| Error::Unavailable("too many connections"))
+    }
+
+    /// Waits until no feed connection is open.
+    pub async fn wait_for_connections(&self) {
+        let all = u32::try_from(self.most_connections).unwrap_or(u32::MAX);
+        // Closed only with the process.
+        let _ = self.connections.acquire_many(all).await;
     }
 
     /// The hub of a stream.

@@ -33,12 +33,13 @@ pub struct Config {
         hide_default_value = true
     )]
     pub pepper: Secret,
-    /// Most feed connections at a time; more are answered 503 with Retry-After.
+    /// Most feed connections at a time; more are answered 503 with Retry-After. Never more than the open files that the
+    /// process is allowed, less 1,000.
     #[arg(
         id = "RESULTS_MAX_CONNECTIONS",
         long = "results-max-connections",
         env = "RESULTS_MAX_CONNECTIONS",
-        default_value_t = 5_000
+        default_value_t = 20_000
     )]
     pub max_connections: usize,
     /// Milliseconds after which a delivery target that did not take a document is given it again (ODF Foundation
@@ -73,6 +74,15 @@ pub struct Config {
         default_value_t = 1_000
     )]
     pub publisher_rate: u32,
+    /// Seconds after which a venue that sends no keep-alive is late; three times as long makes it stale.
+    #[arg(
+        id = "RESULTS_KA_TIMEOUT",
+        long = "results-ka-timeout",
+        env = "RESULTS_KA_TIMEOUT",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    pub ka_timeout: u16,
     /// Seconds within which the body of a document must arrive; a slower one is answered 408.
     #[arg(
         id = "RESULTS_BODY_SECONDS",

@@ -84,6 +84,10 @@ const NAMES: [&str; 68] = [
 impl DocumentType {
     /// How many there are.
     pub const COUNT: usize = NAMES.len();
+    /// Every type of the schema.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().filter_map(|name| name.parse().ok())
+    }
 
     /// Its name with `DT_`.
     #[must_use]

@@ -15,6 +15,9 @@ pub enum Error {
     /// No publisher key, or a wrong or revoked one.
     #[error("the publisher key is not known")]
     UnknownKey,
+    /// No such ticket, or one that was used or is too old.
+    #[error("the ticket is not good")]
+    UnknownTicket,
     /// Somebody changed it in between.
     #[error("it is at version {actual}")]
     StaleVersion {
@@ -70,7 +73,7 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::UnknownKey | Self::NoToken | Self::Expired => Code::Unauthenticated,
+            Self::UnknownKey | Self::UnknownTicket | Self::NoToken | Self::Expired => Code::Unauthenticated,
             Self::StaleVersion { .. } | Self::NotNow(_) => Code::FailedPrecondition,
             Self::TooMany(_) => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
@@ -86,6 +89,7 @@ impl Coded for Error {
             Self::Invalid(_) => "INVALID_FIELDS",
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
+            Self::UnknownTicket => "UNKNOWN_TICKET",
             Self::NoToken => "NO_TOKEN",
             Self::Expired => "TOKEN_EXPIRED",
             Self::StaleVersion { .. } => "STALE_VERSION",

@@ -3,9 +3,12 @@
 
 use crate::{
     canonical::Node,
+    cursor::Cursor,
     decoders::{gzip, odf},
     difference::Difference,
+    fanout::Filter,
     merge_patch::{self, Patch},
+    rsc::Prefix,
 };
 
 /// Canonical bytes of a document's body, empty where it has none, or the reason for its quarantine.
@@ -40,3 +43,22 @@ pub fn inflate(body: &[u8]) -> Option<Vec<u8>> {
 
 /// Most bytes of an inflated body.
 pub const LONGEST: usize = gzip::LONGEST;
+
+/// Reads a cursor and prints it again, with its place in each lane.
+///
+/// # Errors
+/// It is none.
+pub fn cursor(text: &str) -> Result<(String, [i64; 3]), String> {
+    let cursor: Cursor = text.parse().map_err(|error| format!("{error}"))?;
+    Ok((cursor.to_string(), cursor.at))
+}
+
+/// The prefixes of a filter as readers share it.
+///
+/// # Errors
+/// One of them is none.
+pub fn filter(prefixes: &[&str]) -> Result<Vec<String>, String> {
+    let prefixes: Result<Vec<Prefix>, _> = prefixes.iter().map(|prefix| prefix.parse::<Prefix>()).collect();
+    let filter = Filter::new(prefixes.map_err(|error| format!("{error}"))?);
+    Ok(filter.prefixes().iter().map(|prefix| prefix.as_str().to_owned()).collect())
+}

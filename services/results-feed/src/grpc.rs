@@ -1,6 +1,7 @@
 //! gRPC in: parse, one call of a use case, answer.
 
 mod access;
+mod days;
 mod delivery;
 mod documents;
 mod feed;

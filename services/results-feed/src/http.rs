@@ -1,4 +1,4 @@
-//! Public HTTP: ODF in, the feed as server-sent events, pages for fans.
+//! Public HTTP: ODF in, the feed as server-sent events and by WebSocket, pages for fans.
 
 mod archive;
 mod cis;
@@ -6,6 +6,8 @@ mod feed;
 mod odf;
 mod pages;
 mod query;
+mod socket;
+mod tickets;
 
 use std::time::Duration;
 
@@ -44,6 +46,8 @@ pub fn router(
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
+        .route("/results/v1/feed/ws", get(socket::subscribe))
+        .route("/results/v1/tickets", post(tickets::create))
         .route("/results/v1/state", get(feed::state))
         .route("/results/v1/documents", get(archive::archive))
         .route("/results/v1/documents/{handle}/{seq}", get(feed::document))

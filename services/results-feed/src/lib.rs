@@ -2,11 +2,11 @@
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
-//! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
+//! Out: the feed by gRPC `FeedService.Subscribe`, server-sent events at `/results/v1/feed` and WebSocket at
+//! `/results/v1/feed/ws`; questions at `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
 //! POSTed to the servers that partners name at `DeliveryService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
-//! documents go to `.rehearsal.v1` alone. Facts in: none.
+//! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
 pub mod canonical;
@@ -31,7 +31,10 @@ pub mod fuzzing;
 mod grpc;
 mod header;
 mod http;
+mod lane;
 mod ledger;
+mod logical_day;
+mod manifest;
 mod medal;
 pub mod merge_patch;
 mod publisher_key;
@@ -42,6 +45,7 @@ mod sealed;
 mod search;
 mod store;
 mod unit_schedule;
+mod venue_clock;
 mod writer;
 
 use std::time::Duration;
@@ -61,6 +65,9 @@ use document_type::FeedFlag;
 
 /// Feeds that are open at once by each listener, where the process may open as many files.
 const MOST_STREAMS: usize = 20_000;
+/// Bytes that the kernel holds for a connection: left to itself it takes in megabytes for a slow reader, which then looks
+/// fast and is late.
+const SEND_BUFFER: u32 = 32 << 10;
 
 /// Puts the service together.
 ///
@@ -88,7 +95,11 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        app::Limits { connections: config.max_connections, documents_a_second: config.publisher_rate },
+        app::Limits {
+            connections: config.max_connections.min(chassis::most_streams()),
+            documents_a_second: config.publisher_rate,
+            ka_timeout: Duration::from_secs(config.ka_timeout.into()),
+        },
         process.metrics().clone(),
     );
     let egress = chassis::Egress::new(&process.settings().egress_allow)?;
@@ -103,6 +114,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
         .streams(MOST_STREAMS)
+        .send_buffer(SEND_BUFFER)
         .database(pool.clone(), sqlx::migrate!())
         .grpc(
             Grpc::new()
@@ -119,17 +131,34 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         })
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
-        let (writing, following) = (app.clone(), app.clone());
+        let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
+        let metrics = process.metrics();
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
                 Ok(())
             })
+            .task("days", move |shutdown: Shutdown| async move {
+                app::keep_days(keeping, feed_flag, shutdown).await;
+                Ok(())
+            })
             .task("feed tail", move |shutdown: Shutdown| async move {
-                fanout::follow(following, feed_flag, shutdown).await;
+                fanout::follow(following, feed_flag, metrics, shutdown).await;
                 Ok(())
             });
     }
+    let (listening, process_of_tail, closing) = (app.clone(), process.clone(), app.clone());
+    let component = component
+        .task("feed topics", move |shutdown: Shutdown| async move {
+            fanout::listen(listening, process_of_tail, shutdown).await;
+            Ok(())
+        })
+        .task("feed connections", move |shutdown: Shutdown| async move {
+            shutdown.soft().await;
+            // Each says goodbye; the process does not end before.
+            closing.wait_for_connections().await;
+            Ok(())
+        });
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
         let app = app.clone();

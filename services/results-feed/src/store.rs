@@ -2,10 +2,12 @@
 //! Each operation is a span, but for those that a loop repeats without work.
 
 mod access;
+mod days;
 mod deliverable;
 mod delivery;
 mod desk;
 mod documents;
+mod feed;
 mod gaps;
 mod log;
 mod quarantine;
@@ -15,6 +17,10 @@ mod search;
 pub use access::{
     StoredKey, find_key, insert_key, list_keys, load_entitlement, load_entitlement_for_update, revoke_key,
     save_entitlement,
+};
+pub use days::{
+    find_manifest, insert_manifest, list_clocks, list_closing, list_day, list_due, load_day, save_clock,
+    save_day,
 };
 pub use deliverable::{
     Deliverable, What, delete_resends, insert_resends, insert_set_aside, list_deliverable, list_resends,
@@ -31,6 +37,10 @@ pub use desk::{
 };
 pub use documents::{
     Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,
+};
+pub use feed::{
+    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state,
+    rights_changes, take_ticket,
 };
 pub use gaps::{Serial, SerialGap, VersionGap, insert_serials, list_serial_gaps, list_version_gaps};
 pub use log::{

@@ -48,6 +48,32 @@ pub struct DocumentEntry {
     /// Hex SHA-256 of the canonical bytes.
     #[prost(string, tag = "11")]
     pub sha256: ::prost::alloc::string::String,
+    /// Short name of the document in the feed; 0 in records of before this field.
+    #[prost(int64, tag = "12")]
+    pub handle: i64,
+    /// The version that readers held before; absent where there was none.
+    #[prost(message, optional, tag = "13")]
+    pub base: ::core::option::Option<DocumentBase>,
+    /// A merge patch (RFC 7396) from `base`, where that is worth sending.
+    #[prost(bytes = "vec", tag = "14")]
+    pub patch: ::prost::alloc::vec::Vec<u8>,
+    /// Whether a late reader may be given a newer version instead.
+    #[prost(bool, tag = "15")]
+    pub conflatable: bool,
+    /// Bytes of the canonical document, whether it is here or not.
+    #[prost(uint64, tag = "16")]
+    pub canonical_bytes: u64,
+}
+/// A version that stood before another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DocumentBase {
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+    /// Empty where it carried none.
+    #[prost(string, tag = "2")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub seq: i64,
 }
 /// State of an event unit's schedule: topic kotinos.results.schedule.v1, key unit RSC, compacted. Fact in `ce_type`:
 /// UnitScheduleChanged.
@@ -231,6 +257,88 @@ pub struct DiscardQuarantinedRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardQuarantinedResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVenueClocksRequest {
+    #[prost(string, tag = "1")]
+    pub feed_flag: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVenueClocksResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub clocks: ::prost::alloc::vec::Vec<VenueClock>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VenueClock {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    /// closed, fresh, late or stale.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub heard_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since then.
+    #[prost(uint32, tag = "5")]
+    pub age_seconds: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetManifestRequest {
+    /// A closed day, YYYY-MM-DD.
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// 0 means the newest.
+    #[prost(uint32, tag = "3")]
+    pub revision: u32,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetManifestResponse {
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// 1 when the day closed; documents that came later make further ones.
+    #[prost(uint32, tag = "2")]
+    pub revision: u32,
+    /// Lines of all pages.
+    #[prost(uint32, tag = "3")]
+    pub documents: u32,
+    /// Hex SHA-256 of byte 1, the day, and the hashes of all lines in their order.
+    #[prost(string, tag = "4")]
+    pub root: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub up_to_seq: i64,
+    #[prost(message, optional, tag = "6")]
+    pub made_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, repeated, tag = "7")]
+    pub lines: ::prost::alloc::vec::Vec<ManifestLine>,
+    #[prost(string, tag = "8")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A document that the caller may not see has its hash alone, so that the root can be checked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestLine {
+    /// Hex SHA-256 of byte 0 and the line: the six fields of the key, version, status, sha256 (or INVALIDATED), with tabs
+    /// between and a line feed at the end.
+    #[prost(string, tag = "1")]
+    pub hash: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "3")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "4")]
+    pub version: i32,
+    #[prost(string, tag = "5")]
+    pub result_status: ::prost::alloc::string::String,
+    /// Of the canonical bytes; empty where the document was invalidated.
+    #[prost(string, tag = "6")]
+    pub sha256: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListGapsRequest {
     /// RSC prefixes of documents, at most 64; none means all.
     #[prost(string, repeated, tag = "1")]
@@ -291,9 +399,12 @@ pub struct SubscribeRequest {
     /// P (production, the default) or T (test).
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
+    /// json (the default) or odf: each document whole and as it was sent, in `body`.
+    #[prost(string, tag = "5")]
+    pub representation: ::prost::alloc::string::String,
 }
 /// One frame. Payloads are the same JSON bytes as on server-sent events.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FeedFrame {
     /// Cursor after this frame; empty until the snapshot is complete.
     #[prost(string, tag = "1")]
@@ -306,7 +417,7 @@ pub struct FeedFrame {
 }
 /// Nested message and enum types in `FeedFrame`.
 pub mod feed_frame {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Frame {
         #[prost(message, tag = "2")]
         Hello(super::Hello),
@@ -359,8 +470,8 @@ pub struct Snap {
     #[prost(int64, tag = "5")]
     pub seq: i64,
     /// The canonical document.
-    #[prost(bytes = "vec", tag = "6")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub body: ::prost::bytes::Bytes,
 }
 /// The snapshot is complete.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -384,8 +495,11 @@ pub struct Delta {
     /// Sequence number of the frame before this one: a reader that holds another one has lost a frame.
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub patch: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub patch: ::prost::bytes::Bytes,
+    /// 0 control, schedule, results; 1 derived; 2 bulk. `previous` is of this lane.
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Full {
@@ -401,8 +515,10 @@ pub struct Full {
     pub seq: i64,
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 /// A document over 256 KiB, to be read at `href` of the public HTTP listener. `previous` is 0 within a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -425,6 +541,8 @@ pub struct Reference {
     pub sha256: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub href: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "10")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Gone {
@@ -434,9 +552,11 @@ pub struct Gone {
     pub seq: i64,
     #[prost(int64, tag = "3")]
     pub previous: i64,
-    /// INVALIDATED.
+    /// INVALIDATED, REVOKED or EMBARGOED.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub lane: u32,
 }
 /// A newer version exists whose status the caller may not see; what it holds is out of date.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -451,8 +571,11 @@ pub struct Superseded {
     pub seq: i64,
     #[prost(int64, tag = "5")]
     pub previous: i64,
+    #[prost(uint32, tag = "6")]
+    pub lane: u32,
 }
-/// Versions left out because newer ones follow at once (mode STATE only).
+/// A bridge to the next frame's `previous`: over versions left out because newer ones follow at once (mode STATE only), or,
+/// with a count of 0, over versions that this reader never counted on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Skip {
     #[prost(int64, tag = "1")]
@@ -461,8 +584,10 @@ pub struct Skip {
     pub seq: i64,
     #[prost(uint32, tag = "3")]
     pub count: u32,
+    #[prost(uint32, tag = "4")]
+    pub lane: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     #[prost(int64, tag = "1")]
     pub seq: i64,
@@ -471,6 +596,18 @@ pub struct Heartbeat {
     /// Age in milliseconds of what this process knows of the stream.
     #[prost(uint32, tag = "3")]
     pub lag_ms: u32,
+    /// Venues whose data is late.
+    #[prost(message, repeated, tag = "4")]
+    pub stale: ::prost::alloc::vec::Vec<StaleVenue>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StaleVenue {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub age_seconds: u32,
 }
 /// What the reader holds is void; a snapshot follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1883,6 +2020,60 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How fresh the data of each venue and discipline is.
+        pub async fn list_venue_clocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListVenueClocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "ListVenueClocks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a closed day holds, in one hash.
+        pub async fn get_manifest(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/GetManifest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "GetManifest"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// One version of a document in pieces of 64 KiB. What the caller may not see is NotFound.
         pub async fn get_document(
             &mut self,
@@ -1994,6 +2185,22 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// How fresh the data of each venue and discipline is.
+        async fn list_venue_clocks(
+            &self,
+            request: tonic::Request<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        >;
+        /// What a closed day holds, in one hash.
+        async fn get_manifest(
+            &self,
+            request: tonic::Request<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the GetDocument method.
@@ -2179,6 +2386,96 @@ pub mod feed_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/ListVenueClocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVenueClocksSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListVenueClocksRequest>
+                    for ListVenueClocksSvc<T> {
+                        type Response = super::ListVenueClocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVenueClocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_venue_clocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVenueClocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/GetManifest" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetManifestSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::GetManifestRequest>
+                    for GetManifestSvc<T> {
+                        type Response = super::GetManifestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetManifestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::get_manifest(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetManifestSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

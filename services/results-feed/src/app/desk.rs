@@ -42,7 +42,7 @@ impl App {
     /// Where the production stream is: a subscription from here misses nothing that a page read later lacks.
     pub async fn cursor(&self) -> Result<Cursor, Error> {
         let position = self.stored_position(FeedFlag::Production).await?;
-        Ok(Cursor { epoch: position.epoch, seq: position.seq })
+        Ok(Cursor::new(position.epoch, position.seq))
     }
 
     /// The disciplines on the schedule that a reader may see.

@@ -92,7 +92,7 @@ async fn odd_content_is_counted_and_taken() {
 
 #[tokio::test]
 async fn a_publisher_that_sends_too_much_is_told_when_to_come_again() {
-    let world = World::start_with(|config| config.publisher_rate = 2).await;
+    let world = World::start_with(|_| {}, |config| config.publisher_rate = 2).await;
     let (_, key) = world.key("P", &[]).await;
     let (_, other) = world.key("P", &[]).await;
     let document = hundred_metres_final(1)[0].xml.clone();
@@ -195,7 +195,7 @@ async fn the_messages_of_rio_go_in_and_the_hole_at_45_is_told() {
     let Ok(files) = fs::read_dir(folder) else {
         return println!("skipped: there is no ../shared/data beside the project");
     };
-    let world = World::start_with(|config| "OG2016".clone_into(&mut config.competition)).await;
+    let world = World::start_with(|_| {}, |config| "OG2016".clone_into(&mut config.competition)).await;
     let (_, key) = world.key("T", &[]).await;
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml"));
@@ -215,7 +215,7 @@ async fn the_messages_of_rio_go_in_and_the_hole_at_45_is_told() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_refused_and_holds_nobody_up() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let world = World::start_with(|config| config.body_seconds = 1).await;
+    let world = World::start_with(|_| {}, |config| config.body_seconds = 1).await;
     let (_, key) = world.key("P", &[]).await;
     let address = world.app.http_url("").replace("http://", "");
     let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();

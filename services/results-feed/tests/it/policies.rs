@@ -3,14 +3,14 @@
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
     DiscardQuarantinedRequest, GetDeliveryTargetRequest, GetDocumentRequest, GetEntitlementsRequest,
-    GetEventUnitRequest, GetResultRequest, GetSnapshotRequest, ListDeliveryTargetsRequest,
-    ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest,
-    ListQuarantinedRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
-    ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
-    SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
-    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
-    result_service_client::ResultServiceClient,
+    GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
+    ListDeliveryTargetsRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
+    ListPublisherKeysRequest, ListQuarantinedRequest, ListVenueClocksRequest, PauseDeliveryRequest,
+    PublishRequest, RequeueQuarantinedRequest, ResendDocumentsRequest, ResumeDeliveryRequest,
+    RevokePublisherKeyRequest, SearchDocumentsRequest, SubscribeRequest, UpdateDeliveryTargetRequest,
+    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    delivery_service_client::DeliveryServiceClient, feed_service_client::FeedServiceClient,
+    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
 };
 use tonic::Code;
 
@@ -30,6 +30,8 @@ macro_rules! codes {
             ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_venue_clocks(ListVenueClocksRequest::default()).await.err(),
+            feed.get_manifest(GetManifestRequest::default()).await.err(),
             feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
@@ -63,8 +65,8 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
-        wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong,
+        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, None, wrong, wrong,
+        None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 
