@@ -76,7 +76,7 @@ async fn an_idle_stream_holds_up_no_shutdown() {
 async fn odd_content_is_counted_and_taken() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
-    let odd = hundred_metres_final(1)[2].xml.replace("SortOrder=\"2\"", "SortOrder=\"1\" Odd=\"\"");
+    let odd = hundred_metres_final(1)[2].xml.replace(" SortOrder=\"2\"", " SortOrder=\"1\" Odd=\"\"");
     assert_eq!(world.post(&key, odd).await.outcome, "accepted");
     let metrics = world.app.http().get(world.app.ops_url("/metrics")).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
