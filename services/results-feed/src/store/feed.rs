@@ -244,7 +244,6 @@ pub async fn find_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option
 }
 
 /// Where the rights of each client changed last, up to `until`.
-#[tracing::instrument(name = "db.log.rights_changes", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn rights_changes(
     pool: &PgPool,
     stream_id: &str,
