@@ -3,6 +3,8 @@
 
 mod hub;
 mod live;
+#[cfg(test)]
+mod model;
 mod reader;
 mod tail;
 

@@ -6,11 +6,18 @@
 )]
 
 mod access;
+mod balancer;
+mod dice;
 mod events_over_http;
+mod failover;
+mod follower;
 mod hostile;
+mod interop;
 mod journey;
+mod kills;
 mod pages;
 mod policies;
+mod process;
 mod refusals;
 mod replicas;
 mod world;

@@ -37,6 +37,11 @@ impl World {
         Self::start_on(Some(self.database_url.clone())).await
     }
 
+    /// Where its database is.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     async fn start_on(shared: Option<String>) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
         let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
@@ -238,7 +243,7 @@ impl Partner {
 }
 
 /// RFC 7396, written a second time.
-fn merge(document: &mut Value, patch: &Value) {
+pub fn merge(document: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *document = patch.clone();
         return;

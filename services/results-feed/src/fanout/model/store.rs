@@ -1,0 +1,235 @@
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use domain::{DateTime, NaiveDate, Uuid};
+
+use crate::{
+    canonical::Node,
+    decoders::Decoded,
+    document_type::FeedFlag,
+    entitlement::Rights,
+    entry::{Change, Edition, Entry, What, Withdrawal},
+    header::{DocumentKey, Header},
+    ledger::{Head, Kind, Ledger, Receipt, Row, Submission},
+};
+
+use super::{
+    cast::{self, CLIENTS, Part},
+    mutant::Mutant,
+    truth::Offered,
+};
+
+/// The database: one log, its heads, and the rights.
+#[derive(Debug)]
+pub struct Store {
+    /// Of the stream.
+    pub epoch: u32,
+    /// Of the newest entry.
+    pub seq: i64,
+    entries: Vec<Arc<Entry>>,
+    heads: HashMap<DocumentKey, Head>,
+    handles: HashMap<Uuid, i64>,
+    /// Where rules of a client changed.
+    rules: Vec<(i64, usize, usize)>,
+    commits: Vec<Commit>,
+    mutant: Option<Mutant>,
+}
+
+#[derive(Debug)]
+struct Commit {
+    seq_before: i64,
+    heads_before: HashMap<DocumentKey, Head>,
+}
+
+impl Store {
+    /// Empty, with the first rules of each client.
+    pub fn new(rules: [usize; CLIENTS.len()], mutant: Option<Mutant>) -> Self {
+        Self {
+            epoch: 1,
+            seq: 0,
+            entries: Vec::new(),
+            heads: HashMap::new(),
+            handles: HashMap::new(),
+            rules: rules.iter().enumerate().map(|(client, rules)| (0, client, *rules)).collect(),
+            commits: Vec::new(),
+            mutant,
+        }
+    }
+
+    /// Writes a batch in one transaction; gives the receipts and the new entries.
+    pub fn commit(&mut self, batch: &[Offered]) -> (Vec<Receipt>, Vec<Arc<Entry>>) {
+        self.begin();
+        let mut ledger = Ledger::new(self.seq, self.heads.clone());
+        let receipts =
+            batch.iter().map(|offered| ledger.take(&submission(offered), domain::new_id())).collect();
+        let (seq, heads, rows) = ledger.finish();
+        self.seq = seq;
+        for (key, head) in heads {
+            let next = i64::try_from(self.handles.len()).unwrap() + 1;
+            self.handles.entry(head.document_id).or_insert(next);
+            self.heads.insert(key, head);
+        }
+        let entries: Vec<Arc<Entry>> = rows.into_iter().map(|row| Arc::new(self.entry(row))).collect();
+        self.entries.extend(entries.iter().cloned());
+        if self.mutant == Some(Mutant::SkippedSeq) && self.seq % 7 == 0 {
+            self.seq += 1;
+        }
+        (receipts, entries)
+    }
+
+    /// Sets the rules of a client; gives the entry that says so.
+    pub fn entitle(&mut self, client: usize, rules: usize) -> Arc<Entry> {
+        self.begin();
+        self.seq += 1;
+        self.rules.push((self.seq, client, rules));
+        let what = match self.mutant {
+            Some(Mutant::DeafToRights) => What::Late,
+            _ => What::Entitlement(CLIENTS[client].to_owned()),
+        };
+        let entry = Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what });
+        self.entries.push(Arc::clone(&entry));
+        entry
+    }
+
+    fn begin(&mut self) {
+        self.commits.push(Commit { seq_before: self.seq, heads_before: self.heads.clone() });
+    }
+
+    /// The newest commits never were; gives the newest sequence number that is left.
+    pub fn lose(&mut self, commits: usize) -> i64 {
+        for _ in 0..commits {
+            let Some(commit) = self.commits.pop() else { break };
+            self.seq = commit.seq_before;
+            self.heads = commit.heads_before;
+        }
+        let seq = self.seq;
+        self.entries.retain(|entry| entry.seq <= seq);
+        self.rules.retain(|(at, _, _)| *at <= seq);
+        if self.mutant != Some(Mutant::KeptEpoch) {
+            self.epoch += 1;
+        }
+        seq
+    }
+
+    /// Keeps the newest entries alone. The state stays.
+    pub fn forget_all_but(&mut self, keep: usize) {
+        let from = self.entries.len().saturating_sub(keep);
+        self.entries.drain(..from);
+        // A log that is cut can't be wound back further.
+        let oldest = self.oldest_seq().unwrap_or(self.seq + 1);
+        self.commits.retain(|commit| commit.seq_before + 1 >= oldest);
+    }
+
+    /// The oldest entry that is still there.
+    pub fn oldest_seq(&self) -> Option<i64> {
+        self.entries.first().map(|entry| entry.seq)
+    }
+
+    /// At most so many entries behind a place, up to another.
+    pub fn list_after(&self, seq: i64, last: i64, most: usize) -> Vec<Arc<Entry>> {
+        let from = self.entries.partition_point(|entry| entry.seq <= seq);
+        self.entries[from..].iter().take_while(|entry| entry.seq <= last).take(most).cloned().collect()
+    }
+
+    /// A page of the state, in the order of handles.
+    pub fn list_editions(&self, part: &Part, after: i64, most: usize) -> Vec<Edition> {
+        let prefixes = part.asks(None).prefixes;
+        let wanted = |code: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.matches(code));
+        let mut editions: Vec<Edition> = self
+            .heads
+            .iter()
+            .filter(|(key, head)| !head.document.invalidated && wanted(&key.document_code))
+            .filter_map(|(key, head)| {
+                let body = Bytes::from(head.body.as_ref()?.to_bytes());
+                Some(Edition {
+                    handle: self.handles.get(&head.document_id).copied()?,
+                    key: key.clone(),
+                    document_type: key.document_type.parse().ok()?,
+                    version: head.document.version,
+                    status: head.document.status,
+                    seq: head.document.seq,
+                    size: body.len(),
+                    body: Some(body),
+                    sha256: head.document.sha256?,
+                })
+            })
+            .filter(|edition| edition.handle > after)
+            .collect();
+        editions.sort_by_key(|edition| edition.handle);
+        editions.truncate(most);
+        editions
+    }
+
+    /// What a reader may see now, and of when that is.
+    pub fn rights(&self, part: &Part) -> Rights {
+        let newest = |client: usize| {
+            self.rules.iter().rev().find(|(_, of, _)| *of == client).map_or(0, |(_, _, rules)| *rules)
+        };
+        Rights::of(part.clients().map(|client| cast::entitlement(client, newest(client))).collect())
+    }
+
+    /// Whether they changed behind a place.
+    pub fn rights_changed_since(&self, part: &Part, seq: i64) -> bool {
+        self.rules.iter().any(|(at, client, _)| *at > seq && part.clients().any(|own| own == *client))
+    }
+
+    fn entry(&self, row: Row) -> Entry {
+        let handle = self.handles[&row.document_id];
+        let (key, document_type, base) = (row.key, row.document_type, row.base);
+        let what = match (row.kind, row.canonical, row.sha256) {
+            (Kind::Document, Some(body), Some(sha256)) => {
+                let (version, status, seq, size) = (row.version, row.status, row.seq, body.len());
+                let edition = Edition {
+                    handle,
+                    key,
+                    document_type,
+                    version,
+                    status,
+                    seq,
+                    body: Some(body),
+                    size,
+                    sha256,
+                };
+                let conflatable = row.conflatable || self.mutant == Some(Mutant::ConflatedOfficial);
+                What::Edition(Change { edition: Arc::new(edition), base, patch: row.patch, conflatable })
+            }
+            (Kind::Invalidation, _, _) if self.mutant == Some(Mutant::LostGone) => What::Late,
+            (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
+            _ => What::Late,
+        };
+        Entry { seq: row.seq, received_at: DateTime::UNIX_EPOCH, what }
+    }
+}
+
+fn submission(offered: &Offered) -> Submission {
+    let key = cast::key(offered.document);
+    let header = Header {
+        document_type: key.document_type.parse().unwrap(),
+        key,
+        version: offered.version,
+        status: offered.status.map(|status| status.parse().unwrap()),
+        feed_flag: FeedFlag::Production,
+        logical_date: NaiveDate::from_ymd_opt(2030, 8, 4).unwrap(),
+        source: "SYNATH1".to_owned(),
+    };
+    let body = offered.text.as_ref().map(|text| Node::from_bytes(text.as_bytes()).unwrap());
+    let canonical = offered.text.clone().map(Bytes::from);
+    Submission {
+        sha256: canonical.as_ref().map(|bytes| digest(bytes)),
+        canonical,
+        decoded: Decoded { header, body },
+        raw: Bytes::from_static(b"raw"),
+        publisher: "model".to_owned(),
+        span: tracing::Span::none(),
+    }
+}
+
+// Tells texts of a run apart, and costs little.
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0_u8; 32];
+    for (at, byte) in bytes.iter().enumerate() {
+        let before = digest[(at + 31) % 32];
+        digest[at % 32] = digest[at % 32].rotate_left(3) ^ byte.wrapping_add(before);
+    }
+    digest
+}
