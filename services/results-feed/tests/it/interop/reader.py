@@ -2,7 +2,7 @@
 
   reader.py HOST:PORT PATH FILE UNTIL
 
-Reads until a change of sequence number UNTIL or above, then leaves without a goodbye. FILE keeps what it held, so that the
+Reads until a change of sequence number UNTIL or above (0: until the snapshot is complete), then leaves without a goodbye. FILE keeps what it held, so that the
 next run goes on. Prints a line for each document: handle, version, canonical JSON.
 """
 
@@ -90,7 +90,7 @@ if response.status != 200:
 for event_id, frame in events(response):
     reader.take(frame)
     reader.id = event_id or reader.id
-    if frame.get("s", 0) >= int(until) and event_id and frame["t"] != "hb":
+    if event_id and (frame["t"] == "live" if until == "0" else frame["t"] not in ("hb", "live") and frame["s"] >= int(until)):
         break
 with open(file, "w") as kept:
     json.dump({"id": reader.id, "documents": reader.documents}, kept)
