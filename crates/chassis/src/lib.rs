@@ -45,6 +45,7 @@ pub use forwarded::Network;
 pub use http_client::read_bounded;
 pub use layers::{
     deadline::remaining,
+    most_streams,
     quota::{Buckets, Rate},
 };
 pub use lifecycle::Shutdown;

@@ -3,6 +3,7 @@
 mod access;
 mod append;
 mod effects;
+mod feed;
 mod publish;
 mod read;
 mod republish;
@@ -13,7 +14,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::Secret;
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use publish::Publisher;
@@ -22,7 +23,7 @@ pub use read::UnitResult;
 use crate::{
     Error,
     document_type::FeedFlag,
-    fanout::Hub,
+    fanout::{Budget, Figures, Hub},
     store::{self, Position},
     writer::Ticket,
 };
@@ -43,6 +44,7 @@ pub struct App {
     test: Channel,
     large_parses: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    most_connections: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -70,9 +72,11 @@ impl App {
         pepper: Secret,
         connections: usize,
     ) -> (Self, Queues) {
+        let (budget, figures) = (Arc::<Budget>::default(), Arc::<Figures>::default());
         let channel = |feed_flag: FeedFlag| {
             let (writer, queue) = mpsc::channel(MOST_WAITING);
-            (Channel { hub: Arc::new(Hub::new(format!("{competition}-{feed_flag}"))), writer }, queue)
+            let hub = Hub::new(format!("{competition}-{feed_flag}"), feed_flag, &budget, &figures);
+            (Channel { hub: Arc::new(hub), writer }, queue)
         };
         let (production, production_queue) = channel(FeedFlag::Production);
         let (test, test_queue) = channel(FeedFlag::Test);
@@ -85,6 +89,7 @@ impl App {
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             connections: Arc::new(Semaphore::new(connections)),
+            most_connections: connections,
         };
         (app, Queues { production: production_queue, test: test_queue })
     }
@@ -101,10 +106,20 @@ impl App {
         &self.db
     }
 
-    /// Places for feed connections.
-    #[must_use]
-    pub const fn connections(&self) -> &Arc<Semaphore> {
-        &self.connections
+    /// A place for a feed connection, given back when it is dropped.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn connect(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = Arc::clone(&self.connections).try_acquire_owned();
+        place.map_err(|_| Error::Unavailable("too many connections"))
+    }
+
+    /// Waits until no feed connection is open.
+    pub async fn wait_for_connections(&self) {
+        let all = u32::try_from(self.most_connections).unwrap_or(u32::MAX);
+        // Closed only with the process.
+        let _ = self.connections.acquire_many(all).await;
     }
 
     /// The hub of a stream.

@@ -31,12 +31,13 @@ pub struct Config {
         hide_default_value = true
     )]
     pub pepper: Secret,
-    /// Most feed connections at a time; more are answered 503 with Retry-After.
+    /// Most feed connections at a time; more are answered 503 with Retry-After. Never more than the open files that the
+    /// process is allowed, less 1,000.
     #[arg(
         id = "RESULTS_MAX_CONNECTIONS",
         long = "results-max-connections",
         env = "RESULTS_MAX_CONNECTIONS",
-        default_value_t = 5_000
+        default_value_t = 20_000
     )]
     pub max_connections: usize,
     /// Zone in which pages show times (IANA name).

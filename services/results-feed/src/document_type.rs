@@ -82,6 +82,11 @@ const NAMES: [&str; 68] = [
 ];
 
 impl DocumentType {
+    /// Every type of the schema.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().filter_map(|name| name.parse().ok())
+    }
+
     /// Its name with `DT_`.
     #[must_use]
     pub fn name(self) -> &'static str {

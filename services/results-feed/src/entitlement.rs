@@ -129,7 +129,7 @@ pub struct Subject<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Rights {
     rules: Vec<Rule>,
-    readers: Vec<String>,
+    readers: Vec<(String, i64)>,
 }
 
 impl Rights {
@@ -138,7 +138,7 @@ impl Rights {
     pub fn of(entitlements: Vec<Entitlement>) -> Self {
         let mut rights = Self::default();
         for entitlement in entitlements {
-            rights.readers.push(entitlement.client_id);
+            rights.readers.push((entitlement.client_id, entitlement.version));
             rights.rules.extend(entitlement.rules);
         }
         rights
@@ -150,10 +150,16 @@ impl Rights {
         self.rules.iter().any(|rule| rule.allows(document))
     }
 
+    /// The clients whose rules these are, with the versions of their entitlements: equal ones decide alike.
+    #[must_use]
+    pub fn readers(&self) -> &[(String, i64)] {
+        &self.readers
+    }
+
     /// Whether a change of that client's rules changes these rights.
     #[must_use]
     pub fn depend_on(&self, client_id: &str) -> bool {
-        self.readers.iter().any(|reader| reader == client_id)
+        self.readers.iter().any(|(reader, _)| reader == client_id)
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Entry {
     pub received_at: DateTime<Utc>,
     /// What it says.
     pub what: What,
+    /// The trace of the request that brought it (W3C Trace Context), where one is known.
+    pub traceparent: Option<String>,
 }
 
 /// What an entry says.
@@ -35,6 +37,23 @@ pub enum What {
     Late,
     /// The rights of this client changed.
     Entitlement(String),
+}
+
+/// Why a document is no longer there for a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GoneCause {
+    /// Its sender withdrew it.
+    Invalidated,
+}
+
+impl GoneCause {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalidated => "INVALIDATED",
+        }
+    }
 }
 
 /// A new version and how to get there from the one before.
@@ -99,6 +118,19 @@ pub struct Base {
 }
 
 impl Entry {
+    /// The document that it is about, where readers may get to see it.
+    #[must_use]
+    pub fn document(&self) -> Option<(i64, &DocumentKey, DocumentType)> {
+        match &self.what {
+            What::Edition(change) => {
+                let edition = &change.edition;
+                Some((edition.handle, &edition.key, edition.document_type))
+            }
+            What::Gone(gone) => Some((gone.handle, &gone.key, gone.document_type)),
+            What::Late | What::Entitlement(_) => None,
+        }
+    }
+
     /// About how many bytes it holds in memory.
     #[must_use]
     pub fn weight(&self) -> usize {

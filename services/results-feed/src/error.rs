@@ -12,6 +12,9 @@ pub enum Error {
     /// No publisher key, or a wrong or revoked one.
     #[error("the publisher key is not known")]
     UnknownKey,
+    /// No such ticket, or one that was used or is too old.
+    #[error("the ticket is not good")]
+    UnknownTicket,
     /// Somebody changed the entitlement in between.
     #[error("the entitlement is at version {actual}")]
     StaleVersion {
@@ -49,7 +52,7 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::UnknownKey => Code::Unauthenticated,
+            Self::UnknownKey | Self::UnknownTicket => Code::Unauthenticated,
             Self::StaleVersion { .. } => Code::FailedPrecondition,
             Self::Unavailable(_) => Code::Unavailable,
             Self::Corrupt { .. } | Self::Random => Code::Internal,
@@ -63,6 +66,7 @@ impl Coded for Error {
             Self::Invalid(_) => "INVALID_FIELDS",
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
+            Self::UnknownTicket => "UNKNOWN_TICKET",
             Self::StaleVersion { .. } => "STALE_VERSION",
             Self::Unavailable(_) => "NOT_NOW",
             Self::Corrupt { .. } => "CORRUPT",

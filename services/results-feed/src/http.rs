@@ -1,9 +1,11 @@
-//! Public HTTP: ODF in, the feed as server-sent events, pages for fans.
+//! Public HTTP: ODF in, the feed as server-sent events and by WebSocket, pages for fans.
 
 mod feed;
 mod odf;
 mod pages;
 mod query;
+mod socket;
+mod tickets;
 
 use axum::{
     Router,
@@ -30,6 +32,8 @@ pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
+        .route("/results/v1/feed/ws", get(socket::subscribe))
+        .route("/results/v1/tickets", post(tickets::create))
         .route("/results/v1/state", get(feed::state))
         .route("/results/v1/documents/{handle}/{seq}", get(feed::document))
         .route("/results/live", get(pages::units))

@@ -2,10 +2,11 @@
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
-//! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
+//! Out: the feed by gRPC `FeedService.Subscribe`, server-sent events at `/results/v1/feed` and WebSocket at
+//! `/results/v1/feed/ws`; questions at
 //! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
-//! documents go to `.rehearsal.v1` alone. Facts in: none.
+//! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
 pub mod canonical;
@@ -23,6 +24,7 @@ mod frame;
 mod grpc;
 mod header;
 mod http;
+mod lane;
 mod ledger;
 mod medal;
 pub mod merge_patch;
@@ -48,6 +50,9 @@ use document_type::FeedFlag;
 
 /// Feeds that are open at once by each listener, where the process may open as many files.
 const MOST_STREAMS: usize = 20_000;
+/// Bytes that the kernel holds for a connection: left to itself it takes in megabytes for a slow reader, which then looks
+/// fast and is late.
+const SEND_BUFFER: u32 = 32 << 10;
 
 /// Puts the service together.
 ///
@@ -65,12 +70,13 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        config.max_connections,
+        config.max_connections.min(chassis::most_streams()),
     );
     let pages = http::Pages::new(config.time_zone)?;
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
         .streams(MOST_STREAMS)
+        .send_buffer(SEND_BUFFER)
         .database(pool.clone(), sqlx::migrate!())
         .grpc(
             Grpc::new()
@@ -82,17 +88,29 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         .http(http::router(app.clone(), process.clone(), pages))
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
-        let (writing, following) = (app.clone(), app.clone());
+        let (writing, following, metrics) = (app.clone(), app.clone(), process.metrics());
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
                 Ok(())
             })
             .task("feed tail", move |shutdown: Shutdown| async move {
-                fanout::follow(following, feed_flag, shutdown).await;
+                fanout::follow(following, feed_flag, metrics, shutdown).await;
                 Ok(())
             });
     }
+    let (listening, process_of_tail, closing) = (app.clone(), process.clone(), app.clone());
+    let component = component
+        .task("feed topics", move |shutdown: Shutdown| async move {
+            fanout::listen(listening, process_of_tail, shutdown).await;
+            Ok(())
+        })
+        .task("feed connections", move |shutdown: Shutdown| async move {
+            shutdown.soft().await;
+            // Each says goodbye; the process does not end before.
+            closing.wait_for_connections().await;
+            Ok(())
+        });
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
         let app = app.clone();

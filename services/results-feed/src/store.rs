@@ -3,6 +3,7 @@
 
 mod access;
 mod documents;
+mod feed;
 mod log;
 mod schedule;
 
@@ -13,6 +14,10 @@ pub use access::{
 pub use documents::{
     Found, find_by_code, find_edition, insert_quarantined, list_editions, load_heads, newest_medal_standings,
     save_heads,
+};
+pub use feed::{
+    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state, rights_changes,
+    take_ticket,
 };
 pub use log::{
     Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, oldest_seq,

@@ -48,6 +48,32 @@ pub struct DocumentEntry {
     /// Hex SHA-256 of the canonical bytes.
     #[prost(string, tag = "11")]
     pub sha256: ::prost::alloc::string::String,
+    /// Short name of the document in the feed; 0 in records of before this field.
+    #[prost(int64, tag = "12")]
+    pub handle: i64,
+    /// The version that readers held before; absent where there was none.
+    #[prost(message, optional, tag = "13")]
+    pub base: ::core::option::Option<DocumentBase>,
+    /// A merge patch (RFC 7396) from `base`, where that is worth sending.
+    #[prost(bytes = "vec", tag = "14")]
+    pub patch: ::prost::alloc::vec::Vec<u8>,
+    /// Whether a late reader may be given a newer version instead.
+    #[prost(bool, tag = "15")]
+    pub conflatable: bool,
+    /// Bytes of the canonical document, whether it is here or not.
+    #[prost(uint64, tag = "16")]
+    pub canonical_bytes: u64,
+}
+/// A version that stood before another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DocumentBase {
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+    /// Empty where it carried none.
+    #[prost(string, tag = "2")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub seq: i64,
 }
 /// State of an event unit's schedule: topic kotinos.results.schedule.v1, key unit RSC, compacted. Fact in `ce_type`:
 /// UnitScheduleChanged.
@@ -187,9 +213,12 @@ pub struct SubscribeRequest {
     /// P (production, the default) or T (test).
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
+    /// json (the default) or odf: each document whole and as it was sent, in `body`.
+    #[prost(string, tag = "5")]
+    pub representation: ::prost::alloc::string::String,
 }
 /// One frame. Payloads are the same JSON bytes as on server-sent events.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FeedFrame {
     /// Cursor after this frame; empty until the snapshot is complete.
     #[prost(string, tag = "1")]
@@ -202,7 +231,7 @@ pub struct FeedFrame {
 }
 /// Nested message and enum types in `FeedFrame`.
 pub mod feed_frame {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Frame {
         #[prost(message, tag = "2")]
         Hello(super::Hello),
@@ -255,8 +284,8 @@ pub struct Snap {
     #[prost(int64, tag = "5")]
     pub seq: i64,
     /// The canonical document.
-    #[prost(bytes = "vec", tag = "6")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub body: ::prost::bytes::Bytes,
 }
 /// The snapshot is complete.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -280,8 +309,11 @@ pub struct Delta {
     /// Sequence number of the frame before this one: a reader that holds another one has lost a frame.
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub patch: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub patch: ::prost::bytes::Bytes,
+    /// 0 control, schedule, results; 1 derived; 2 bulk. `previous` is of this lane.
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Full {
@@ -297,8 +329,10 @@ pub struct Full {
     pub seq: i64,
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 /// A document over 256 KiB, to be read at `href` of the public HTTP listener. `previous` is 0 within a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -321,6 +355,8 @@ pub struct Reference {
     pub sha256: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub href: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "10")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Gone {
@@ -330,9 +366,11 @@ pub struct Gone {
     pub seq: i64,
     #[prost(int64, tag = "3")]
     pub previous: i64,
-    /// INVALIDATED.
+    /// INVALIDATED, REVOKED or EMBARGOED.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub lane: u32,
 }
 /// A newer version exists whose status the caller may not see; what it holds is out of date.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -347,8 +385,11 @@ pub struct Superseded {
     pub seq: i64,
     #[prost(int64, tag = "5")]
     pub previous: i64,
+    #[prost(uint32, tag = "6")]
+    pub lane: u32,
 }
-/// Versions left out because newer ones follow at once (mode STATE only).
+/// A bridge to the next frame's `previous`: over versions left out because newer ones follow at once (mode STATE only), or,
+/// with a count of 0, over versions that this reader never counted on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Skip {
     #[prost(int64, tag = "1")]
@@ -357,8 +398,10 @@ pub struct Skip {
     pub seq: i64,
     #[prost(uint32, tag = "3")]
     pub count: u32,
+    #[prost(uint32, tag = "4")]
+    pub lane: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     #[prost(int64, tag = "1")]
     pub seq: i64,
@@ -367,6 +410,18 @@ pub struct Heartbeat {
     /// Age in milliseconds of what this process knows of the stream.
     #[prost(uint32, tag = "3")]
     pub lag_ms: u32,
+    /// Venues whose data is late.
+    #[prost(message, repeated, tag = "4")]
+    pub stale: ::prost::alloc::vec::Vec<StaleVenue>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StaleVenue {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub age_seconds: u32,
 }
 /// What the reader holds is void; a snapshot follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -34,7 +34,9 @@ impl App {
         store::insert_rows(&mut tx, stream_id, &rows, now).await?;
         store::save_seq(&mut tx, stream_id, seq).await?;
         for row in &rows {
-            let fact = events::document_entry(stream_id, &stream.epoch, feed_flag, row, now);
+            let handle = handles.get(&row.document_id).copied().unwrap_or_default();
+            let place = events::Place { stream: stream_id, epoch: &stream.epoch, feed_flag, handle };
+            let fact = events::document_entry(&place, row, now);
             outbox::append(&mut tx, Service::ResultsFeed, &fact).instrument(row.span.clone()).await?;
             // Test documents reach no one who acts on results.
             if feed_flag == FeedFlag::Production {
@@ -44,7 +46,7 @@ impl App {
         tx.commit().await?;
         let entries: Vec<Arc<Entry>> =
             rows.into_iter().map(|row| Arc::new(entry(row, &handles, now))).collect();
-        hub.append(&stream.epoch, &entries);
+        hub.append(&stream.epoch, entries);
         Ok(receipts)
     }
 }
@@ -68,6 +70,7 @@ async fn keep_conflicts(
 
 fn entry(row: Row, handles: &HashMap<Uuid, i64>, received_at: DateTime<Utc>) -> Entry {
     let handle = handles.get(&row.document_id).copied().unwrap_or_default();
+    let traceparent = row.span.in_scope(outbox::trace::traceparent);
     let (key, document_type, base) = (row.key, row.document_type, row.base);
     let what = match (row.kind, row.canonical, row.sha256) {
         (Kind::Document, Some(body), Some(sha256)) => {
@@ -85,5 +88,5 @@ fn entry(row: Row, handles: &HashMap<Uuid, i64>, received_at: DateTime<Utc>) -> 
         (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
         _ => What::Late,
     };
-    Entry { seq: row.seq, received_at, what }
+    Entry { seq: row.seq, received_at, what, traceparent }
 }

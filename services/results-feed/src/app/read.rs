@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use domain::{DateTime, Utc};
 
 use super::App;
@@ -9,7 +7,7 @@ use crate::{
     cursor::Cursor,
     document_type::FeedFlag,
     entitlement::{Rights, Subject},
-    entry::{Edition, Entry},
+    entry::Edition,
     medal::{self, Standing},
     result::{self, Line},
     rsc::{Prefix, Rsc},
@@ -55,21 +53,6 @@ impl App {
         store::list_editions(&self.db, self.hub(feed_flag).stream_id(), prefixes, after, limit).await
     }
 
-    /// Entries that the ring no longer holds.
-    pub async fn list_entries(
-        &self,
-        feed_flag: FeedFlag,
-        after: i64,
-        most: usize,
-    ) -> Result<Vec<Arc<Entry>>, Error> {
-        let hub = self.hub(feed_flag);
-        // Not beyond what this process has seen: the ring goes on from there.
-        let last = hub.position().map_or(0, |position| position.seq);
-        let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let entries = store::list_after(&self.db, hub.stream_id(), after, last, limit).await?;
-        Ok(entries.into_iter().map(Arc::new).collect())
-    }
-
     /// Whether the log still holds everything from this entry on.
     pub async fn reaches_back_to(&self, feed_flag: FeedFlag, seq: i64) -> Result<bool, Error> {
         let oldest = store::oldest_seq(&self.db, self.hub(feed_flag).stream_id()).await?;
@@ -92,15 +75,24 @@ impl App {
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
         editions.retain(|edition| rights.permit(&edition.subject(feed_flag)));
-        Ok(SnapshotPage { cursor: Cursor { epoch: position.epoch, seq: position.seq }, editions, next })
+        Ok(SnapshotPage { cursor: Cursor::new(position.epoch, position.seq), editions, next })
     }
 
     /// One version of a document, where a feed referred to it.
     pub async fn get_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Edition, Error> {
+        Ok(self.find_permitted(rights, handle, seq).await?.1)
+    }
+
+    pub(super) async fn find_permitted(
+        &self,
+        rights: &Rights,
+        handle: i64,
+        seq: i64,
+    ) -> Result<(FeedFlag, Edition), Error> {
         let found = store::find_edition(&self.db, handle, seq).await?;
         let (stream_id, edition) = found.ok_or(Error::NotFound("document"))?;
         match self.feed_flag_of(&stream_id) {
-            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok(edition),
+            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok((feed_flag, edition)),
             _ => Err(Error::NotFound("document")),
         }
     }
@@ -139,7 +131,7 @@ impl App {
             edition,
             lines,
             received_at,
-            cursor: Cursor { epoch: position.epoch, seq: position.seq },
+            cursor: Cursor::new(position.epoch, position.seq),
         })
     }
 

@@ -9,6 +9,7 @@ mod fault;
 mod mutant;
 mod plan;
 mod random;
+mod replica;
 mod stage;
 mod store;
 mod truth;

@@ -5,11 +5,10 @@ use crate::{
     Error,
     document_type::FeedFlag,
     entitlement::{MOST_RULES, Rule, RuleText},
+    fanout::{MOST_PREFIXES, Representation},
     rsc::{Prefix, Rsc},
 };
 
-/// Most prefixes of a filter.
-const MOST_PREFIXES: usize = 64;
 /// Longest cursor, page token and client id in bytes.
 const LONGEST: usize = 200;
 
@@ -33,6 +32,15 @@ pub fn prefixes(field: &str, texts: &[String]) -> Result<Vec<Prefix>, Error> {
 /// P when empty.
 pub fn feed_flag(field: &str, text: &str) -> Result<FeedFlag, Error> {
     if text.is_empty() { Ok(FeedFlag::Production) } else { Ok(chassis::parse(field, text)?) }
+}
+
+/// json when empty.
+pub fn representation(field: &str, text: &str) -> Result<Representation, Error> {
+    match text {
+        "" | "json" => Ok(Representation::Json),
+        "odf" => Ok(Representation::Odf),
+        _ => Err(FieldViolation::new(field, "must be json or odf").into()),
+    }
 }
 
 /// A text that has a limit.

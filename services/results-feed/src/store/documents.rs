@@ -151,21 +151,21 @@ pub async fn insert_quarantined(
     Ok(())
 }
 
-struct EditionRow {
-    handle: i64,
-    competition_code: String,
-    document_code: String,
-    document_subcode: String,
-    document_type: String,
-    document_subtype: String,
-    language: String,
-    version: i32,
-    result_status: Option<String>,
-    seq: i64,
-    canonical: Option<Vec<u8>>,
-    size: Option<i32>,
-    sha256: Option<Vec<u8>>,
-    received_at: DateTime<Utc>,
+pub(super) struct EditionRow {
+    pub(super) handle: i64,
+    pub(super) competition_code: String,
+    pub(super) document_code: String,
+    pub(super) document_subcode: String,
+    pub(super) document_type: String,
+    pub(super) document_subtype: String,
+    pub(super) language: String,
+    pub(super) version: i32,
+    pub(super) result_status: Option<String>,
+    pub(super) seq: i64,
+    pub(super) canonical: Option<Vec<u8>>,
+    pub(super) size: Option<i32>,
+    pub(super) sha256: Option<Vec<u8>>,
+    pub(super) received_at: DateTime<Utc>,
 }
 
 impl TryFrom<EditionRow> for Edition {

@@ -132,15 +132,17 @@ pub async fn insert_rows(
     let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
     let sha256: Vec<Option<&[u8]>> =
         rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let traceparent: Vec<Option<String>> =
+        rows.iter().map(|row| row.span.in_scope(outbox::trace::traceparent)).collect();
     sqlx::query!(
         r#"
         insert into results.log
             (stream_id, received_at, seq, kind, document_id, version, result_status, base_version, base_status, base_seq,
-             conflatable, logical_date, source, raw, canonical, patch, sha256)
+             conflatable, logical_date, source, raw, canonical, patch, sha256, traceparent)
         select $1, $2, row.*
         from unnest($3::bigint[], $4::text[], $5::uuid[], $6::integer[], $7::text[], $8::integer[], $9::text[],
                     $10::bigint[], $11::boolean[], $12::date[], $13::text[], $14::bytea[], $15::bytea[], $16::bytea[],
-                    $17::bytea[]) as row
+                    $17::bytea[], $18::text[]) as row
         "#,
         stream_id,
         received_at,
@@ -159,6 +161,7 @@ pub async fn insert_rows(
         &canonical as _,
         &patch as _,
         &sha256 as _,
+        &traceparent as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -189,28 +192,29 @@ pub async fn insert_entitlement_entry(
     Ok(())
 }
 
-struct LogRow {
-    seq: i64,
-    kind: String,
-    client_id: Option<String>,
-    handle: Option<i64>,
-    competition_code: Option<String>,
-    document_code: Option<String>,
-    document_subcode: Option<String>,
-    document_type: Option<String>,
-    document_subtype: Option<String>,
-    language: Option<String>,
-    version: Option<i32>,
-    result_status: Option<String>,
-    base_version: Option<i32>,
-    base_status: Option<String>,
-    base_seq: Option<i64>,
-    conflatable: bool,
-    canonical: Option<Vec<u8>>,
-    size: Option<i32>,
-    patch: Option<Vec<u8>>,
-    sha256: Option<Vec<u8>>,
-    received_at: DateTime<Utc>,
+pub(super) struct LogRow {
+    pub(super) seq: i64,
+    pub(super) kind: String,
+    pub(super) client_id: Option<String>,
+    pub(super) handle: Option<i64>,
+    pub(super) competition_code: Option<String>,
+    pub(super) document_code: Option<String>,
+    pub(super) document_subcode: Option<String>,
+    pub(super) document_type: Option<String>,
+    pub(super) document_subtype: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) version: Option<i32>,
+    pub(super) result_status: Option<String>,
+    pub(super) base_version: Option<i32>,
+    pub(super) base_status: Option<String>,
+    pub(super) base_seq: Option<i64>,
+    pub(super) conflatable: bool,
+    pub(super) canonical: Option<Vec<u8>>,
+    pub(super) size: Option<i32>,
+    pub(super) patch: Option<Vec<u8>>,
+    pub(super) sha256: Option<Vec<u8>>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) traceparent: Option<String>,
 }
 
 /// The entries behind `seq` up to `last`, at most `limit`, in order.
@@ -231,7 +235,7 @@ pub async fn list_after(
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
                case when l.kind = 'document' and octet_length(l.canonical) <= $5 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at
+               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at, l.traceparent
         from results.log l
         left join results.document d on d.document_id = l.document_id
         where l.stream_id = $1 and l.seq > $2 and l.seq <= $3
@@ -253,13 +257,13 @@ impl TryFrom<LogRow> for Entry {
     type Error = Error;
 
     fn try_from(row: LogRow) -> Result<Self, Error> {
-        let (seq, received_at) = (row.seq, row.received_at);
+        let (seq, received_at, traceparent) = (row.seq, row.received_at, row.traceparent.clone());
         let what = match row.kind.as_str() {
             "entitlement" => What::Entitlement(row.client_id.unwrap_or_default()),
             "late" => What::Late,
             _ => change_of(row)?,
         };
-        Ok(Self { seq, received_at, what })
+        Ok(Self { seq, received_at, what, traceparent })
     }
 }
 

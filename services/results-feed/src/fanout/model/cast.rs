@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use crate::{
     entitlement::{Entitlement, Rule, RuleText},
-    fanout::{Mode, Subscription},
+    fanout::{Filter, Mode},
     header::DocumentKey,
 };
 
@@ -85,16 +85,14 @@ impl Cast {
 }
 
 impl Part {
-    /// Its subscription, with or without a cursor.
-    pub fn asks(&self, cursor: Option<String>) -> Subscription {
-        Subscription {
-            feed_flag: crate::document_type::FeedFlag::Production,
-            prefixes: self.prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
-            cursor,
-            mode: self.mode,
-            client_id: self.client.map(|client| CLIENTS[client].to_owned()),
-            expires_at: None,
-        }
+    /// What it asks for.
+    pub fn filter(&self) -> Filter {
+        Filter::new(self.prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect())
+    }
+
+    /// As whom it reads.
+    pub fn client_id(&self) -> &'static str {
+        CLIENTS[self.client.unwrap_or_default()]
     }
 
     /// Indices of the clients whose rules it reads under.
@@ -129,7 +127,7 @@ pub fn key(document: usize) -> DocumentKey {
 }
 
 /// What a client may read under one of [`RULES`]; parsed once, since runs are many.
-pub fn entitlement(client: usize, rules: usize) -> Entitlement {
+pub fn entitlement(client: usize, rules: usize, version: i64) -> Entitlement {
     static PARSED: OnceLock<Vec<Vec<Rule>>> = OnceLock::new();
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let parse = |(prefix, types, statuses): &(&str, &[&str], &[&str])| {
@@ -142,5 +140,5 @@ pub fn entitlement(client: usize, rules: usize) -> Entitlement {
         Rule::parse(text).unwrap()
     };
     let parsed = PARSED.get_or_init(|| RULES.iter().map(|rules| rules.iter().map(parse).collect()).collect());
-    Entitlement { client_id: CLIENTS[client].to_owned(), version: 1, rules: parsed[rules].clone() }
+    Entitlement { client_id: CLIENTS[client].to_owned(), version, rules: parsed[rules].clone() }
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use crate::cursor::Cursor;
+use crate::{cursor::Cursor, lane::LANES};
 
 use super::{
     connection::Wire,
@@ -50,9 +50,10 @@ enum Place {
     #[default]
     Away,
     /// Nothing came yet.
-    Greeted(Option<i64>),
+    Greeted(Option<[i64; LANES]>),
     Snapshot,
-    Following(i64),
+    /// By lane, the `s` of the frame before.
+    Following([i64; LANES]),
 }
 
 /// What a frame shows of a document, for those who judge it.
@@ -100,7 +101,7 @@ impl Client {
             self.saved.truncate(at + 1);
         }
         let cursor: Cursor = text.parse().ok()?;
-        self.place = Place::Greeted(Some(cursor.seq));
+        self.place = Place::Greeted(Some(cursor.at));
         Some(text)
     }
 
@@ -132,34 +133,36 @@ impl Client {
     fn follow(&mut self, frame: &Value, has_id: bool) -> Result<Option<Shown>, Fault> {
         match (frame["t"].as_str().unwrap_or_default(), self.place) {
             ("hello", Place::Greeted(None)) => self.place = Place::Snapshot,
-            ("hello", Place::Greeted(Some(seq))) => self.place = Place::Following(seq),
+            ("hello", Place::Greeted(Some(at))) => self.place = Place::Following(at),
             ("snap" | "ref", Place::Snapshot) => {
                 self.hold(frame)?;
                 return Ok(Some(self.shown(frame)?));
             }
             ("live", Place::Snapshot) if has_id => {
                 let cursor: Cursor = text(frame, "cursor").parse().map_err(|_| protocol(frame))?;
-                self.kept.since = Some(cursor.seq);
+                self.kept.since = Some(cursor.lowest());
                 self.kept.heard.clear();
-                self.place = Place::Following(cursor.seq);
+                self.place = Place::Following(cursor.at);
             }
-            ("full" | "delta" | "gone" | "superseded", Place::Snapshot) => {
-                return self.change(frame);
-            }
-            ("skip", Place::Snapshot) => return Err(protocol(frame)),
-            ("full" | "ref" | "delta" | "gone" | "superseded" | "skip", Place::Following(last)) => {
+            ("full" | "ref" | "delta" | "gone" | "superseded" | "skip", Place::Following(mut last)) => {
                 let (previous, seq) = (number(frame, "p")?, number(frame, "s")?);
-                if previous != last || seq <= last {
-                    return Err(Fault::new(Kind::Chain, format!("the frame before was of {last}: {frame}")));
+                let lane = usize::try_from(number(frame, "l")?).unwrap_or(LANES);
+                let last_of_lane = last.get_mut(lane).ok_or_else(|| protocol(frame))?;
+                if previous != *last_of_lane || seq <= previous {
+                    return Err(Fault::new(Kind::Chain, format!("the frame before was of {last_of_lane}: {frame}")));
                 }
-                self.place = Place::Following(seq);
+                *last_of_lane = seq;
+                self.place = Place::Following(last);
                 if frame["t"] == "skip" {
                     return Ok(None);
                 }
                 self.kept.heard.insert(seq);
                 return self.change(frame);
             }
-            ("hb", Place::Following(_) | Place::Snapshot) => {}
+            ("hb", Place::Following(last)) => {
+                let seq = number(frame, "s")?;
+                self.place = Place::Following(last.map(|last| last.max(seq)));
+            }
             ("reset", Place::Snapshot | Place::Following(_)) => {
                 self.kept = Kept::default();
                 self.place = Place::Snapshot;

@@ -9,41 +9,32 @@ use domain::DateTime;
 use crate::{
     cursor::Cursor,
     entitlement::Rights,
-    entry::Entry,
     fanout::{
-        Subscription,
-        live::{Live, View},
+        Filter, Mode, Representation, Sent,
+        place::{Place, Resume, Step, Taken},
+        topic::{Next, Topic},
+        view::Form,
     },
-    frame::{Frame, ResetCause, Sent},
-    rsc::Prefix,
+    frame::{Frame, ResetCause},
+    lane::Lane,
+    store::{Missed, Position},
 };
 
-use super::{cast::Part, mutant::Mutant, store::Store};
+use super::{cast::Part, mutant::Mutant, replica::Replica, store::Store};
 
-/// Documents of a page of the snapshot: few, so that the log moves between pages.
+/// Documents of a page: few, so that the log moves between pages.
 const PAGE: usize = 2;
 
-/// What a process knows of the stream.
-#[derive(Debug, Clone)]
-pub struct Replica {
-    /// Of what it knows.
-    pub epoch: u32,
-    /// Of the newest entry that it knows.
-    pub seq: i64,
-    ring: VecDeque<Arc<Entry>>,
-    most: usize,
-}
-
-/// A process's side of a connection: what a reader of the feed does around [`Live`], without time and database.
+/// A process's side of a connection: what a reader of the feed does, step by step, without time and database.
 #[derive(Debug)]
 pub struct Connection {
     /// Index of the process.
     pub replica: usize,
     part: Part,
-    asked: Subscription,
-    rights: Rights,
+    filter: Filter,
+    cursor: Option<String>,
     phase: Phase,
-    epoch: u32,
+    epoch: String,
     batch: usize,
     mutant: Option<Mutant>,
     /// Frames that were sent.
@@ -54,8 +45,17 @@ pub struct Connection {
 #[derive(Debug)]
 enum Phase {
     Start,
-    Snapshot { from: i64, after: i64, newer: HashMap<i64, i64> },
-    Live(Live),
+    Snapshot { topic: Arc<Topic>, seq: i64, after: i64 },
+    Live { topic: Arc<Topic>, place: Place, way: Option<Way> },
+}
+
+/// The way back from behind a ring.
+#[derive(Debug)]
+struct Way {
+    lane: Lane,
+    until: i64,
+    rest: VecDeque<Missed>,
+    held: HashMap<i64, bool>,
 }
 
 /// What goes over the wire.
@@ -68,75 +68,20 @@ pub struct Wire {
     /// Beside the wire: the newest entry of the log when the rights were read by which the frame was made.
     pub rights_of: i64,
     /// Beside the wire: the epoch of its connection.
-    pub epoch: u32,
-}
-
-impl Replica {
-    /// A process that has just started.
-    pub fn start(store: &Store, most: usize) -> Self {
-        Self { epoch: store.epoch, seq: store.seq, ring: VecDeque::new(), most }
-    }
-
-    /// Learns what it does not know yet, at most so many entries.
-    pub fn tail(&mut self, store: &Store, most: usize) {
-        if self.epoch != store.epoch || self.seq > store.seq {
-            *self = Self::start(store, self.most);
-            return;
-        }
-        let entries = store.list_after(self.seq, store.seq, most);
-        if entries.first().is_some_and(|entry| entry.seq != self.seq + 1)
-            || (entries.is_empty() && self.seq < store.seq)
-        {
-            // What it lacks is no longer there.
-            *self = Self::start(store, self.most);
-            return;
-        }
-        entries.iter().for_each(|entry| self.push(entry));
-    }
-
-    /// Takes what its own writer committed, where nothing is missing before it.
-    pub fn wrote(&mut self, epoch: u32, entries: &[Arc<Entry>]) {
-        for entry in entries {
-            if self.epoch == epoch && entry.seq == self.seq + 1 {
-                self.push(entry);
-            }
-        }
-    }
-
-    fn push(&mut self, entry: &Arc<Entry>) {
-        self.seq = entry.seq;
-        self.ring.push_back(Arc::clone(entry));
-        while self.ring.len() > self.most {
-            self.ring.pop_front();
-        }
-    }
-
-    fn read_after(&self, store: &Store, seq: i64, most: usize) -> Vec<Arc<Entry>> {
-        match self.ring.front() {
-            Some(first) if first.seq <= seq + 1 => {
-                self.ring.iter().filter(|entry| entry.seq > seq).take(most).cloned().collect()
-            }
-            _ => store.list_after(seq, self.seq, most),
-        }
-    }
+    pub epoch: String,
 }
 
 impl Connection {
     /// At its start.
-    pub fn new(
-        replica: usize,
-        part: &Part,
-        cursor: Option<String>,
-        batch: usize,
-        mutant: Option<Mutant>,
-    ) -> Self {
+    pub fn new(replica: usize, part: &Part, cursor: Option<String>, batch: usize, mutant: Option<Mutant>) -> Self {
+        let filter = if mutant == Some(Mutant::ForgottenFilter) { Filter::new(Vec::new()) } else { part.filter() };
         Self {
             replica,
             part: part.clone(),
-            asked: part.asks(cursor),
-            rights: Rights::default(),
+            filter,
+            cursor,
             phase: Phase::Start,
-            epoch: 0,
+            epoch: String::new(),
             batch,
             mutant,
             count: 0,
@@ -146,194 +91,250 @@ impl Connection {
 
     /// The next frames; none where there is nothing to tell.
     pub fn next(&mut self, replica: &Replica, store: &Store) -> Vec<Wire> {
-        for _ in 0..1_000 {
-            let (before, rights_of) = (self.at(), self.rights_of);
-            let frames = match &self.phase {
-                Phase::Start => self.start(replica, store),
-                Phase::Snapshot { .. } => self.page(store),
-                Phase::Live(_) => self.changes(replica, store),
+        // Each round without a frame moves on.
+        for _ in 0..10_000 {
+            let rights_of = self.rights_of;
+            let (frames, rests) = match &self.phase {
+                Phase::Start => (self.start(replica, store), false),
+                Phase::Snapshot { .. } => (self.page(replica, store), false),
+                Phase::Live { .. } => self.changes(replica, store),
             };
-            let is_live = matches!(self.phase, Phase::Live(_));
-            if !frames.is_empty() || (is_live && before == self.at()) {
-                return frames.into_iter().filter_map(|sent| self.wire(sent, rights_of)).collect();
+            if rests || !frames.is_empty() {
+                return self.wire(&frames, rights_of);
             }
         }
         Vec::new()
     }
 
     /// A sign of life.
-    pub fn heartbeat(&mut self) -> Vec<Wire> {
-        let Phase::Live(live) = &self.phase else { return Vec::new() };
-        let seq = live.at();
-        let cursor = live.is_resumable().then(|| self.cursor(seq));
-        let frame = Frame::Heartbeat { seq, at: DateTime::UNIX_EPOCH, lag_ms: 0 };
-        self.wire(Sent { cursor, frame }, self.rights_of).into_iter().collect()
-    }
-
-    fn at(&self) -> Option<i64> {
-        match &self.phase {
-            Phase::Live(live) => Some(live.at()),
-            _ => None,
-        }
-    }
-
-    fn wire(&mut self, sent: Sent, rights_of: i64) -> Option<Wire> {
-        self.count += 1;
-        let is_content = matches!(sent.frame, Frame::Full { .. } | Frame::Delta { .. });
-        if self.mutant == Some(Mutant::LostFrame) && is_content && self.count.is_multiple_of(5) {
-            return None;
-        }
-        let cursor = match (&sent.frame, self.mutant) {
-            (Frame::Snap(edition), Some(Mutant::IdOnSnapshot)) => Some(self.cursor(edition.seq)),
-            _ => sent.cursor,
+    pub fn heartbeat(&mut self, replica: &Replica) -> Vec<Wire> {
+        let (seen, mode, batch) = (replica.hub.seq(), self.part.mode, self.batch);
+        let Phase::Live { topic, place, .. } = &mut self.phase else { return Vec::new() };
+        let Next::Taken(taken) = topic.take(place, mode, seen, batch) else { return Vec::new() };
+        let frames = match place.rest(seen).filter(|_| taken.steps.is_empty()) {
+            Some(at) => {
+                let cursor = Cursor { epoch: self.epoch.clone(), at };
+                let frame =
+                    Frame::Heartbeat { seq: seen, at: DateTime::UNIX_EPOCH, lag_ms: 0, stale: Arc::from([]) };
+                vec![Sent::own(frame, Some(cursor))]
+            }
+            None => self.give(taken),
         };
-        Some(Wire {
-            id: cursor.map(|cursor| cursor.to_string()),
-            json: sent.frame.to_json(),
-            rights_of,
-            epoch: self.epoch,
-        })
+        self.wire(&frames, self.rights_of)
     }
 
-    fn cursor(&self, seq: i64) -> Cursor {
-        Cursor { epoch: format!("{:x}", self.epoch), seq }
-    }
-
-    fn read_rights(&mut self, store: &Store) {
-        self.rights = store.rights(&self.part);
-        self.rights_of = store.seq;
+    // As the carrier of a browser writes it.
+    fn wire(&mut self, frames: &[Sent], rights_of: i64) -> Vec<Wire> {
+        let mut text = Vec::new();
+        frames.iter().for_each(|sent| sent.events(|piece| text.extend_from_slice(&piece)));
+        let text = String::from_utf8(text).expect("events are text");
+        let mut wires = Vec::new();
+        for event in text.split_terminator("\n\n") {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            let json = field("data: ").unwrap_or_default();
+            self.count += 1;
+            let is_content = json.starts_with(r#"{"t":"full""#) || json.starts_with(r#"{"t":"delta""#);
+            if self.mutant == Some(Mutant::LostFrame) && is_content && self.count.is_multiple_of(5) {
+                continue;
+            }
+            let mut id = field("id: ").map(str::to_owned);
+            if self.mutant == Some(Mutant::IdOnSnapshot) && json.starts_with(r#"{"t":"snap""#) {
+                id = Some(format!("{}.1", self.epoch));
+            }
+            let json = Bytes::from(json.to_owned());
+            wires.push(Wire { id, json, rights_of, epoch: self.epoch.clone() });
+        }
+        wires
     }
 
     fn start(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
-        self.epoch = replica.epoch;
-        self.read_rights(store);
-        let hello = Frame::Hello { stream: "SYN2030-P".to_owned(), cursor: self.cursor(replica.seq) };
-        let mut frames = vec![Sent { cursor: None, frame: hello }];
-        match self.resume_at(replica, store) {
-            Ok(Some(seq)) => self.phase = Phase::Live(Live::resumed(seq)),
-            Ok(None) => self.begin_snapshot(replica.seq),
-            Err(why) => frames.push(self.reset(why, replica.seq)),
+        let position = replica.hub.position().expect("a position since its start");
+        self.epoch.clone_from(&position.epoch);
+        let topic = self.topic(replica, store);
+        let cursor = Cursor::new(self.epoch.clone(), position.seq);
+        let mut frames = vec![Sent::own(Frame::Hello { stream: "SYN2030-P".to_owned(), cursor }, None)];
+        match self.resume_at(&position, replica, store, &topic) {
+            Ok(Some(cursor)) => self.phase = Phase::Live { topic, place: Place::new(cursor.at), way: None },
+            Ok(None) => self.begin_snapshot(replica, topic),
+            Err(why) => frames.push(self.reset(why, replica, topic)),
         }
         frames
     }
 
-    fn resume_at(&self, replica: &Replica, store: &Store) -> Result<Option<i64>, ResetCause> {
-        let Some(text) = &self.asked.cursor else { return Ok(None) };
+    fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        let position = replica.hub.position().expect("a position since its start");
+        let is_same = position.epoch == self.epoch;
+        let why = if is_same { ResetCause::FilterChanged } else { ResetCause::EpochChanged };
+        self.epoch = position.epoch;
+        let topic = self.topic(replica, store);
+        vec![self.reset(why, replica, topic)]
+    }
+
+    // Rights are known to the process, or read from the database.
+    fn topic(&mut self, replica: &Replica, store: &Store) -> Arc<Topic> {
+        let hub = &replica.hub;
+        let (mut generation, known) = hub.known_rights(self.part.client_id());
+        let rights = known.unwrap_or_else(|| {
+            if self.mutant != Some(Mutant::HastyRights) {
+                // Rights are of the stored state: the process waits until it knows that.
+                replica.tail(store, usize::MAX);
+                generation = hub.known_rights(self.part.client_id()).0;
+            }
+            let rights: Arc<Rights> = Arc::new(store.rights(&self.part));
+            hub.keep_rights(self.part.client_id(), &rights, generation);
+            rights
+        });
+        self.rights_of = hub.rights_changed_at(&rights);
+        hub.topic(&self.filter, &rights, Representation::Json, generation).expect("nothing changed meanwhile")
+    }
+
+    fn resume_at(
+        &self,
+        position: &Position,
+        replica: &Replica,
+        store: &Store,
+        topic: &Topic,
+    ) -> Result<Option<Cursor>, ResetCause> {
+        let Some(text) = &self.cursor else { return Ok(None) };
         let cursor: Cursor = text.parse().map_err(|_| ResetCause::CursorInvalid)?;
-        if cursor.epoch != format!("{:x}", replica.epoch) {
+        if cursor.epoch != position.epoch {
             return Err(ResetCause::EpochChanged);
         }
-        if cursor.seq > replica.seq && (store.epoch != replica.epoch || store.seq < cursor.seq) {
+        let is_ahead = store.epoch_name() != cursor.epoch || store.seq < cursor.highest();
+        if cursor.highest() > position.seq && is_ahead {
             return Err(ResetCause::CursorAhead);
         }
-        // What lies between would be told by other rights than it was when the reader held it.
-        if store.rights_changed_since(&self.part, cursor.seq)
-            && self.mutant != Some(Mutant::ResumeAcrossRights)
-        {
+        let changed_at = replica.hub.rights_changed_at(topic.view().rights());
+        if cursor.lowest() < changed_at && self.mutant != Some(Mutant::ResumeAcrossRights) {
             return Err(ResetCause::FilterChanged);
         }
-        let reaches = store.oldest_seq().is_none_or(|oldest| oldest <= cursor.seq + 1);
-        let is_there = reaches || self.mutant == Some(Mutant::CutLog);
-        if is_there { Ok(Some(cursor.seq)) } else { Err(ResetCause::CursorTooOld) }
-    }
-
-    fn begin_snapshot(&mut self, from: i64) {
-        self.phase = Phase::Snapshot { from, after: 0, newer: HashMap::new() };
-    }
-
-    fn reset(&mut self, why: ResetCause, seq: i64) -> Sent {
-        self.begin_snapshot(seq);
-        Sent { cursor: None, frame: Frame::Reset { why, cursor: self.cursor(seq) } }
-    }
-
-    fn page(&mut self, store: &Store) -> Vec<Sent> {
-        let Phase::Snapshot { from, after, newer } = &mut self.phase else { return Vec::new() };
-        let editions = store.list_editions(&self.part, *after, PAGE);
-        if store.rights_changed_since(&self.part, self.rights_of) && self.mutant != Some(Mutant::StalePage) {
-            // The page may be of after the change.
-            let from = *from;
-            self.read_rights(store);
-            return vec![self.reset(ResetCause::FilterChanged, from)];
+        let reaches = store.oldest_seq().is_none_or(|oldest| oldest <= cursor.lowest() + 1);
+        if !topic.reaches_back_to(&cursor.at) && !reaches && self.mutant != Some(Mutant::CutLog) {
+            return Err(ResetCause::CursorTooOld);
         }
+        Ok(Some(cursor))
+    }
+
+    fn begin_snapshot(&mut self, replica: &Replica, topic: Arc<Topic>) {
+        let seq = topic.snapshot(replica.hub.seq()).seq();
+        self.phase = Phase::Snapshot { topic, seq, after: 0 };
+    }
+
+    fn reset(&mut self, why: ResetCause, replica: &Replica, topic: Arc<Topic>) -> Sent {
+        self.begin_snapshot(replica, topic);
+        let cursor = Cursor::new(self.epoch.clone(), replica.hub.seq());
+        Sent::own(Frame::Reset { why, cursor }, None)
+    }
+
+    fn page(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        let Phase::Snapshot { topic, seq, after } = &mut self.phase else { return Vec::new() };
+        if topic.is_closed() {
+            return self.begin_again(replica, store);
+        }
+        let editions = store.list_state(&self.filter, *seq, *after, PAGE);
         let is_last = editions.len() < PAGE;
-        let mut frames = Vec::new();
-        for edition in editions {
-            *after = edition.handle;
-            if edition.seq > *from {
-                newer.insert(edition.handle, edition.seq);
-            }
-            if self.rights.permit(&edition.subject(self.asked.feed_flag)) {
-                frames.push(Sent { cursor: None, frame: Frame::Snap(Arc::new(edition)) });
-            }
-        }
-        if is_last {
-            let (from, newer) = (*from, std::mem::take(newer));
-            let until = if self.mutant == Some(Mutant::EarlyLive) { from } else { store.seq.max(from) };
-            self.phase = Phase::Live(Live::after_snapshot(from, newer, until));
-        }
-        frames
-    }
-
-    fn changes(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
-        let Phase::Live(live) = &mut self.phase else { return Vec::new() };
-        if let Some(seq) = live.completes_snapshot() {
-            let cursor = self.cursor(seq);
-            return vec![Sent { cursor: Some(cursor.clone()), frame: Frame::Live { cursor } }];
-        }
-        if self.epoch != replica.epoch {
-            self.epoch = replica.epoch;
-            self.read_rights(store);
-            return vec![self.reset(ResetCause::EpochChanged, replica.seq)];
-        }
-        let at = live.at();
-        if at >= replica.seq {
-            return Vec::new();
-        }
-        let entries = replica.read_after(store, at, self.batch);
-        if entries.first().is_none_or(|entry| entry.seq != at + 1) && self.mutant != Some(Mutant::CutLog) {
-            return vec![self.reset(ResetCause::CursorTooOld, replica.seq)];
-        }
-        self.take(store, &entries)
-    }
-
-    fn take(&mut self, store: &Store, entries: &[Arc<Entry>]) -> Vec<Sent> {
-        let Phase::Live(live) = &mut self.phase else { return Vec::new() };
-        if self.mutant == Some(Mutant::ForgottenFilter) {
-            self.asked.prefixes = Vec::<Prefix>::new();
-        }
-        let mut taken = live.take(&View { rights: &self.rights, asked: &self.asked }, entries);
-        if self.mutant == Some(Mutant::PatchOfLeftOut) {
-            patch_what_was_left_out(&mut taken.frames, entries);
-        }
-        let epoch = format!("{:x}", self.epoch);
-        let cursor = |seq| Cursor { epoch: epoch.clone(), seq };
-        let frames = taken.frames.into_iter();
+        *after = editions.last().map_or(*after, |edition| edition.handle);
+        let seen = editions.into_iter().filter(|edition| topic.view().sees(edition));
         let mut frames: Vec<Sent> =
-            frames.map(|(resumable, frame)| Sent { cursor: resumable.map(cursor), frame }).collect();
-        if let Some(seq) = taken.rights_changed_at {
-            self.read_rights(store);
-            frames.push(self.reset(ResetCause::FilterChanged, seq));
+            seen.map(|edition| Sent::own(Frame::Snap { edition, raw: None }, None)).collect();
+        if is_last {
+            let seq = if self.mutant == Some(Mutant::EarlyLive) { replica.hub.seq() } else { *seq };
+            let (topic, cursor) = (Arc::clone(topic), Cursor::new(self.epoch.clone(), seq));
+            self.phase = Phase::Live { topic, place: Place::new(cursor.at), way: None };
+            frames.push(Sent::own(Frame::Live { cursor: cursor.clone() }, Some(cursor)));
         }
         frames
     }
-}
 
-fn patch_what_was_left_out(frames: &mut [(Option<i64>, Frame)], entries: &[Arc<Entry>]) {
-    for (_, frame) in frames {
-        let Frame::Full { edition, previous } = frame else { continue };
-        let change = entries.iter().find_map(|entry| match &entry.what {
-            crate::entry::What::Edition(change) if entry.seq == edition.seq => Some(change),
-            _ => None,
-        });
-        if let Some(change) = change
-            && let (Some(base), Some(patch)) = (change.base, &change.patch)
-        {
-            *frame = Frame::Delta {
-                edition: Arc::clone(edition),
-                base_version: base.version,
-                patch: patch.clone(),
-                previous: *previous,
-            };
+    // Frames, and whether there is nothing more for now.
+    fn changes(&mut self, replica: &Replica, store: &Store) -> (Vec<Sent>, bool) {
+        let (seen, mode, batch) = (replica.hub.seq(), self.part.mode, self.batch);
+        let Phase::Live { topic, place, .. } = &mut self.phase else { return (Vec::new(), true) };
+        let taken = match topic.take(place, mode, seen, batch) {
+            Next::Taken(taken) => taken,
+            Next::Closed => return (self.begin_again(replica, store), false),
+        };
+        if !taken.steps.is_empty() {
+            return (self.give(taken), false);
         }
+        let Some(lane) = taken.behind else { return (Vec::new(), true) };
+        let is_cut = store.oldest_seq().is_some_and(|oldest| oldest > place.at(lane) + 1);
+        if is_cut && self.mutant != Some(Mutant::CutLog) {
+            let topic = Arc::clone(topic);
+            return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
+        }
+        let frames = match mode {
+            Mode::Every => self.read_log(store, lane, seen),
+            Mode::State => self.tell_missed(store, lane, seen),
+        };
+        (frames, false)
+    }
+
+    fn give(&self, taken: Taken) -> Vec<Sent> {
+        let steps = taken.steps.into_iter();
+        let give = |(resume, step)| {
+            let cursor = match resume {
+                Resume::At(at) => Some(Cursor { epoch: self.epoch.clone(), at }),
+                Resume::Shared | Resume::No => None,
+            };
+            match (step, resume) {
+                (Step::Own(frame), _) => Sent::own(frame, cursor),
+                (Step::Slot(slot, form), resume) => {
+                    let form = if self.mutant == Some(Mutant::PatchOfLeftOut) { Form::Change } else { form };
+                    match resume {
+                        Resume::Shared => Sent::shared(slot, form),
+                        _ => Sent::shared_at(slot, form, cursor),
+                    }
+                }
+            }
+        };
+        steps.map(give).collect()
+    }
+
+    fn read_log(&mut self, store: &Store, lane: Lane, seen: i64) -> Vec<Sent> {
+        let Phase::Live { topic, place, .. } = &mut self.phase else { return Vec::new() };
+        let wanted = |code: &str| self.filter.prefixes().iter().any(|prefix| prefix.matches(code));
+        let entries = store.list_after(place.at(lane), seen).filter(|entry| {
+            let document = entry.document();
+            document.is_some_and(|(_, key, of)| Lane::of(of) == lane && wanted(&key.document_code))
+        });
+        let entries: Vec<_> = entries.take(PAGE).cloned().collect();
+        let mut frames = Vec::new();
+        for entry in &entries {
+            let frame = place.tell_logged(topic.view(), entry, None);
+            let cursor = Cursor { epoch: self.epoch.clone(), at: place.exact() };
+            frames.extend(frame.map(|frame| Sent::own(frame, Some(cursor))));
+        }
+        if entries.len() < PAGE {
+            place.arrive(lane, seen);
+        }
+        frames
+    }
+
+    fn tell_missed(&mut self, store: &Store, lane: Lane, seen: i64) -> Vec<Sent> {
+        let Phase::Live { topic, place, way } = &mut self.phase else { return Vec::new() };
+        let mut on = way.take().filter(|way| way.lane == lane).unwrap_or_else(|| Way {
+            lane,
+            until: seen,
+            rest: store.list_missed(&self.filter, lane, place.at(lane), seen).into(),
+            held: HashMap::new(),
+        });
+        let mut frames = Vec::new();
+        for missed in on.rest.drain(..on.rest.len().min(PAGE)) {
+            let found = store.list_after(missed.seq - 1, missed.seq).next();
+            let Some((entry, (_, key, of))) = found.and_then(|entry| Some((entry, entry.document()?))) else { continue };
+            let holds = || missed.held.is_some_and(|status| topic.view().permits(key, of, status));
+            let held = on.held.entry(missed.handle).or_insert_with(holds);
+            frames.extend(place.tell_missed(topic.view(), entry, None, held));
+        }
+        if on.rest.is_empty() {
+            place.arrive(lane, on.until);
+        } else {
+            *way = Some(on);
+        }
+        // Only behind the last frame is there a place to go on from.
+        let (count, cursor) = (frames.len(), Cursor { epoch: self.epoch.clone(), at: place.exact() });
+        let sent = |(at, frame)| Sent::own(frame, (at + 1 == count).then(|| cursor.clone()));
+        frames.into_iter().enumerate().map(sent).collect()
     }
 }

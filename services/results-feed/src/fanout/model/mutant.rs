@@ -15,11 +15,11 @@ pub enum Mutant {
     LostFrame,
     /// A change of rights reaches no open connection.
     DeafToRights,
-    /// Pages of a snapshot are judged by the rights of its start.
-    StalePage,
     /// A reader goes on from a cursor of before its rights changed.
     ResumeAcrossRights,
-    /// The prefix of a filter is forgotten after the snapshot.
+    /// Rights are read that are newer than what the process knows of the log.
+    HastyRights,
+    /// The prefixes of a filter are forgotten.
     ForgottenFilter,
     /// Committed entries are gone and the epoch stays.
     KeptEpoch,
@@ -40,8 +40,8 @@ impl Mutant {
         (Self::LostGone, &[Kind::State, Kind::Missing]),
         (Self::LostFrame, &[Kind::Chain, Kind::Missing, Kind::State, Kind::Patch]),
         (Self::DeafToRights, &[Kind::Forbidden, Kind::State, Kind::Missing]),
-        (Self::StalePage, &[Kind::Forbidden]),
         (Self::ResumeAcrossRights, &[Kind::Patch]),
+        (Self::HastyRights, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
         (Self::ForgottenFilter, &[Kind::Forbidden]),
         (Self::KeptEpoch, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain]),
         (Self::PatchOfLeftOut, &[Kind::Patch]),

@@ -1,14 +1,17 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::fanout::Mode;
 
 use super::{
-    cast::{Cast, DOCUMENTS, READERS, REPLICAS},
+    cast::{CLIENTS, Cast, DOCUMENTS, Part, READERS, REPLICAS},
     client::{Client, Shown},
-    connection::{Connection, Replica, Wire},
+    connection::{Connection, Wire},
     fault::{Fault, Kind},
     mutant::Mutant,
     plan::{From, Offer, STATUSES, Step},
+    replica::Replica,
     store::Store,
-    truth::{Offered, Told, Truth},
+    truth::{Offered, Standing, Told, Truth},
 };
 
 /// Rests of a run that never ends would hang the test.
@@ -39,7 +42,7 @@ struct Seat {
 
 /// How often something happened, by name.
 #[derive(Debug, Default, Clone)]
-pub struct Met(std::collections::BTreeMap<String, usize>);
+pub struct Met(BTreeMap<String, usize>);
 
 const MUST_BE_MET: [&str; 23] = [
     "hello",
@@ -96,7 +99,7 @@ impl Stage {
     pub fn new(seed: u64, mutant: Option<Mutant>) -> Self {
         let cast = Cast::of(seed);
         let store = Store::new(cast.rules, mutant);
-        let seat = |part: &super::cast::Part| Seat {
+        let seat = |part: &Part| Seat {
             client: Client::new(part.is_careful),
             connection: None,
             wire: VecDeque::new(),
@@ -133,7 +136,7 @@ impl Stage {
             Step::Heartbeat { reader } => {
                 let seat = &mut self.seats[reader];
                 if let Some(connection) = seat.connection.as_mut().filter(|_| seat.wire.is_empty()) {
-                    seat.wire.extend(connection.heartbeat());
+                    seat.wire.extend(connection.heartbeat(&self.replicas[connection.replica]));
                 }
             }
             Step::Break { reader } => self.break_connection(reader),
@@ -206,13 +209,13 @@ impl Stage {
 
     fn commit(&mut self, replica: usize) -> Result<(), Fault> {
         let batch = std::mem::take(&mut self.waiting);
-        let epoch = self.store.epoch;
+        let epoch = self.store.epoch_name();
         let (receipts, entries) = self.store.commit(&batch);
         for (offered, receipt) in batch.into_iter().zip(&receipts) {
             self.met.note(receipt.outcome());
             self.truth.offer(offered, receipt)?;
         }
-        self.replicas[replica].wrote(epoch, &entries);
+        self.replicas[replica].hub.append(&epoch, entries);
         Ok(())
     }
 
@@ -280,7 +283,7 @@ impl Stage {
             .iter()
             .position(|(code, document_type)| *code == shown.code && *document_type == shown.document_type);
         // What the fold knows of an epoch goes with it.
-        let Some(document) = document.filter(|_| wire.epoch == self.store.epoch) else { return Ok(()) };
+        let Some(document) = document.filter(|_| wire.epoch == self.store.epoch_name()) else { return Ok(()) };
         let part = &self.cast.readers[reader];
         let from = shown.seq.max(wire.rights_of);
         let allowed = (from..=self.truth.seq().max(from))
@@ -295,7 +298,7 @@ impl Stage {
     /// Everybody comes to rest, and holds what is right.
     pub fn settle(&mut self) -> Result<(), Fault> {
         self.commit(0)?;
-        for replica in &mut self.replicas {
+        for replica in &self.replicas {
             replica.tail(&self.store, usize::MAX);
         }
         for reader in 0..READERS {
@@ -321,11 +324,13 @@ impl Stage {
             return Err(Fault::new(Kind::Protocol, "its snapshot is not complete"));
         };
         let rules = self.truth.rules_at(self.truth.seq());
+        let mut holds = BTreeMap::new();
         for told in self.truth.told_after(since) {
             if told.client.is_some_and(|client| part.clients().any(|own| own == client)) {
                 return Err(Fault::new(Kind::Missing, format!("its rights changed at {}", told.seq)));
             }
-            if is_for(part, &rules, told) && !kept.heard.contains(&told.seq) {
+            let heard = kept.heard.contains(&told.seq);
+            if is_for(part, &rules, told, heard, &mut holds) && !heard {
                 return Err(Fault::new(Kind::Missing, format!("{told:?}")));
             }
         }
@@ -352,13 +357,24 @@ impl Stage {
     }
 }
 
-// Whether a reader has to hear of an entry.
-fn is_for(part: &super::cast::Part, rules: &[usize; super::cast::CLIENTS.len()], told: &Told) -> bool {
-    let sees = |standing: &Option<super::truth::Standing>| {
+// Whether a reader has to hear of an entry. Who was given none of a document's versions needs no word of its end.
+fn is_for(
+    part: &Part,
+    rules: &[usize; CLIENTS.len()],
+    told: &Told,
+    heard: bool,
+    holds: &mut BTreeMap<usize, bool>,
+) -> bool {
+    if told.client.is_some() {
+        return false;
+    }
+    let sees = |standing: &Option<Standing>| {
         standing.as_ref().is_some_and(|standing| part.may_see(rules, told.document, standing.status))
     };
-    let is_whole = part.mode == crate::fanout::Mode::Every;
-    told.client.is_none() && (told.must_be_heard || is_whole) && (sees(&told.before) || sees(&told.after))
+    let holds = holds.entry(told.document).or_insert_with(|| sees(&told.before));
+    let (held, shown) = (*holds, sees(&told.after));
+    *holds = if shown { held || heard } else { false };
+    (told.must_be_heard || part.mode == Mode::Every) && (shown || held)
 }
 
 fn of_reader(reader: usize, fault: &Fault) -> Fault {

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use domain::{DateTime, NaiveDate, Uuid};
@@ -9,8 +12,11 @@ use crate::{
     document_type::FeedFlag,
     entitlement::Rights,
     entry::{Change, Edition, Entry, What, Withdrawal},
+    fanout::Filter,
     header::{DocumentKey, Header},
+    lane::Lane,
     ledger::{Head, Kind, Ledger, Receipt, Row, Submission},
+    store::Missed,
 };
 
 use super::{
@@ -22,11 +28,12 @@ use super::{
 /// The database: one log, its heads, and the rights.
 #[derive(Debug)]
 pub struct Store {
-    /// Of the stream.
-    pub epoch: u32,
+    epoch: u32,
     /// Of the newest entry.
     pub seq: i64,
     entries: Vec<Arc<Entry>>,
+    /// Entries below this one were given up by retention, which spares what the state needs.
+    floor: i64,
     heads: HashMap<DocumentKey, Head>,
     handles: HashMap<Uuid, i64>,
     /// Where rules of a client changed.
@@ -48,12 +55,18 @@ impl Store {
             epoch: 1,
             seq: 0,
             entries: Vec::new(),
+            floor: 1,
             heads: HashMap::new(),
             handles: HashMap::new(),
             rules: rules.iter().enumerate().map(|(client, rules)| (0, client, *rules)).collect(),
             commits: Vec::new(),
             mutant,
         }
+    }
+
+    /// The epoch as cursors have it.
+    pub fn epoch_name(&self) -> String {
+        format!("{:x}", self.epoch)
     }
 
     /// Writes a batch in one transaction; gives the receipts and the new entries.
@@ -86,7 +99,7 @@ impl Store {
             Some(Mutant::DeafToRights) => What::Late,
             _ => What::Entitlement(CLIENTS[client].to_owned()),
         };
-        let entry = Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what });
+        let entry = Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None });
         self.entries.push(Arc::clone(&entry));
         entry
     }
@@ -114,63 +127,77 @@ impl Store {
     /// Keeps the newest entries alone. The state stays.
     pub fn forget_all_but(&mut self, keep: usize) {
         let from = self.entries.len().saturating_sub(keep);
-        self.entries.drain(..from);
+        self.floor = self.entries.get(from).map_or(self.seq + 1, |entry| entry.seq).max(self.floor);
         // A log that is cut can't be wound back further.
-        let oldest = self.oldest_seq().unwrap_or(self.seq + 1);
-        self.commits.retain(|commit| commit.seq_before + 1 >= oldest);
+        self.commits.retain(|commit| commit.seq_before + 1 >= self.floor);
     }
 
     /// The oldest entry that is still there.
     pub fn oldest_seq(&self) -> Option<i64> {
-        self.entries.first().map(|entry| entry.seq)
+        self.entries.iter().map(|entry| entry.seq).find(|seq| *seq >= self.floor)
     }
 
-    /// At most so many entries behind a place, up to another.
-    pub fn list_after(&self, seq: i64, last: i64, most: usize) -> Vec<Arc<Entry>> {
-        let from = self.entries.partition_point(|entry| entry.seq <= seq);
-        self.entries[from..].iter().take_while(|entry| entry.seq <= last).take(most).cloned().collect()
+    /// Entries behind a place, up to another, that are still there.
+    pub fn list_after(&self, seq: i64, last: i64) -> impl Iterator<Item = &Arc<Entry>> {
+        let from = self.entries.partition_point(|entry| entry.seq <= seq.max(self.floor - 1));
+        self.entries[from..].iter().take_while(move |entry| entry.seq <= last)
     }
 
-    /// A page of the state, in the order of handles.
-    pub fn list_editions(&self, part: &Part, after: i64, most: usize) -> Vec<Edition> {
-        let prefixes = part.asks(None).prefixes;
-        let wanted = |code: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.matches(code));
-        let mut editions: Vec<Edition> = self
-            .heads
-            .iter()
-            .filter(|(key, head)| !head.document.invalidated && wanted(&key.document_code))
-            .filter_map(|(key, head)| {
-                let body = Bytes::from(head.body.as_ref()?.to_bytes());
-                Some(Edition {
-                    handle: self.handles.get(&head.document_id).copied()?,
-                    key: key.clone(),
-                    document_type: key.document_type.parse().ok()?,
-                    version: head.document.version,
-                    status: head.document.status,
-                    seq: head.document.seq,
-                    size: body.len(),
-                    body: Some(body),
-                    sha256: head.document.sha256?,
-                })
-            })
-            .filter(|edition| edition.handle > after)
-            .collect();
-        editions.sort_by_key(|edition| edition.handle);
-        editions.truncate(most);
-        editions
+    /// The entry that each document stood by at a place, by handle.
+    fn standing_at(&self, seq: i64) -> BTreeMap<i64, &Arc<Entry>> {
+        let mut standing = BTreeMap::new();
+        for entry in self.entries.iter().take_while(|entry| entry.seq <= seq) {
+            if let Some((handle, _, _)) = entry.document() {
+                standing.insert(handle, entry);
+            }
+        }
+        standing
     }
 
-    /// What a reader may see now, and of when that is.
+    /// A page of the state at a place, in the order of handles.
+    pub fn list_state(&self, filter: &Filter, seq: i64, after: i64, most: usize) -> Vec<Arc<Edition>> {
+        let standing = self.standing_at(seq).into_iter().filter(|(handle, _)| *handle > after);
+        let editions = standing.filter_map(|(_, entry)| match &entry.what {
+            What::Edition(change) if wants(filter, entry) => Some(Arc::clone(&change.edition)),
+            _ => None,
+        });
+        editions.take(most).collect()
+    }
+
+    /// What a reader of a lane missed: the entry by which each changed document stands, and each that must be heard.
+    pub fn list_missed(&self, filter: &Filter, lane: Lane, after: i64, until: i64) -> Vec<Missed> {
+        let (before, now) = (self.standing_at(after), self.standing_at(until));
+        let mut missed = Vec::new();
+        for entry in self.list_after(after, until) {
+            let Some((handle, _, document_type)) = entry.document() else { continue };
+            let is_newest = now.get(&handle).is_some_and(|newest| newest.seq == entry.seq);
+            let conflatable = matches!(&entry.what, What::Edition(change) if change.conflatable);
+            if Lane::of(document_type) == lane && wants(filter, entry) && (is_newest || !conflatable) {
+                let held = before.get(&handle).and_then(|entry| match &entry.what {
+                    What::Edition(change) => Some(change.edition.status),
+                    _ => None,
+                });
+                missed.push(Missed { seq: entry.seq, handle, held });
+            }
+        }
+        missed
+    }
+
+    /// What a reader may see now.
     pub fn rights(&self, part: &Part) -> Rights {
         let newest = |client: usize| {
-            self.rules.iter().rev().find(|(_, of, _)| *of == client).map_or(0, |(_, _, rules)| *rules)
+            let changes = self.rules.iter().rev();
+            let found = changes.copied().find(|(_, of, _)| *of == client);
+            let (at, _, rules) = found.unwrap_or_default();
+            cast::entitlement(client, rules, at)
         };
-        Rights::of(part.clients().map(|client| cast::entitlement(client, newest(client))).collect())
+        Rights::of(part.clients().map(newest).collect())
     }
 
-    /// Whether they changed behind a place.
-    pub fn rights_changed_since(&self, part: &Part, seq: i64) -> bool {
-        self.rules.iter().any(|(at, client, _)| *at > seq && part.clients().any(|own| own == *client))
+    /// Where the rights of each client changed last.
+    pub fn rights_changes(&self) -> HashMap<String, i64> {
+        let changes = self.rules.iter().filter(|(at, _, _)| *at > 0);
+        changes.map(|(at, client, _)| (CLIENTS[*client].to_owned(), *at)).collect()
     }
 
     fn entry(&self, row: Row) -> Entry {
@@ -197,8 +224,13 @@ impl Store {
             (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
             _ => What::Late,
         };
-        Entry { seq: row.seq, received_at: DateTime::UNIX_EPOCH, what }
+        Entry { seq: row.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None }
     }
+}
+
+fn wants(filter: &Filter, entry: &Entry) -> bool {
+    let code = entry.document().map(|(_, key, _)| key.document_code.as_str());
+    code.is_some_and(|code| filter.prefixes().iter().any(|prefix| prefix.matches(code)))
 }
 
 fn submission(offered: &Offered) -> Submission {
