@@ -62,9 +62,7 @@ fn every_frame_is_written_as_readers_know_it() {
         ),
         (
             Frame::Full { edition: edition("{}"), previous: 11, raw },
-            format!(
-                r#"{{"t":"full","k":7,"key":{KEY},"v":3,"st":"LIVE","s":12,"p":11,"x":"<a b=\"1\"/>"}}"#
-            ),
+            format!(r#"{{"t":"full","k":7,"key":{KEY},"v":3,"st":"LIVE","s":12,"p":11,"x":"<a b=\"1\"/>"}}"#),
         ),
         (
             Frame::Full { edition: edition_of("DT_MEDALS", "{}"), previous: 11, raw: None },

@@ -22,23 +22,24 @@ impl Lane {
     #[must_use]
     pub fn of(document_type: DocumentType) -> Self {
         match document_type.name() {
-            "DT_GLOBAL_GM"
-            | "DT_GLOBAL_GN"
-            | "DT_LOCAL_ON"
-            | "DT_LOCAL_OFF"
-            | "DT_KA"
-            | "DT_PING"
-            | "DT_SCHEDULE"
-            | "DT_SCHEDULE_UPDATE"
-            | "DT_RESULT"
-            | "DT_CURRENT"
-            | "DT_COMMUNICATION"
-            | "DT_NOTIFICATION"
-            | "DT_ALERT"
-            | "DT_WEA_ALERT" => Self::Urgent,
-            "DT_PDF" | "DT_PIC" | "DT_IMAGE" | "DT_AUDIO" | "DT_PRESSPHOTOFINISH_LK" | "DT_CODES"
-            | "DT_CONFIG" | "DT_WEATHER" | "DT_VEN_COND" | "DT_TV_TRACKING" | "DT_ESL" => Self::Bulk,
-            name if ["DT_BIO_", "DT_BCK", "DT_TRS", "DT_NEWS"].iter().any(|group| name.starts_with(group)) => {
+            "DT_GLOBAL_GM" | "DT_GLOBAL_GN" | "DT_LOCAL_ON" | "DT_LOCAL_OFF" | "DT_KA" | "DT_PING"
+            | "DT_SCHEDULE" | "DT_SCHEDULE_UPDATE" | "DT_RESULT" | "DT_CURRENT" | "DT_COMMUNICATION"
+            | "DT_NOTIFICATION" | "DT_ALERT" | "DT_WEA_ALERT" => Self::Urgent,
+            "DT_PDF"
+            | "DT_PIC"
+            | "DT_IMAGE"
+            | "DT_AUDIO"
+            | "DT_PRESSPHOTOFINISH_LK"
+            | "DT_CODES"
+            | "DT_CONFIG"
+            | "DT_WEATHER"
+            | "DT_VEN_COND"
+            | "DT_TV_TRACKING"
+            | "DT_ESL" => Self::Bulk,
+            name if ["DT_BIO_", "DT_BCK", "DT_TRS", "DT_NEWS"]
+                .iter()
+                .any(|group| name.starts_with(group)) =>
+            {
                 Self::Bulk
             }
             _ => Self::Derived,

@@ -16,8 +16,8 @@ pub use documents::{
     save_heads,
 };
 pub use feed::{
-    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state, rights_changes,
-    take_ticket,
+    Missed, Ticket, find_raw, insert_ticket, list_at, list_logged, list_missed, list_raw, list_state,
+    rights_changes, take_ticket,
 };
 pub use log::{
     Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, oldest_seq,

@@ -127,12 +127,7 @@ impl App {
         let found = store::find_by_code(&self.db, stream_id, unit, "DT_RESULT").await?;
         let Found { edition, received_at } = permitted(rights, found).ok_or(Error::NotFound("result"))?;
         let lines = result::lines(&body(&edition)?);
-        Ok(UnitResult {
-            edition,
-            lines,
-            received_at,
-            cursor: Cursor::new(position.epoch, position.seq),
-        })
+        Ok(UnitResult { edition, lines, received_at, cursor: Cursor::new(position.epoch, position.seq) })
     }
 
     /// The medal standings as their newest document has them; empty before the first one.

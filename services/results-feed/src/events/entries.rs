@@ -73,7 +73,12 @@ fn what(fact_type: &str, wire: wire::DocumentEntry) -> Option<What> {
                 sha256: digest(&wire.sha256)?,
             };
             let patch = Some(wire.patch).filter(|patch| !patch.is_empty()).map(Into::into);
-            Some(What::Edition(Change { edition: Arc::new(edition), base, patch, conflatable: wire.conflatable }))
+            Some(What::Edition(Change {
+                edition: Arc::new(edition),
+                base,
+                patch,
+                conflatable: wire.conflatable,
+            }))
         }
         _ => None,
     }

@@ -116,9 +116,19 @@ impl Figures {
         }
         for ((_, bound), count) in LAGS.iter().zip(&self.lags) {
             let labels = [("up_to", *bound)];
-            metrics.add("results_feed_lag", "Frames by the seconds from receipt to sending", &labels, take(count));
+            metrics.add(
+                "results_feed_lag",
+                "Frames by the seconds from receipt to sending",
+                &labels,
+                take(count),
+            );
         }
-        metrics.add("results_feed_conflated", "Versions left out for late readers", &[], take(&self.conflated));
+        metrics.add(
+            "results_feed_conflated",
+            "Versions left out for late readers",
+            &[],
+            take(&self.conflated),
+        );
         metrics.add("results_feed_gap", "Entries that only the log gave", &[], take(&self.gap));
         metrics.add("results_feed_epochs", "Times that committed entries were lost", &[], take(&self.epochs));
     }

@@ -19,9 +19,7 @@ use super::{
     topic::{Representation, Topic},
     view::View,
 };
-use crate::{
-    document_type::FeedFlag, entitlement::Rights, entry::Entry, frame::Stale, store::Position,
-};
+use crate::{document_type::FeedFlag, entitlement::Rights, entry::Entry, frame::Stale, store::Position};
 
 /// The newest entries of one stream in this process, and the topics of their readers.
 #[derive(Debug)]

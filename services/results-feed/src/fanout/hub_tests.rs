@@ -5,7 +5,10 @@ use super::*;
 use crate::{
     entitlement::{Entitlement, Rule, RuleText},
     entry::{Change, Edition, What},
-    fanout::{place::{Mode, Place}, topic::Next},
+    fanout::{
+        place::{Mode, Place},
+        topic::Next,
+    },
     header::DocumentKey,
     lane::Lane,
 };

@@ -115,7 +115,8 @@ impl Place {
     pub fn take(&mut self, rings: &Rings, mode: Mode, seen: i64, most: usize) -> Taken {
         let mut taken = Taken::default();
         // Of each lane: the first frame that is not sent.
-        let mut next = Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
+        let mut next =
+            Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
         for lane in Lane::ALL {
             if self.at(lane) < rings.of(lane).floor() {
                 taken.behind = taken.behind.or(Some(lane));
@@ -203,7 +204,13 @@ impl Place {
 
     /// A document that changed while the reader was away, or a version on the way that must be heard. `held` says whether
     /// the reader holds the document, and is kept up. The place moves only with [`Self::arrive`].
-    pub fn tell_missed(&mut self, view: &View, entry: &Entry, raw: Option<Raw>, held: &mut bool) -> Option<Frame> {
+    pub fn tell_missed(
+        &mut self,
+        view: &View,
+        entry: &Entry,
+        raw: Option<Raw>,
+        held: &mut bool,
+    ) -> Option<Frame> {
         let (_, _, document_type) = entry.document()?;
         let sight = match &entry.what {
             What::Edition(change) if view.sees(&change.edition) => Sight::Shown { base: None },

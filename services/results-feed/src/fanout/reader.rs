@@ -190,8 +190,7 @@ impl Reader {
         }
         if let Some(lane) = taken.behind {
             let epoch = &self.epoch;
-            let walker =
-                Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
+            let walker = Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
             return match live.catch_up.walk(&walker, &mut live.place, lane).await? {
                 Piece::Frames(frames) => Ok(frames),
                 Piece::TooFar => {
@@ -226,7 +225,8 @@ impl Reader {
                         slot.raw().get_or_try_init(load).await?;
                     }
                     self.hub.figures().lagged((now - slot.entry().received_at).num_milliseconds());
-                    let form = if live.topic.representation() == Representation::Odf { Form::Whole } else { form };
+                    let form =
+                        if live.topic.representation() == Representation::Odf { Form::Whole } else { form };
                     sent.push(match resume {
                         Resume::Shared => Sent::shared(slot, form),
                         _ => Sent::shared_at(slot, form, cursor),

@@ -212,7 +212,11 @@ impl Slot {
         let encoded = match frame {
             Some(frame) => Encoded::new(Some(&self.cursor()), &frame),
             // A slot is about a document: there is always one.
-            None => Encoded { event: Bytes::from_static(b"data: \n\n"), json_at: DATA.len(), message: OnceLock::new() },
+            None => Encoded {
+                event: Bytes::from_static(b"data: \n\n"),
+                json_at: DATA.len(),
+                message: OnceLock::new(),
+            },
         };
         self.budget.add(encoded.event.len());
         encoded

@@ -34,7 +34,12 @@ struct Kept {
 impl Topics {
     /// The topic of this filter, these rights and this representation.
     #[must_use]
-    pub fn find(&self, filter: &Filter, rights: &Rights, representation: Representation) -> Option<Arc<Topic>> {
+    pub fn find(
+        &self,
+        filter: &Filter,
+        rights: &Rights,
+        representation: Representation,
+    ) -> Option<Arc<Topic>> {
         let key = Key { filter: filter.clone(), readers: rights.readers().to_vec(), representation };
         self.by_key.get(&key).map(|kept| Arc::clone(&kept.topic))
     }
@@ -58,7 +63,8 @@ impl Topics {
 
     /// Takes out those for which it holds.
     pub fn remove_if(&mut self, mut holds: impl FnMut(&Topic) -> bool) -> Vec<Arc<Topic>> {
-        let gone: Vec<Arc<Topic>> = self.by_key.extract_if(|_, kept| holds(&kept.topic)).map(|(_, kept)| kept.topic).collect();
+        let gone: Vec<Arc<Topic>> =
+            self.by_key.extract_if(|_, kept| holds(&kept.topic)).map(|(_, kept)| kept.topic).collect();
         for topic in &gone {
             self.forget_prefixes(topic);
         }

@@ -78,7 +78,12 @@ impl View {
 
     /// Whether a version of this status may be seen.
     #[must_use]
-    pub fn permits(&self, key: &DocumentKey, document_type: DocumentType, status: Option<ResultStatus>) -> bool {
+    pub fn permits(
+        &self,
+        key: &DocumentKey,
+        document_type: DocumentType,
+        status: Option<ResultStatus>,
+    ) -> bool {
         let feed_flag = self.feed_flag;
         self.rights.permit(&Subject { code: &key.document_code, document_type, status, feed_flag })
     }

@@ -82,8 +82,7 @@ fn document(json: &mut Vec<u8>, name: &str, edition: &Edition, raw: Option<&Raw>
             let _ = serde_json::to_writer(&mut *json, &String::from_utf8_lossy(body));
         }
         (None, _) => {
-            let (bytes, sha256) =
-                raw.map_or((edition.size, edition.sha256), |raw| (raw.size, raw.sha256));
+            let (bytes, sha256) = raw.map_or((edition.size, edition.sha256), |raw| (raw.size, raw.sha256));
             let (sha256, href) = (hex(&sha256), href(edition, raw));
             put(json, format_args!(r#","bytes":{bytes},"sha256":"{sha256}","href":"{href}""#));
         }

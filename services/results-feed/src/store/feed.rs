@@ -6,12 +6,7 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{
-    LARGEST, digest,
-    documents::EditionRow,
-    log::LogRow,
-    size, status,
-};
+use super::{LARGEST, digest, documents::EditionRow, log::LogRow, size, status};
 use crate::{
     Error,
     document::Sha256,
@@ -240,9 +235,10 @@ pub async fn list_raw(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<Ha
 /// A document as its sender wrote it, whatever its size.
 #[tracing::instrument(name = "db.log.find_raw", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option<Bytes>, Error> {
-    let raw = sqlx::query_scalar!("select raw from results.log where stream_id = $1 and seq = $2", stream_id, seq)
-        .fetch_optional(pool)
-        .await?;
+    let raw =
+        sqlx::query_scalar!("select raw from results.log where stream_id = $1 and seq = $2", stream_id, seq)
+            .fetch_optional(pool)
+            .await?;
     Ok(raw.flatten().map(Bytes::from))
 }
 

@@ -12,6 +12,7 @@ mod events_over_http;
 mod failover;
 mod follower;
 mod hostile;
+mod interleavings;
 mod interop;
 mod journey;
 mod kills;

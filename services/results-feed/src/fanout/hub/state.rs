@@ -128,9 +128,7 @@ impl State {
             debug_assert_eq!(topic.view().feed_flag(), feed_flag, "a topic is of its hub's stream");
             let sight = *judged.entry(Arc::as_ptr(rights)).or_insert_with(|| topic.view().judge(entry));
             if let Some(sight) = sight {
-                topic.push(lane, |previous| {
-                    Slot::new(entry, sight, previous, &self.epoch, &self.budget)
-                });
+                topic.push(lane, |previous| Slot::new(entry, sight, previous, &self.epoch, &self.budget));
                 if !touched.iter().any(|other| Arc::ptr_eq(other, topic)) {
                     touched.push(Arc::clone(topic));
                 }

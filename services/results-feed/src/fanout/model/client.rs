@@ -149,7 +149,10 @@ impl Client {
                 let lane = usize::try_from(number(frame, "l")?).unwrap_or(LANES);
                 let last_of_lane = last.get_mut(lane).ok_or_else(|| protocol(frame))?;
                 if previous != *last_of_lane || seq <= previous {
-                    return Err(Fault::new(Kind::Chain, format!("the frame before was of {last_of_lane}: {frame}")));
+                    return Err(Fault::new(
+                        Kind::Chain,
+                        format!("the frame before was of {last_of_lane}: {frame}"),
+                    ));
                 }
                 *last_of_lane = seq;
                 self.place = Place::Following(last);

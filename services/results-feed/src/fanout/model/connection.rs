@@ -73,8 +73,15 @@ pub struct Wire {
 
 impl Connection {
     /// At its start.
-    pub fn new(replica: usize, part: &Part, cursor: Option<String>, batch: usize, mutant: Option<Mutant>) -> Self {
-        let filter = if mutant == Some(Mutant::ForgottenFilter) { Filter::new(Vec::new()) } else { part.filter() };
+    pub fn new(
+        replica: usize,
+        part: &Part,
+        cursor: Option<String>,
+        batch: usize,
+        mutant: Option<Mutant>,
+    ) -> Self {
+        let filter =
+            if mutant == Some(Mutant::ForgottenFilter) { Filter::new(Vec::new()) } else { part.filter() };
         Self {
             replica,
             part: part.clone(),
@@ -322,7 +329,9 @@ impl Connection {
         let mut frames = Vec::new();
         for missed in on.rest.drain(..on.rest.len().min(PAGE)) {
             let found = store.list_after(missed.seq - 1, missed.seq).next();
-            let Some((entry, (_, key, of))) = found.and_then(|entry| Some((entry, entry.document()?))) else { continue };
+            let Some((entry, (_, key, of))) = found.and_then(|entry| Some((entry, entry.document()?))) else {
+                continue;
+            };
             let holds = || missed.held.is_some_and(|status| topic.view().permits(key, of, status));
             let held = on.held.entry(missed.handle).or_insert_with(holds);
             frames.extend(place.tell_missed(topic.view(), entry, None, held));

@@ -28,7 +28,8 @@ impl Replica {
             budget.add(WEIGHT);
         }
         budget.give_back(WEIGHT * (most + 1));
-        let hub = Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &budget, &Arc::new(Figures::default()));
+        let hub =
+            Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &budget, &Arc::new(Figures::default()));
         let replica = Self { hub };
         replica.restart(store);
         replica

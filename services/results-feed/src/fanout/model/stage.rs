@@ -283,7 +283,9 @@ impl Stage {
             .iter()
             .position(|(code, document_type)| *code == shown.code && *document_type == shown.document_type);
         // What the fold knows of an epoch goes with it.
-        let Some(document) = document.filter(|_| wire.epoch == self.store.epoch_name()) else { return Ok(()) };
+        let Some(document) = document.filter(|_| wire.epoch == self.store.epoch_name()) else {
+            return Ok(());
+        };
         let part = &self.cast.readers[reader];
         let from = shown.seq.max(wire.rights_of);
         let allowed = (from..=self.truth.seq().max(from))

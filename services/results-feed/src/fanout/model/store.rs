@@ -99,7 +99,8 @@ impl Store {
             Some(Mutant::DeafToRights) => What::Late,
             _ => What::Entitlement(CLIENTS[client].to_owned()),
         };
-        let entry = Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None });
+        let entry =
+            Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None });
         self.entries.push(Arc::clone(&entry));
         entry
     }
