@@ -21,6 +21,8 @@ mod error;
 mod events;
 mod fanout;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grpc;
 mod header;
 mod http;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use super::App;
@@ -5,6 +7,7 @@ use crate::{
     Error,
     document_type::FeedFlag,
     entitlement::{self, Entitlement, PUBLIC, Rights, Rule},
+    entry::{Entry, What},
     publisher_key::{self, PublisherKey},
     rsc::Prefix,
     store::{self, StoredKey},
@@ -93,6 +96,11 @@ impl App {
             store::save_seq(&mut tx, stream_id, position.seq + 1).await?;
         }
         tx.commit().await?;
+        for (feed_flag, (_, position)) in FeedFlag::ALL.iter().zip(&turns) {
+            let what = What::Entitlement(client_id.to_owned());
+            let entry = Entry { seq: position.seq + 1, received_at: now, what, traceparent: None };
+            self.hub(*feed_flag).append(&position.epoch, [Arc::new(entry)]);
+        }
         tracing::info!(client_id, version = changed.version, "entitlement changed");
         Ok(changed)
     }

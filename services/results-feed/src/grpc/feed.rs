@@ -118,7 +118,7 @@ fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
             cursor: cursor.to_string(),
             heartbeat_seconds: HEARTBEAT_SECONDS,
         }),
-        Frame::Snap { edition, raw } => document(&edition, raw, None),
+        Frame::Snap { edition, raw } => document(&edition, raw.as_ref(), None),
         Frame::Live { cursor } => Kind::Live(wire::Live { cursor: cursor.to_string() }),
         Frame::Delta { edition, base_version, patch, previous } => Kind::Delta(wire::Delta {
             handle: edition.handle,
@@ -130,7 +130,7 @@ fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
             patch,
             lane: number(Lane::of(edition.document_type)),
         }),
-        Frame::Full { edition, previous, raw } => document(&edition, raw, Some(previous)),
+        Frame::Full { edition, previous, raw } => document(&edition, raw.as_ref(), Some(previous)),
         Frame::Gone { handle, seq, previous, lane, why } => {
             let (why, lane) = (why.name().to_owned(), number(lane));
             Kind::Gone(wire::Gone { handle, seq, previous, why, lane })
@@ -156,14 +156,14 @@ fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
 }
 
 // A document of the snapshot, or behind `previous`.
-fn document(edition: &Edition, raw: Option<Raw>, previous: Option<i64>) -> Kind {
+fn document(edition: &Edition, raw: Option<&Raw>, previous: Option<i64>) -> Kind {
     let lane = number(Lane::of(edition.document_type));
-    let body = match &raw {
+    let body = match raw {
         Some(raw) => raw.body.clone(),
         None => edition.body_in_frame().cloned(),
     };
     let Some(body) = body else {
-        return Kind::Reference(reference(edition, raw.as_ref(), previous.unwrap_or_default()));
+        return Kind::Reference(reference(edition, raw, previous.unwrap_or_default()));
     };
     match previous {
         None => Kind::Snap(wire::Snap { body, ..snap(edition) }),

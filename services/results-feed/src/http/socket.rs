@@ -143,13 +143,13 @@ async fn write(
             let patience = STANDSTILL + Duration::from_millis(message.len() as u64);
             // We wrote it: it is UTF-8.
             let Ok(text) = Utf8Bytes::try_from(message) else { continue };
-            written(timeout(patience, sink.feed(Message::Text(text))).await)?;
+            written(&timeout(patience, sink.feed(Message::Text(text))).await)?;
         }
     }
-    written(timeout(STANDSTILL, sink.flush()).await)
+    written(&timeout(STANDSTILL, sink.flush()).await)
 }
 
-fn written(done: Result<Result<(), axum::Error>, Elapsed>) -> Result<(), Unwritten> {
+fn written(done: &Result<Result<(), axum::Error>, Elapsed>) -> Result<(), Unwritten> {
     match done {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Unwritten::Lost),

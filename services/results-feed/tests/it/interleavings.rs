@@ -13,6 +13,7 @@ use crate::{
     balancer::Balancer,
     dice::{Dice, setting},
     follower::Follower,
+    process::{Process, Surroundings},
     world::World,
 };
 
@@ -189,9 +190,9 @@ async fn run(world: &World, replicas: [SocketAddr; 2], key: &str, seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_real_database_every_reader_ends_with_what_its_rights_allow() {
     let world = World::start().await;
-    let other = world.beside().await;
-    let address = |world: &World| world.app.http_url("").trim_start_matches("http://").parse().unwrap();
-    let replicas = [address(&world), address(&other)];
+    // It trusts the same issuer.
+    let other = Process::start(&Surroundings::of(&world)).await;
+    let replicas = [world.app.http_url("").trim_start_matches("http://").parse().unwrap(), other.http];
     let (_, key) = world.key("P", &[]).await;
     // The public sees nothing, so that rights can be taken away.
     let nothing =
@@ -205,6 +206,6 @@ async fn over_a_real_database_every_reader_ends_with_what_its_rights_allow() {
     futures::stream::iter(seeds)
         .for_each_concurrent(TOGETHER, |seed| run(&world, replicas, &key, seed))
         .await;
-    other.app.stop().await;
+    drop(other);
     world.app.stop().await;
 }
