@@ -34,6 +34,8 @@ pub struct Followed {
     pub began: Option<i64>,
     last_id: Option<String>,
     in_snapshot: bool,
+    /// The newest `s` that was taken of each document, also of those that are gone.
+    newest: BTreeMap<i64, i64>,
     /// `s` of the newest frame by lane, as far as known in this connection.
     last: BTreeMap<u64, i64>,
 }
@@ -113,7 +115,7 @@ impl Followed {
         self.last.clear();
         self.in_snapshot = self.last_id.is_none();
         if self.in_snapshot {
-            self.documents.clear();
+            self.forget();
         }
         self.last_id.clone()
     }
@@ -125,6 +127,7 @@ impl Followed {
             (frame["k"].as_i64().unwrap_or_default(), frame["v"].as_i64().unwrap_or_default());
         match kind {
             "snap" => {
+                self.newest.insert(handle, frame["s"].as_i64().unwrap_or_default());
                 self.documents.insert(handle, (version, frame["b"].clone()));
             }
             "live" => {
@@ -135,7 +138,7 @@ impl Followed {
             }
             "reset" => {
                 self.resets.push(frame["why"].as_str().unwrap_or_default().to_owned());
-                self.documents.clear();
+                self.forget();
                 self.last.clear();
                 self.last_id = None;
                 self.in_snapshot = true;
@@ -165,13 +168,22 @@ impl Followed {
         }
     }
 
+    fn forget(&mut self) {
+        self.documents.clear();
+        self.newest.clear();
+    }
+
     fn change(&mut self, kind: &str, handle: i64, version: i64, frame: &Value) {
+        let seq = frame["s"].as_i64().unwrap_or_default();
+        if self.newest.get(&handle).is_some_and(|newest| *newest >= seq) {
+            // It came before a loss.
+            return;
+        }
+        self.newest.insert(handle, seq);
         match (kind, self.documents.get_mut(&handle)) {
             ("gone" | "superseded", _) => {
                 self.documents.remove(&handle);
             }
-            // It came before the loss.
-            (_, Some((held, _))) if *held >= version => {}
             ("full", _) => {
                 self.documents.insert(handle, (version, frame["b"].clone()));
             }

@@ -26,6 +26,8 @@ pub struct Client {
 pub struct Kept {
     /// Documents by handle.
     pub documents: BTreeMap<i64, Held>,
+    /// The newest entry that was taken of each document, also of those that are gone.
+    newest: BTreeMap<i64, i64>,
     /// Where its snapshot was complete; none while it has none.
     pub since: Option<i64>,
     /// Entries of which it heard.
@@ -50,10 +52,19 @@ enum Place {
     #[default]
     Away,
     /// Nothing came yet.
-    Greeted(Option<[i64; LANES]>),
+    Greeted(Option<[Last; LANES]>),
     Snapshot,
     /// By lane, the `s` of the frame before.
-    Following([i64; LANES]),
+    Following([Last; LANES]),
+}
+
+/// What the next frame of a lane may name as the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The frame that came before on this connection.
+    Exactly(i64),
+    /// None came yet: nothing above the cursor.
+    AtMost(i64),
 }
 
 /// What a frame shows of a document, for those who judge it.
@@ -101,7 +112,7 @@ impl Client {
             self.saved.truncate(at + 1);
         }
         let cursor: Cursor = text.parse().ok()?;
-        self.place = Place::Greeted(Some(cursor.at));
+        self.place = Place::Greeted(Some(cursor.at.map(Last::AtMost)));
         Some(text)
     }
 
@@ -142,19 +153,20 @@ impl Client {
                 let cursor: Cursor = text(frame, "cursor").parse().map_err(|_| protocol(frame))?;
                 self.kept.since = Some(cursor.lowest());
                 self.kept.heard.clear();
-                self.place = Place::Following(cursor.at);
+                self.place = Place::Following(cursor.at.map(Last::AtMost));
             }
             ("full" | "ref" | "delta" | "gone" | "superseded" | "skip", Place::Following(mut last)) => {
                 let (previous, seq) = (number(frame, "p")?, number(frame, "s")?);
-                let lane = usize::try_from(number(frame, "l")?).unwrap_or(LANES);
-                let last_of_lane = last.get_mut(lane).ok_or_else(|| protocol(frame))?;
-                if previous != *last_of_lane || seq <= previous {
-                    return Err(Fault::new(
-                        Kind::Chain,
-                        format!("the frame before was of {last_of_lane}: {frame}"),
-                    ));
+                let lane = frame["l"].as_u64().and_then(|lane| usize::try_from(lane).ok()).unwrap_or_default();
+                let of_lane = last.get_mut(lane).ok_or_else(|| protocol(frame))?;
+                let is_right = match *of_lane {
+                    Last::Exactly(last) => previous == last,
+                    Last::AtMost(last) => previous <= last,
+                };
+                if !is_right || seq <= previous {
+                    return Err(Fault::new(Kind::Chain, format!("the frame before was {of_lane:?}: {frame}")));
                 }
-                *last_of_lane = seq;
+                *of_lane = Last::Exactly(seq);
                 self.place = Place::Following(last);
                 if frame["t"] == "skip" {
                     return Ok(None);
@@ -164,7 +176,10 @@ impl Client {
             }
             ("hb", Place::Following(last)) => {
                 let seq = number(frame, "s")?;
-                self.place = Place::Following(last.map(|last| last.max(seq)));
+                self.place = Place::Following(last.map(|last| match last {
+                    Last::AtMost(last) => Last::AtMost(last.max(seq)),
+                    last => last,
+                }));
             }
             ("reset", Place::Snapshot | Place::Following(_)) => {
                 self.kept = Kept::default();
@@ -176,31 +191,29 @@ impl Client {
     }
 
     fn change(&mut self, frame: &Value) -> Result<Option<Shown>, Fault> {
-        let handle = number(frame, "k")?;
-        let held = self.kept.documents.get(&handle).map(|held| held.version);
+        let (handle, seq) = (number(frame, "k")?, number(frame, "s")?);
+        let shows = frame["t"] != "gone" && frame["t"] != "superseded";
+        if self.kept.newest.get(&handle).is_some_and(|newest| *newest >= seq) {
+            // It came before a loss.
+            return Ok(None);
+        }
         match frame["t"].as_str() {
-            // They show nothing of the content.
+            Some("delta") => {
+                let base = number(frame, "bv")?;
+                let held = self.kept.documents.get_mut(&handle).filter(|held| held.version == base);
+                let Some(held) = held else {
+                    return Err(Fault::new(Kind::Patch, format!("does not hold that version: {frame}")));
+                };
+                merge(&mut held.body, &frame["d"]);
+                held.version = number(frame, "v")?;
+            }
             Some("gone" | "superseded") => {
                 self.kept.documents.remove(&handle);
-                return Ok(None);
             }
-            Some("delta") => {
-                let shown = self.shown(frame)?;
-                let (base, version) = (number(frame, "bv")?, number(frame, "v")?);
-                match self.kept.documents.get_mut(&handle) {
-                    Some(held) if held.version >= version => {}
-                    Some(held) if held.version == base => {
-                        merge(&mut held.body, &frame["d"]);
-                        held.version = version;
-                    }
-                    _ => return Err(Fault::new(Kind::Patch, format!("holds version {held:?}: {frame}"))),
-                }
-                return Ok(Some(shown));
-            }
-            _ if held.is_some_and(|held| frame["v"].as_i64().is_some_and(|version| held >= version)) => {}
             _ => self.hold(frame)?,
         }
-        self.shown(frame).map(Some)
+        self.kept.newest.insert(handle, seq);
+        if shows { self.shown(frame).map(Some) } else { Ok(None) }
     }
 
     fn hold(&mut self, frame: &Value) -> Result<(), Fault> {
@@ -210,6 +223,7 @@ impl Client {
             version: number(frame, "v")?,
             body: frame["b"].clone(),
         };
+        self.kept.newest.insert(number(frame, "k")?, number(frame, "s")?);
         self.kept.documents.insert(number(frame, "k")?, held);
         Ok(())
     }

@@ -78,6 +78,18 @@ impl Reader {
         }
     }
 
+    // Waits until this process has seen the log up to there, or that the stream began anew.
+    async fn reach(&self, stored: &Position) -> Result<(), Error> {
+        let mut newest = self.hub.watch();
+        let reached = newest.wait_for(|position| {
+            position.as_ref().is_some_and(|seen| seen.seq >= stored.seq || seen.epoch != stored.epoch)
+        });
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::Unavailable("the stream is not read yet")),
+        }
+    }
+
     // Rights that change between the look-up and the topic are looked up again.
     async fn topic(&self) -> Result<Arc<Topic>, Error> {
         loop {
@@ -101,6 +113,9 @@ impl Reader {
             return Ok((generation, rights));
         }
         let rights = Arc::new(self.app.rights(Some(client_id)).await?);
+        // They may be newer than what this process has seen of the log, and what lies between was told by older ones.
+        let stored = self.app.stored_position(self.asked.feed_flag).await?;
+        self.reach(&stored).await?;
         self.hub.keep_rights(client_id, &rights, generation);
         Ok((generation, rights))
     }

@@ -42,6 +42,7 @@ def events(response):
 class Reader:
     def __init__(self, kept):
         self.id, self.documents = kept.get("id"), kept.get("documents", {})
+        self.newest = kept.get("newest", {})
         self.last = {}
 
     def chain(self, frame):
@@ -53,23 +54,24 @@ class Reader:
     def take(self, frame):
         kind, handle = frame["t"], str(frame.get("k"))
         if kind == "reset":
-            self.id, self.documents, self.last = None, {}, {}
+            self.id, self.documents, self.newest, self.last = None, {}, {}, {}
         elif kind == "skip":
             self.chain(frame)
         elif kind == "snap":
+            self.newest[handle] = frame["s"]
             self.documents[handle] = [frame["v"], frame["b"]]
         elif kind in ("full", "delta", "gone", "superseded"):
             self.chain(frame)
             self.change(kind, handle, frame)
 
     def change(self, kind, handle, frame):
+        if self.newest.get(handle, 0) >= frame["s"]:
+            return
+        self.newest[handle] = frame["s"]
+        version, body = self.documents.get(handle, (0, None))
         if kind in ("gone", "superseded"):
             self.documents.pop(handle, None)
-            return
-        version, body = self.documents.get(handle, (0, None))
-        if version >= frame["v"]:
-            return
-        if kind == "full":
+        elif kind == "full":
             self.documents[handle] = [frame["v"], frame["b"]]
         elif version == frame["bv"]:
             self.documents[handle] = [frame["v"], merge(body, frame["d"])]
@@ -93,7 +95,7 @@ for event_id, frame in events(response):
     if event_id and (frame["t"] == "live" if until == "0" else frame["t"] not in ("hb", "live") and frame["s"] >= int(until)):
         break
 with open(file, "w") as kept:
-    json.dump({"id": reader.id, "documents": reader.documents}, kept)
+    json.dump({"id": reader.id, "documents": reader.documents, "newest": reader.newest}, kept)
 for handle, (version, body) in sorted(reader.documents.items(), key=lambda item: int(item[0])):
     print(handle, version, json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 sys.stdout.flush()
