@@ -1,5 +1,7 @@
 //! Other people's programs read the feed, drop, and go on: at the end each holds what the server holds, byte for byte.
-//! Here are those that a fresh machine has; `make interop` and the browser's tests have more.
+//! Here are those that a fresh machine has.
+
+mod browser;
 
 use std::{path::PathBuf, process::Stdio};
 

@@ -12,6 +12,7 @@ mod events_over_http;
 mod failover;
 mod fanout;
 mod follower;
+mod guide;
 mod hostile;
 mod interleavings;
 mod interop;
