@@ -32,7 +32,6 @@ struct Way {
     lane: Lane,
     until: i64,
     rest: VecDeque<Missed>,
-    held: HashMap<i64, bool>,
 }
 
 /// What a piece of the way brought.
@@ -91,8 +90,7 @@ impl CatchUp {
         let mut frames = Vec::new();
         for missed in &page {
             let Some(entry) = entries.get(&missed.seq) else { continue };
-            let held = way.held.entry(missed.handle).or_insert_with(|| walker.held(entry, missed));
-            let raw = raws.remove(&entry.seq);
+            let (raw, held) = (raws.remove(&entry.seq), walker.held(entry, missed));
             frames.extend(place.tell_missed(walker.topic.view(), entry, raw, held));
         }
         if way.rest.is_empty() {
@@ -114,7 +112,7 @@ impl Walker<'_> {
         if missed.len() > MOST_MISSED {
             return Ok(None);
         }
-        Ok(Some(Way { lane, until, rest: missed.into(), held: HashMap::new() }))
+        Ok(Some(Way { lane, until, rest: missed.into() }))
     }
 
     async fn load(&self, seqs: &[i64]) -> Result<(HashMap<i64, Entry>, HashMap<i64, Raw>), Error> {
@@ -131,10 +129,10 @@ impl Walker<'_> {
         }
     }
 
-    // Whether the reader had the document when it went away.
+    // Whether the reader may hold the document.
     fn held(&self, entry: &Entry, missed: &Missed) -> bool {
         let Some((_, key, document_type)) = entry.document() else { return false };
-        missed.held.is_some_and(|status| self.topic.view().permits(key, document_type, status))
+        missed.held.iter().any(|status| self.topic.view().permits(key, document_type, *status))
     }
 
     async fn read_log(&self, place: &mut Place, lane: Lane) -> Result<Vec<Sent>, Error> {

@@ -6,6 +6,7 @@ mod cast;
 mod client;
 mod connection;
 mod fault;
+mod met;
 mod mutant;
 mod plan;
 mod random;
@@ -114,7 +115,7 @@ fn a_planted_mutant_is_found() {
 
 #[test]
 fn runs_meet_what_they_are_about() {
-    let mut met = stage::Met::default();
+    let mut met = met::Met::default();
     for seed in 0..300 {
         let mut stage = Stage::new(seed, None);
         for step in &plan::steps(seed) {

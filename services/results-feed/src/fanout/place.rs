@@ -1,7 +1,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    entry::{Entry, What},
+    entry::{Entry, GoneCause, What},
     frame::{Frame, Raw},
     lane::{LANES, Lane},
 };
@@ -115,8 +115,7 @@ impl Place {
     pub fn take(&mut self, rings: &Rings, mode: Mode, seen: i64, most: usize) -> Taken {
         let mut taken = Taken::default();
         // Of each lane: the first frame that is not sent.
-        let mut next =
-            Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
+        let mut next = Lane::ALL.map(|lane| rings.of(lane).after(self.at(lane)).next().map(|slot| slot.seq()));
         for lane in Lane::ALL {
             if self.at(lane) < rings.of(lane).floor() {
                 taken.behind = taken.behind.or(Some(lane));
@@ -169,20 +168,18 @@ impl Place {
                 Some(first) => first - 1,
                 None => seq.max(place.at),
             };
-            agree &= complete && *at >= seq;
+            // Where another lane is ahead, the number of the frame would be a step back.
+            agree &= complete && *at >= seq && place.told <= seq;
         }
         if agree { Resume::Shared } else { Resume::At(at) }
     }
 
-    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so.
-    pub fn rest(&mut self, seen: i64) -> Option<[i64; LANES]> {
-        if self.lanes.iter().any(|lane| lane.at < seen || !lane.left_out.is_empty()) {
-            return None;
-        }
-        for lane in &mut self.lanes {
-            lane.told = lane.told.max(seen);
-        }
-        Some(self.exact())
+    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so. It is no frame of a lane:
+    /// the next one's `p` is as if it had not been.
+    #[must_use]
+    pub fn rest(&self, seen: i64) -> Option<[i64; LANES]> {
+        let is_behind = |lane: &LanePlace| lane.at < seen || !lane.left_out.is_empty();
+        if self.lanes.iter().any(is_behind) { None } else { Some(self.exact()) }
     }
 
     /// An entry of the log for a reader that gets every version and is behind the ring. Entries of other lanes, and those
@@ -203,22 +200,15 @@ impl Place {
     }
 
     /// A document that changed while the reader was away, or a version on the way that must be heard. `held` says whether
-    /// the reader holds the document, and is kept up. The place moves only with [`Self::arrive`].
-    pub fn tell_missed(
-        &mut self,
-        view: &View,
-        entry: &Entry,
-        raw: Option<Raw>,
-        held: &mut bool,
-    ) -> Option<Frame> {
+    /// the reader may hold a version of before. The place moves only with [`Self::arrive`].
+    pub fn tell_missed(&mut self, view: &View, entry: &Entry, raw: Option<Raw>, held: bool) -> Option<Frame> {
         let (_, _, document_type) = entry.document()?;
         let sight = match &entry.what {
             What::Edition(change) if view.sees(&change.edition) => Sight::Shown { base: None },
-            _ if !*held => return None,
+            _ if !held => return None,
             What::Edition(_) => Sight::Superseded,
-            _ => Sight::Gone(crate::entry::GoneCause::Invalidated),
+            _ => Sight::Gone(GoneCause::Invalidated),
         };
-        *held = matches!(sight, Sight::Shown { .. });
         let place = self.lane_mut(Lane::of(document_type));
         let frame = tell(entry, sight, Form::Whole, raw, place.told)?;
         place.told = entry.seq;

@@ -310,27 +310,38 @@ impl Careful {
 }
 
 /// What the database gives for a lane between two places: see `store::list_missed`.
-fn missed(entries: &[Arc<Entry>], lane: Lane, after: i64, until: i64) -> Vec<(Arc<Entry>, Option<Option<ResultStatus>>)> {
+fn missed(
+    entries: &[Arc<Entry>],
+    lane: Lane,
+    after: i64,
+    until: i64,
+) -> Vec<(Arc<Entry>, Vec<Option<ResultStatus>>)> {
     let of_lane = |entry: &&Arc<Entry>| entry.document().is_some_and(|(_, _, kind)| Lane::of(kind) == lane);
-    let handle = |entry: &Arc<Entry>| entry.document().unwrap().0;
-    let up_to = |handle_: i64, seq: i64| {
-        entries.iter().filter(of_lane).rfind(|entry| handle(entry) == handle_ && entry.seq <= seq)
+    let of = |handle: i64| {
+        entries.iter().filter(of_lane).filter(move |entry| entry.document().unwrap().0 == handle)
     };
-    let counts = |entry: &&Arc<Entry>| {
+    let counts = |handle: i64, entry: &Arc<Entry>| {
         let conflatable = matches!(&entry.what, What::Edition(change) if change.conflatable);
-        !conflatable || up_to(handle(entry), until).is_some_and(|newest| newest.seq == entry.seq)
+        let newest = of(handle).rfind(|entry| entry.seq <= until).map(|newest| newest.seq);
+        entry.seq > after && entry.seq <= until && (!conflatable || newest == Some(entry.seq))
     };
-    let held = |entry: &Arc<Entry>| match up_to(handle(entry), after).map(|entry| &entry.what) {
-        Some(What::Edition(change)) => Some(change.edition.status),
-        _ => None,
-    };
-    entries
-        .iter()
-        .filter(of_lane)
-        .filter(|entry| entry.seq > after && entry.seq <= until)
-        .filter(counts)
-        .map(|entry| (Arc::clone(entry), held(entry)))
-        .collect()
+    let mut missed = Vec::new();
+    for entry in entries.iter().filter(of_lane) {
+        let handle = entry.document().unwrap().0;
+        if !counts(handle, entry) {
+            continue;
+        }
+        let before = of(handle).rfind(|other| other.seq < entry.seq && counts(handle, other));
+        let stood = of(handle).rfind(|other| other.seq <= after);
+        let from = before.or(stood).map_or(after, |entry| entry.seq);
+        let held = of(handle).filter(|other| other.seq >= from && other.seq < entry.seq);
+        let held = held.filter_map(|entry| match &entry.what {
+            What::Edition(change) => Some(change.edition.status),
+            _ => None,
+        });
+        missed.push((Arc::clone(entry), held.collect()));
+    }
+    missed
 }
 
 #[derive(Debug, Clone)]
@@ -452,12 +463,10 @@ impl<'a> Run<'a> {
                 }
             }
             Mode::State => {
-                let mut holds: HashMap<i64, bool> = HashMap::new();
                 for (entry, held) in missed(self.entries, lane, self.place.at(lane), seen) {
-                    let (handle, key, kind) = entry.document().unwrap();
-                    let held = held.is_some_and(|status| self.view.permits(key, kind, status));
-                    let holds = holds.entry(handle).or_insert(held);
-                    if let Some(frame) = self.place.tell_missed(self.view, &entry, None, holds) {
+                    let (_, key, kind) = entry.document().unwrap();
+                    let held = held.into_iter().any(|status| self.view.permits(key, kind, status));
+                    if let Some(frame) = self.place.tell_missed(self.view, &entry, None, held) {
                         self.give(&frame, None);
                     }
                 }

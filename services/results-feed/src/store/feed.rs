@@ -18,14 +18,14 @@ use crate::{
 };
 
 /// A document that changed while a reader was away, or a version on the way that must be heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
     /// Of the entry.
     pub seq: i64,
-    /// Which document.
-    pub handle: i64,
-    /// The status of the version that stood when the reader went away, where one stood.
-    pub held: Option<Option<ResultStatus>>,
+    /// The statuses of the versions that the reader may hold: of the one that stood when it went away, and of what came
+    /// since, as it may have been told more than its cursor says. For a later entry of the document: of what came since
+    /// the one before.
+    pub held: Vec<Option<ResultStatus>>,
 }
 
 // A prefix holds nothing that `like` would take for a pattern.
@@ -92,10 +92,10 @@ pub async fn list_missed(
     let rows = sqlx::query!(
         r#"
         with wanted as (
-            select document_id, handle, seq from results.document
+            select document_id, seq from results.document
             where stream_id = $1 and seq > $2 and document_type = any ($4) and document_code like any ($5)
         ), missed as (
-            select w.document_id, w.handle, case
+            select w.document_id, case
                 when w.seq <= $3 then w.seq
                 else (select max(o.seq) from results.log o
                       where o.document_id = w.document_id and o.stream_id = $1 and o.seq <= $3
@@ -103,22 +103,25 @@ pub async fn list_missed(
                 end as seq
             from wanted w
             union
-            select w.document_id, w.handle, l.seq
+            select w.document_id, l.seq
             from results.log l
             join wanted w on w.document_id = l.document_id
             where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and not l.conflatable
               and l.kind in ('document', 'invalidation')
+        ), counted as (
+            select document_id, seq, lag(seq) over (partition by document_id order by seq) as before
+            from missed where seq > $2
         )
-        select m.seq as "seq!", m.handle as "handle!", held.kind as "kind?", held.result_status as "result_status?"
-        from missed m
+        select m.seq as "seq!", held.statuses as "statuses?"
+        from counted m
         left join lateral (
-            select o.kind, o.result_status from results.log o
-            where o.document_id = m.document_id and o.stream_id = $1 and o.seq <= $2
-              and o.kind in ('document', 'invalidation')
-            order by o.seq desc
-            limit 1
+            select array_agg(distinct coalesce(o.result_status, '')) as statuses from results.log o
+            where o.document_id = m.document_id and o.stream_id = $1 and o.seq < m.seq and o.kind = 'document'
+              and o.seq >= coalesce(m.before,
+                  (select max(b.seq) from results.log b
+                   where b.document_id = m.document_id and b.stream_id = $1 and b.seq <= $2
+                     and b.kind in ('document', 'invalidation')), $2)
         ) held on true
-        where m.seq > $2
         order by m.seq
         limit $6
         "#,
@@ -133,11 +136,9 @@ pub async fn list_missed(
     .await?;
     let mut missed = Vec::with_capacity(rows.len());
     for row in rows {
-        let held = match row.kind.as_deref() {
-            Some("document") => Some(status(row.result_status)?),
-            _ => None,
-        };
-        missed.push(Missed { seq: row.seq, handle: row.handle, held });
+        let names = row.statuses.unwrap_or_default();
+        let held = names.into_iter().map(|name| status(Some(name).filter(|name| !name.is_empty())));
+        missed.push(Missed { seq: row.seq, held: held.collect::<Result<_, _>>()? });
     }
     Ok(missed)
 }

@@ -174,13 +174,8 @@ impl Client {
                 self.kept.heard.insert(seq);
                 return self.change(frame);
             }
-            ("hb", Place::Following(last)) => {
-                let seq = number(frame, "s")?;
-                self.place = Place::Following(last.map(|last| match last {
-                    Last::AtMost(last) => Last::AtMost(last.max(seq)),
-                    last => last,
-                }));
-            }
+            // No frame of a lane.
+            ("hb", Place::Following(_)) => {}
             ("reset", Place::Snapshot | Place::Following(_)) => {
                 self.kept = Kept::default();
                 self.place = Place::Snapshot;

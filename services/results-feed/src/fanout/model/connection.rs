@@ -1,7 +1,4 @@
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use domain::DateTime;
@@ -55,7 +52,6 @@ struct Way {
     lane: Lane,
     until: i64,
     rest: VecDeque<Missed>,
-    held: HashMap<i64, bool>,
 }
 
 /// What goes over the wire.
@@ -155,9 +151,10 @@ impl Connection {
     }
 
     fn start(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        let topic = self.topic(replica, store);
+        // Behind the topic: one that ended meanwhile says so.
         let position = replica.hub.position().expect("a position since its start");
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic(replica, store);
         let cursor = Cursor::new(self.epoch.clone(), position.seq);
         let mut frames = vec![Sent::own(Frame::Hello { stream: "SYN2030-P".to_owned(), cursor }, None)];
         match self.resume_at(&position, replica, store, &topic) {
@@ -169,11 +166,11 @@ impl Connection {
     }
 
     fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        let topic = self.topic(replica, store);
         let position = replica.hub.position().expect("a position since its start");
         let is_same = position.epoch == self.epoch;
         let why = if is_same { ResetCause::FilterChanged } else { ResetCause::EpochChanged };
         self.epoch = position.epoch;
-        let topic = self.topic(replica, store);
         vec![self.reset(why, replica, topic)]
     }
 
@@ -182,11 +179,9 @@ impl Connection {
         let hub = &replica.hub;
         let (mut generation, known) = hub.known_rights(self.part.client_id());
         let rights = known.unwrap_or_else(|| {
-            if self.mutant != Some(Mutant::HastyRights) {
-                // Rights are of the stored state: the process waits until it knows that.
-                replica.tail(store, usize::MAX);
-                generation = hub.known_rights(self.part.client_id()).0;
-            }
+            // They are of the stored state: the process waits until it knows that.
+            replica.tail(store, usize::MAX);
+            generation = hub.known_rights(self.part.client_id()).0;
             let rights: Arc<Rights> = Arc::new(store.rights(&self.part));
             hub.keep_rights(self.part.client_id(), &rights, generation);
             rights
@@ -324,7 +319,6 @@ impl Connection {
             lane,
             until: seen,
             rest: store.list_missed(&self.filter, lane, place.at(lane), seen).into(),
-            held: HashMap::new(),
         });
         let mut frames = Vec::new();
         for missed in on.rest.drain(..on.rest.len().min(PAGE)) {
@@ -332,8 +326,7 @@ impl Connection {
             let Some((entry, (_, key, of))) = found.and_then(|entry| Some((entry, entry.document()?))) else {
                 continue;
             };
-            let holds = || missed.held.is_some_and(|status| topic.view().permits(key, of, status));
-            let held = on.held.entry(missed.handle).or_insert_with(holds);
+            let held = missed.held.iter().any(|status| topic.view().permits(key, of, *status));
             frames.extend(place.tell_missed(topic.view(), entry, None, held));
         }
         if on.rest.is_empty() {

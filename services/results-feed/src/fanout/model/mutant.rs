@@ -17,8 +17,6 @@ pub enum Mutant {
     DeafToRights,
     /// A reader goes on from a cursor of before its rights changed.
     ResumeAcrossRights,
-    /// Rights are read that are newer than what the process knows of the log.
-    HastyRights,
     /// The prefixes of a filter are forgotten.
     ForgottenFilter,
     /// Committed entries are gone and the epoch stays.
@@ -41,7 +39,6 @@ impl Mutant {
         (Self::LostFrame, &[Kind::Chain, Kind::Missing, Kind::State, Kind::Patch]),
         (Self::DeafToRights, &[Kind::Forbidden, Kind::State, Kind::Missing]),
         (Self::ResumeAcrossRights, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
-        (Self::HastyRights, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
         (Self::ForgottenFilter, &[Kind::Forbidden]),
         (Self::KeptEpoch, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
         (Self::PatchOfLeftOut, &[Kind::Patch]),

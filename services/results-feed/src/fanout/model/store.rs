@@ -165,20 +165,25 @@ impl Store {
         editions.take(most).collect()
     }
 
-    /// What a reader of a lane missed: the entry by which each changed document stands, and each that must be heard.
+    /// What a reader of a lane missed: the entry by which each changed document stands, and each that must be heard, with
+    /// the statuses of the versions that it may hold.
     pub fn list_missed(&self, filter: &Filter, lane: Lane, after: i64, until: i64) -> Vec<Missed> {
         let (before, now) = (self.standing_at(after), self.standing_at(until));
         let mut missed = Vec::new();
+        let mut counted: HashMap<i64, i64> = HashMap::new();
         for entry in self.list_after(after, until) {
             let Some((handle, _, document_type)) = entry.document() else { continue };
             let is_newest = now.get(&handle).is_some_and(|newest| newest.seq == entry.seq);
             let conflatable = matches!(&entry.what, What::Edition(change) if change.conflatable);
             if Lane::of(document_type) == lane && wants(filter, entry) && (is_newest || !conflatable) {
-                let held = before.get(&handle).and_then(|entry| match &entry.what {
-                    What::Edition(change) => Some(change.edition.status),
+                let stood = before.get(&handle).map(|entry| entry.seq);
+                let from = counted.insert(handle, entry.seq).or(stood).unwrap_or(after);
+                let since = self.entries.iter().filter(|other| other.seq >= from && other.seq < entry.seq);
+                let held = since.filter_map(|other| match &other.what {
+                    What::Edition(change) if change.edition.handle == handle => Some(change.edition.status),
                     _ => None,
                 });
-                missed.push(Missed { seq: entry.seq, handle, held });
+                missed.push(Missed { seq: entry.seq, held: held.collect() });
             }
         }
         missed

@@ -15,9 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reader {
     pub(super) async fn start(&mut self) -> Result<Vec<Sent>, Error> {
+        self.known_position().await?;
+        let topic = self.topic().await?;
+        // Behind the topic: where the stream began anew meanwhile, the topic has ended and says so.
         let position = self.known_position().await?;
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         let cursor = Cursor::new(self.epoch.clone(), position.seq);
         let hello = Frame::Hello { stream: self.hub.stream_id().to_owned(), cursor };
         let mut frames = vec![Sent::own(hello, None)];
@@ -31,11 +33,11 @@ impl Reader {
 
     // The stream began anew, or the reader's rights changed.
     pub(super) async fn begin_again(&mut self) -> Result<Vec<Sent>, Error> {
+        let topic = self.topic().await?;
         let position = self.known_position().await?;
         let why =
             if position.epoch == self.epoch { ResetCause::FilterChanged } else { ResetCause::EpochChanged };
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         Ok(vec![self.reset(why, topic)])
     }
 
