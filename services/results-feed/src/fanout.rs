@@ -7,6 +7,8 @@ mod catch_up;
 mod figures;
 mod filter;
 mod hub;
+#[cfg(test)]
+mod model;
 mod place;
 mod reader;
 mod rings;

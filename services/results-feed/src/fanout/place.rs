@@ -175,15 +175,12 @@ impl Place {
         if agree { Resume::Shared } else { Resume::At(at) }
     }
 
-    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so.
-    pub fn rest(&mut self, seen: i64) -> Option<[i64; LANES]> {
-        if self.lanes.iter().any(|lane| lane.at < seen || !lane.left_out.is_empty()) {
-            return None;
-        }
-        for lane in &mut self.lanes {
-            lane.told = lane.told.max(seen);
-        }
-        Some(self.exact())
+    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so. It is no frame of a lane:
+    /// the next one's `p` is as if it had not been.
+    #[must_use]
+    pub fn rest(&self, seen: i64) -> Option<[i64; LANES]> {
+        let is_behind = |lane: &LanePlace| lane.at < seen || !lane.left_out.is_empty();
+        if self.lanes.iter().any(is_behind) { None } else { Some(self.exact()) }
     }
 
     /// An entry of the log for a reader that gets every version and is behind the ring. Entries of other lanes, and those

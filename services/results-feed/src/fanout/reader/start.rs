@@ -15,9 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reader {
     pub(super) async fn start(&mut self) -> Result<Vec<Sent>, Error> {
+        self.known_position().await?;
+        let topic = self.topic().await?;
+        // Behind the topic: where the stream began anew meanwhile, the topic has ended and says so.
         let position = self.known_position().await?;
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         let cursor = Cursor::new(self.epoch.clone(), position.seq);
         let hello = Frame::Hello { stream: self.hub.stream_id().to_owned(), cursor };
         let mut frames = vec![Sent::own(hello, None)];
@@ -31,11 +33,11 @@ impl Reader {
 
     // The stream began anew, or the reader's rights changed.
     pub(super) async fn begin_again(&mut self) -> Result<Vec<Sent>, Error> {
+        let topic = self.topic().await?;
         let position = self.known_position().await?;
         let why =
             if position.epoch == self.epoch { ResetCause::FilterChanged } else { ResetCause::EpochChanged };
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         Ok(vec![self.reset(why, topic)])
     }
 
@@ -78,6 +80,18 @@ impl Reader {
         }
     }
 
+    // Waits until this process has seen the log up to there, or that the stream began anew.
+    async fn reach(&self, stored: &Position) -> Result<(), Error> {
+        let mut newest = self.hub.watch();
+        let reached = newest.wait_for(|position| {
+            position.as_ref().is_some_and(|seen| seen.seq >= stored.seq || seen.epoch != stored.epoch)
+        });
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::Unavailable("the stream is not read yet")),
+        }
+    }
+
     // Rights that change between the look-up and the topic are looked up again.
     async fn topic(&self) -> Result<Arc<Topic>, Error> {
         loop {
@@ -101,6 +115,9 @@ impl Reader {
             return Ok((generation, rights));
         }
         let rights = Arc::new(self.app.rights(Some(client_id)).await?);
+        // They may be newer than what this process has seen of the log, and what lies between was told by older ones.
+        let stored = self.app.stored_position(self.asked.feed_flag).await?;
+        self.reach(&stored).await?;
         self.hub.keep_rights(client_id, &rights, generation);
         Ok((generation, rights))
     }
