@@ -9,6 +9,7 @@ mod filter;
 mod hub;
 #[cfg(test)]
 mod model;
+mod moved;
 mod place;
 mod reader;
 mod rings;
@@ -29,3 +30,4 @@ pub use reader::{Reader, Subscription};
 pub use sent::Sent;
 pub use tail::{follow, listen};
 pub use topic::Representation;
+pub use view::View;

@@ -86,12 +86,13 @@ impl CatchUp {
         };
         let page: Vec<Missed> = way.rest.drain(..way.rest.len().min(PAGE)).collect();
         let seqs: Vec<i64> = page.iter().map(|missed| missed.seq).collect();
-        let (entries, mut raws) = walker.load(&seqs).await?;
+        let (mut entries, mut raws) = walker.load(&seqs).await?;
         let mut frames = Vec::new();
         for missed in &page {
-            let Some(entry) = entries.get(&missed.seq) else { continue };
-            let (raw, held) = (raws.remove(&entry.seq), walker.held(entry, missed));
-            frames.extend(place.tell_missed(walker.topic.view(), entry, raw, held));
+            let Some(entry) = entries.remove(&missed.seq) else { continue };
+            let (raw, held) = (raws.remove(&entry.seq), walker.held(&entry, missed).await?);
+            let entry = walker.app.cut_entry(walker.topic.view(), entry).await?;
+            frames.extend(place.tell_missed(walker.topic.view(), &entry, raw, held));
         }
         if way.rest.is_empty() {
             place.arrive(lane, way.until);
@@ -129,10 +130,16 @@ impl Walker<'_> {
         }
     }
 
-    // Whether the reader may hold the document.
-    fn held(&self, entry: &Entry, missed: &Missed) -> bool {
-        let Some((_, key, document_type)) = entry.document() else { return false };
-        missed.held.iter().any(|status| self.topic.view().permits(key, document_type, *status))
+    // Whether the reader may hold the document; asked only where it may not see what came.
+    async fn held(&self, entry: &Entry, missed: &Missed) -> Result<bool, Error> {
+        let Some((handle, key, document_type)) = entry.document() else { return Ok(false) };
+        let (view, until) = (self.topic.view(), entry.released_until);
+        if entry.edition().is_some_and(|edition| view.sees(edition, until)) {
+            return Ok(true);
+        }
+        let range = (missed.from, entry.seq);
+        let versions = self.app.list_facts(view.feed_flag(), handle, range).await?;
+        Ok(versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until)))
     }
 
     async fn read_log(&self, place: &mut Place, lane: Lane) -> Result<Vec<Sent>, Error> {
@@ -143,12 +150,14 @@ impl Walker<'_> {
         let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
         let mut raws = self.raws(&seqs).await?;
         let mut sent = Vec::new();
-        for entry in &entries {
+        let is_last = entries.len() < PAGE;
+        for entry in entries {
             let raw = raws.remove(&entry.seq);
-            let frame = place.tell_logged(self.topic.view(), entry, raw);
+            let entry = self.app.cut_entry(self.topic.view(), entry).await?;
+            let frame = place.tell_logged(self.topic.view(), &entry, raw);
             sent.extend(frame.map(|frame| Sent::own(frame, Some(self.cursor(place)))));
         }
-        if entries.len() < PAGE {
+        if is_last {
             place.arrive(lane, self.seen);
         }
         Ok(sent)

@@ -36,7 +36,8 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 }
 
 fn has(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).exists())
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).exists())
 }
 
 #[tokio::test]

@@ -128,7 +128,9 @@ impl Run<'_> {
 fn document(code: &str, (version, status, mark): (u32, &str, Option<u64>)) -> String {
     let unit = &code[29..30];
     let body = mark.map_or(String::new(), |mark| {
-        let row = |lane: u32| format!(r#"<Result SortOrder="{lane}"><Competitor Code="{lane}" Organisation="JPN"/></Result>"#);
+        let row = |lane: u32| {
+            format!(r#"<Result SortOrder="{lane}"><Competitor Code="{lane}" Organisation="JPN"/></Result>"#)
+        };
         let rows: String = (1..=6).map(row).collect();
         format!(r#"<Competition Gen="{mark}" Sport="{unit}">{rows}</Competition>"#)
     });

@@ -33,6 +33,8 @@ mod process;
 mod refusals;
 mod receiver;
 mod replicas;
+mod rights;
+mod rights_day;
 mod socket;
 mod search;
 mod world;

@@ -157,14 +157,18 @@ impl Client {
             }
             ("full" | "ref" | "delta" | "gone" | "superseded" | "skip", Place::Following(mut last)) => {
                 let (previous, seq) = (number(frame, "p")?, number(frame, "s")?);
-                let lane = frame["l"].as_u64().and_then(|lane| usize::try_from(lane).ok()).unwrap_or_default();
+                let lane =
+                    frame["l"].as_u64().and_then(|lane| usize::try_from(lane).ok()).unwrap_or_default();
                 let of_lane = last.get_mut(lane).ok_or_else(|| protocol(frame))?;
                 let is_right = match *of_lane {
                     Last::Exactly(last) => previous == last,
                     Last::AtMost(last) => previous <= last,
                 };
                 if !is_right || seq <= previous {
-                    return Err(Fault::new(Kind::Chain, format!("the frame before was {of_lane:?}: {frame}")));
+                    return Err(Fault::new(
+                        Kind::Chain,
+                        format!("the frame before was {of_lane:?}: {frame}"),
+                    ));
                 }
                 *of_lane = Last::Exactly(seq);
                 self.place = Place::Following(last);

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Reader, Sent, Topic};
+use super::{Phase, Reader, Sent, Topic, moving::Moving};
 use crate::{
     Error,
     cursor::Cursor,
@@ -24,7 +24,7 @@ impl Reader {
         let hello = Frame::Hello { stream: self.hub.stream_id().to_owned(), cursor };
         let mut frames = vec![Sent::own(hello, None)];
         match self.resume_at(&position, &topic).await? {
-            Ok(Some(cursor)) => self.go_live(topic, Place::new(cursor.at)),
+            Ok(Some(cursor)) => self.go_on(topic, Place::new(cursor.at)).await?,
             Ok(None) => self.begin_snapshot(topic),
             Err(why) => frames.push(self.reset(why, topic)),
         }
@@ -33,6 +33,10 @@ impl Reader {
 
     // The stream began anew, or the reader's rights changed.
     pub(super) async fn begin_again(&mut self) -> Result<Vec<Sent>, Error> {
+        if let Some(moving) = Moving::from_live(&mut self.phase) {
+            self.phase = Phase::Moving(Box::new(moving));
+            return Ok(Vec::new());
+        }
         let topic = self.topic().await?;
         let position = self.known_position().await?;
         let why =
@@ -59,10 +63,6 @@ impl Reader {
                 return Ok(Err(ResetCause::CursorAhead));
             }
         }
-        // What it was given before was by other rights.
-        if cursor.lowest() < self.hub.rights_changed_at(topic.view().rights()) {
-            return Ok(Err(ResetCause::FilterChanged));
-        }
         if !topic.reaches_back_to(&cursor.at)
             && !self.app.reaches_back_to(self.asked.feed_flag, cursor.lowest() + 1).await?
         {
@@ -80,20 +80,8 @@ impl Reader {
         }
     }
 
-    // Waits until this process has seen the log up to there, or that the stream began anew.
-    async fn reach(&self, stored: &Position) -> Result<(), Error> {
-        let mut newest = self.hub.watch();
-        let reached = newest.wait_for(|position| {
-            position.as_ref().is_some_and(|seen| seen.seq >= stored.seq || seen.epoch != stored.epoch)
-        });
-        match tokio::time::timeout(PATIENCE, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Error::Unavailable("the stream is not read yet")),
-        }
-    }
-
     // Rights that change between the look-up and the topic are looked up again.
-    async fn topic(&self) -> Result<Arc<Topic>, Error> {
+    pub(super) async fn topic(&self) -> Result<Arc<Topic>, Error> {
         loop {
             let (generation, rights) = self.rights().await?;
             let asked = &self.asked;
@@ -114,10 +102,9 @@ impl Reader {
         if let Some(rights) = known {
             return Ok((generation, rights));
         }
-        let rights = Arc::new(self.app.rights(Some(client_id)).await?);
-        // They may be newer than what this process has seen of the log, and what lies between was told by older ones.
-        let stored = self.app.stored_position(self.asked.feed_flag).await?;
-        self.reach(&stored).await?;
+        // As they are where this process is: it may not have heard yet of their newest change.
+        let (feed_flag, seq) = (self.asked.feed_flag, self.hub.seq());
+        let rights = Arc::new(self.app.rights_at(feed_flag, Some(client_id), seq).await?);
         self.hub.keep_rights(client_id, &rights, generation);
         Ok((generation, rights))
     }

@@ -32,7 +32,9 @@ impl Browser {
             .flat_map(|folder| names.map(|name| folder.join(name)))
             .find(|program| program.exists());
         let (Some(chromium), true) = (chromium, folder.join("node_modules").exists()) else {
-            println!("skipped: it needs `deploy/local/prerequisites browser` and `npm ci --prefix tests/browser`");
+            println!(
+                "skipped: it needs `deploy/local/prerequisites browser` and `npm ci --prefix tests/browser`"
+            );
             return None;
         };
         let given = json!({ "origin": origin, "query": query, "chromium": chromium });
@@ -63,7 +65,8 @@ impl Browser {
 async fn a_browsers_event_source_and_web_socket_come_back_by_themselves() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
-    let balancer = Balancer::over(&[world.app.http_url("").trim_start_matches("http://").parse().unwrap()]).await;
+    let balancer =
+        Balancer::over(&[world.app.http_url("").trim_start_matches("http://").parse().unwrap()]).await;
     let (story, query) = (story(), "?mode=every");
     tell(&world, &key, &story[..3]).await;
     if let Some(mut browser) = Browser::open(&balancer.url(""), query) {
@@ -75,7 +78,10 @@ async fn a_browsers_event_source_and_web_socket_come_back_by_themselves() {
         let told = browser.after(&(4..=last).collect::<Vec<i64>>()).await;
         for reader in ["events", "socket"] {
             assert_eq!(told[reader]["lines"], json!(lines(&world, query).await), "{reader}");
-            assert_eq!((&told[reader]["faults"], told[reader]["connections"].as_i64()), (&json!([]), Some(2)));
+            assert_eq!(
+                (&told[reader]["faults"], told[reader]["connections"].as_i64()),
+                (&json!([]), Some(2))
+            );
         }
     }
     world.app.stop().await;
