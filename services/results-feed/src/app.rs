@@ -6,16 +6,22 @@ mod days;
 mod delivery;
 mod desk;
 mod effects;
+mod entitlements;
+mod explain;
 mod feed;
 mod gaps;
 mod publish;
 mod quarantine;
 mod quota;
 mod read;
+mod release;
 mod republish;
 mod search;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
@@ -27,13 +33,14 @@ pub use access::NewKey;
 pub use days::keep as keep_days;
 pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use desk::{Shown, VenueHeard};
+pub use explain::{Explanation, Question};
 pub use publish::Publisher;
 pub use read::UnitResult;
-pub use search::Representation;
 
 use crate::{
     Error,
     document_type::FeedFlag,
+    entitlement::Entitlement,
     fanout::{Budget, Figures, Hub},
     store::{self, Position},
     writer::Ticket,
@@ -45,6 +52,8 @@ const MOST_WAITING: usize = 256;
 const MOST_LARGE_PARSES: usize = 4;
 /// Archives that may be written at once.
 const MOST_ARCHIVES: usize = 4;
+/// Refused reads that may be written down at once.
+const MOST_REFUSALS: usize = 4;
 
 /// Results-feed's use cases over its database.
 #[derive(Debug, Clone)]
@@ -60,6 +69,8 @@ pub struct App {
     ka_timeout: Duration,
     metrics: Metrics,
     connections: Arc<Semaphore>,
+    embargoes: Arc<Mutex<Arc<Vec<Entitlement>>>>,
+    refusals: Arc<Semaphore>,
     most_connections: usize,
     archives: Arc<Semaphore>,
 }
@@ -118,6 +129,8 @@ impl App {
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             ka_timeout: limits.ka_timeout,
+            embargoes: Arc::default(),
+            refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
             metrics,
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -131,6 +144,12 @@ impl App {
     #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The code of the competition.
+    #[must_use]
+    pub fn competition(&self) -> &str {
+        &self.competition
     }
 
     /// The database, for the tail.

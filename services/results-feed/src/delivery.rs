@@ -18,7 +18,7 @@ use crate::{
     Error,
     app::App,
     document_type::{DocumentType, FeedFlag, ResultStatus},
-    entitlement::Subject,
+    entitlement::{Facts, Subject},
     store::{self, DeliverySession},
 };
 
@@ -30,8 +30,10 @@ const PATIENCE: TimeDelta = TimeDelta::hours(24);
 /// One version of a document on its way to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place in the log.
+    /// The place in the log of the entry that says to send it.
     pub seq: i64,
+    /// Where its bytes are: at an earlier place, where an embargo held it back.
+    pub version_seq: i64,
     /// Which document.
     pub document_id: Uuid,
     /// Its code.
@@ -44,6 +46,10 @@ pub struct Candidate {
     pub conflatable: bool,
     /// When it came.
     pub received_at: DateTime<Utc>,
+    /// What rights to it rest on; of an invalidation, to what it withdraws.
+    pub facts: Facts,
+    /// Until when embargoes were over before it came; of one that was held back, until when they are over now.
+    pub released_until: DateTime<Utc>,
     /// Since when it is refused, where it was set aside for that.
     pub refused_since: Option<DateTime<Utc>>,
 }
@@ -53,7 +59,7 @@ impl Candidate {
     #[must_use]
     pub fn subject(&self, feed_flag: FeedFlag) -> Subject<'_> {
         let (code, document_type, status) = (self.code.as_str(), self.document_type, self.status);
-        Subject { code, document_type, status, feed_flag }
+        Subject { code, document_type, status, feed_flag, facts: &self.facts }
     }
 }
 

@@ -233,6 +233,7 @@ pub fn is_bulk(document_type: DocumentType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entitlement::Facts;
 
     fn target() -> DeliveryTarget {
         DeliveryTarget {
@@ -271,12 +272,14 @@ mod tests {
 
     #[test]
     fn a_filter_wants_all_of_its_parts() {
+        let facts = Facts::plain(DateTime::UNIX_EPOCH);
         let subject = |code, document_type: &str, status, feed_flag| {
             filter().matches(&Subject {
                 code,
                 document_type: document_type.parse().unwrap(),
                 status,
                 feed_flag,
+                facts: &facts,
             })
         };
         let official = Some(ResultStatus::Official);

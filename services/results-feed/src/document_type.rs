@@ -101,6 +101,13 @@ impl DocumentType {
         1 << self.0
     }
 
+    /// Whether it is about people one by one, so that rights filter its participants and not the document alone.
+    #[must_use]
+    pub fn has_participants(self) -> bool {
+        let name = self.name();
+        name.starts_with("DT_PARTIC") || name.starts_with("DT_BIO_")
+    }
+
     /// Whether its document code is a person's id, a picture's number or a table's name rather than an RSC.
     #[must_use]
     pub fn has_free_code(self) -> bool {

@@ -53,6 +53,8 @@ pub struct Place<'a> {
     pub feed_flag: FeedFlag,
     /// Short name of the document.
     pub handle: i64,
+    /// Until when embargoes are over there.
+    pub released_until: DateTime<Utc>,
 }
 
 /// An entry of the log about a document.
@@ -72,14 +74,20 @@ pub fn document_entry(place: &Place<'_>, row: &Row, at: DateTime<Utc>) -> Fact {
         canonical: canonical.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         sha256: row.sha256.map(|digest| hex(&digest)).unwrap_or_default(),
         handle: place.handle,
-        base: row.base.map(|base| wire::DocumentBase {
+        base: row.base.as_ref().map(|base| wire::DocumentBase {
             version: base.version,
             result_status: status(base.status),
             seq: base.seq,
+            nocs: base.facts.nocs.iter().map(ToString::to_string).collect(),
+            status_since: Some(timestamp(base.facts.status_since)),
+            received_at: Some(timestamp(base.facts.received_at)),
         }),
         patch: row.patch.as_ref().map(|patch| patch.to_vec()).unwrap_or_default(),
         conflatable: row.conflatable,
         canonical_bytes: row.canonical.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        nocs: row.facts.nocs.iter().map(ToString::to_string).collect(),
+        status_since: Some(timestamp(row.facts.status_since)),
+        released_until: Some(timestamp(place.released_until)),
     };
     let fact_type = match row.kind {
         Kind::Document => entries::ACCEPTED,

@@ -7,6 +7,9 @@ mod catch_up;
 mod figures;
 mod filter;
 mod hub;
+#[cfg(test)]
+mod model;
+mod moved;
 mod place;
 mod reader;
 mod rings;
@@ -27,3 +30,4 @@ pub use reader::{Reader, Subscription};
 pub use sent::Sent;
 pub use tail::{follow, listen};
 pub use topic::Representation;
+pub use view::View;

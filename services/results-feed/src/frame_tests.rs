@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{entry::LARGEST_BODY, header::DocumentKey};
+use crate::{entitlement::Facts, entry::LARGEST_BODY, header::DocumentKey};
 
 fn edition_of(document_type: &str, body: &str) -> Arc<Edition> {
     Arc::new(Edition {
@@ -21,6 +21,7 @@ fn edition_of(document_type: &str, body: &str) -> Arc<Edition> {
         body: Some(Bytes::from(body.to_owned())),
         size: body.len(),
         sha256: [0xab; 32],
+        facts: Facts::plain(DateTime::UNIX_EPOCH),
     })
 }
 

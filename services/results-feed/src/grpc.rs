@@ -9,6 +9,7 @@ mod gaps;
 mod ingest;
 mod parse;
 mod results;
+mod rights;
 
 pub use access::Access;
 pub use delivery::Delivery;

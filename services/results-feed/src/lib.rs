@@ -39,6 +39,7 @@ mod medal;
 pub mod merge_patch;
 mod publisher_key;
 mod quarantine;
+mod release;
 mod result;
 pub mod rsc;
 mod sealed;
@@ -133,6 +134,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
         let metrics = process.metrics();
+        let releasing = app.clone();
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
@@ -145,12 +147,21 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             .task("feed tail", move |shutdown: Shutdown| async move {
                 fanout::follow(following, feed_flag, metrics, shutdown).await;
                 Ok(())
+            })
+            .task("ends embargoes", move |shutdown: Shutdown| async move {
+                release::end_embargoes(releasing, feed_flag, shutdown).await;
+                Ok(())
             });
     }
-    let (listening, process_of_tail, closing) = (app.clone(), process.clone(), app.clone());
+    let (listening, process_of_tail, closing, forgetting) =
+        (app.clone(), process.clone(), app.clone(), app.clone());
     let component = component
         .task("feed topics", move |shutdown: Shutdown| async move {
             fanout::listen(listening, process_of_tail, shutdown).await;
+            Ok(())
+        })
+        .task("forgets old decisions", move |shutdown: Shutdown| async move {
+            release::forget_decisions(forgetting, shutdown).await;
             Ok(())
         })
         .task("feed connections", move |shutdown: Shutdown| async move {

@@ -6,6 +6,7 @@ use domain::{DateTime, NaiveDate, Utc};
 use crate::{
     document::Sha256,
     document_type::{DocumentType, ResultStatus},
+    entitlement::Facts,
     header::DocumentKey,
 };
 
@@ -45,6 +46,8 @@ pub struct Line {
     pub status: Option<ResultStatus>,
     /// Of its canonical bytes; none where it was invalidated.
     pub sha256: Option<Sha256>,
+    /// What rights to it rest on.
+    pub facts: Facts,
 }
 
 impl Line {
@@ -119,6 +122,7 @@ mod tests {
             version,
             status: Some(ResultStatus::Official),
             sha256: Some([1; 32]),
+            facts: Facts::plain(DateTime::UNIX_EPOCH),
         }
     }
 

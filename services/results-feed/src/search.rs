@@ -2,7 +2,7 @@ use domain::{DateTime, NaiveDate, Utc};
 
 use crate::{
     document_type::{DocumentType, FeedFlag, ResultStatus},
-    entitlement::Subject,
+    entitlement::{Facts, Subject},
     header::DocumentKey,
     rsc::Prefix,
 };
@@ -89,6 +89,8 @@ pub struct Version {
     pub logical_date: Option<NaiveDate>,
     /// When it was taken.
     pub received_at: DateTime<Utc>,
+    /// What rights to it rest on; of an invalidation, to what it withdraws.
+    pub facts: Facts,
     /// Of the bytes that its sender sent.
     pub bytes: usize,
 }
@@ -98,7 +100,7 @@ impl Version {
     #[must_use]
     pub fn subject(&self, feed_flag: FeedFlag) -> Subject<'_> {
         let (document_type, status) = (self.document_type, self.status);
-        Subject { code: &self.key.document_code, document_type, status, feed_flag }
+        Subject { code: &self.key.document_code, document_type, status, feed_flag, facts: &self.facts }
     }
 
     /// Its name in an archive: no path, and in the order in which versions came.
@@ -137,6 +139,7 @@ mod tests {
             is_invalidation: false,
             logical_date: None,
             received_at: DateTime::UNIX_EPOCH,
+            facts: Facts::plain(DateTime::UNIX_EPOCH),
             bytes: 1,
         };
         assert_eq!(version.file_name(), "0000000042_DT_PIC_______etc_passwd__ENG_V3.xml");

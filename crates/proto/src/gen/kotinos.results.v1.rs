@@ -63,6 +63,14 @@ pub struct DocumentEntry {
     /// Bytes of the canonical document, whether it is here or not.
     #[prost(uint64, tag = "16")]
     pub canonical_bytes: u64,
+    /// What rights rest on: the organisations of its competitors, when the document reached its status, and until when
+    /// embargoes were over; the last one is absent in records of before this field.
+    #[prost(string, repeated, tag = "17")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "18")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "19")]
+    pub released_until: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A version that stood before another.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -74,6 +82,13 @@ pub struct DocumentBase {
     pub result_status: ::prost::alloc::string::String,
     #[prost(int64, tag = "3")]
     pub seq: i64,
+    /// As in the entry itself.
+    #[prost(string, repeated, tag = "4")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "5")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "6")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// State of an event unit's schedule: topic kotinos.results.schedule.v1, key unit RSC, compacted. Fact in `ce_type`:
 /// UnitScheduleChanged.
@@ -564,7 +579,7 @@ pub struct Gone {
     pub seq: i64,
     #[prost(int64, tag = "3")]
     pub previous: i64,
-    /// INVALIDATED, REVOKED or EMBARGOED.
+    /// INVALIDATED, REVOKED (the caller's rights changed) or EMBARGOED (a newer version is held back for a time).
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
     #[prost(uint32, tag = "5")]
@@ -1104,6 +1119,19 @@ pub struct EntitlementRule {
     /// P when empty.
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
+    /// Organisations, at most 250: a document is allowed if one of its competitors is of one of them, and then whole. Participants
+    /// and biographies are filtered one by one. None means every document.
+    #[prost(string, repeated, tag = "5")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Minutes after the document reached its status before which nothing is allowed, at most a year.
+    #[prost(uint32, tag = "6")]
+    pub embargo_minutes: u32,
+    /// Or the instant before which nothing is allowed.
+    #[prost(message, optional, tag = "7")]
+    pub embargo_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// json (the canonical document) and odf (the original XML); none means both.
+    #[prost(string, repeated, tag = "8")]
+    pub representations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entitlement {
@@ -1123,7 +1151,7 @@ pub struct UpdateEntitlementsRequest {
     /// The version that the caller saw.
     #[prost(int64, tag = "2")]
     pub expected_version: i64,
-    /// At most 100.
+    /// At most 100, with at most 64 different prefixes.
     #[prost(message, repeated, tag = "3")]
     pub rules: ::prost::alloc::vec::Vec<EntitlementRule>,
 }
@@ -1141,6 +1169,147 @@ pub struct GetEntitlementsRequest {
 pub struct GetEntitlementsResponse {
     #[prost(message, optional, tag = "1")]
     pub entitlement: ::core::option::Option<Entitlement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEntitlementsRequest {
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEntitlementsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entitlements: ::prost::alloc::vec::Vec<Entitlement>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainAccessRequest {
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// P when empty.
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// The document by its short name in the feed, or by its key. An empty competition_code means this competition's, an empty
+    /// language English.
+    #[prost(int64, tag = "3")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "4")]
+    pub key: ::core::option::Option<DocumentKey>,
+    /// Its version by number or by its sequence number; without either, the newest one at that instant.
+    #[prost(int32, tag = "5")]
+    pub version: i32,
+    #[prost(int64, tag = "6")]
+    pub seq: i64,
+    /// Now, when absent.
+    #[prost(message, optional, tag = "7")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// json when empty.
+    #[prost(string, tag = "8")]
+    pub representation: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainAccessResponse {
+    #[prost(bool, tag = "1")]
+    pub permitted: bool,
+    /// PERMITTED, NO_RULE, FEED_FLAG, REPRESENTATION, PREFIX, TYPE, STATUS, NOC, UNCUT, EMBARGO or NOT_YET: what the rule lacks that
+    /// came nearest.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The same in words.
+    #[prost(string, tag = "3")]
+    pub explanation: ::prost::alloc::string::String,
+    /// The rule that allows it, or came nearest.
+    #[prost(message, optional, tag = "4")]
+    pub rule: ::core::option::Option<DecidingRule>,
+    /// When its embargo ends or ended.
+    #[prost(message, optional, tag = "5")]
+    pub opens_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of which organisations the participants are that the client gets; none where it gets the whole document.
+    #[prost(string, repeated, tag = "6")]
+    pub participant_nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "7")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "8")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "9")]
+    pub version: i32,
+    #[prost(string, tag = "10")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "11")]
+    pub seq: i64,
+    /// What the decision rests on.
+    #[prost(string, repeated, tag = "12")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "13")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "14")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "15")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecidingRule {
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Of the client's entitlement.
+    #[prost(int64, tag = "2")]
+    pub version: i64,
+    /// From 1.
+    #[prost(uint32, tag = "3")]
+    pub number: u32,
+    #[prost(message, optional, tag = "4")]
+    pub rule: ::core::option::Option<EntitlementRule>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDecisionsRequest {
+    /// Empty means all clients.
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDecisionsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub decisions: ::prost::alloc::vec::Vec<AccessDecision>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessDecision {
+    #[prost(message, optional, tag = "1")]
+    pub decided_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// entitlement, release or read.
+    #[prost(string, tag = "2")]
+    pub cause: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub document_code: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub document_type: ::prost::alloc::string::String,
+    /// 0 where the log no longer holds it.
+    #[prost(int32, tag = "7")]
+    pub version: i32,
+    #[prost(int64, tag = "8")]
+    pub seq: i64,
+    /// Of the entry that changed the decision; 0 for a read.
+    #[prost(int64, tag = "9")]
+    pub entry_seq: i64,
+    #[prost(bool, tag = "10")]
+    pub permitted: bool,
+    #[prost(string, tag = "11")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "12")]
+    pub rule: ::core::option::Option<DecidingRule>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -4337,6 +4506,91 @@ pub mod access_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Every client with rules, in the order of their names.
+        pub async fn list_entitlements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEntitlementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntitlementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ListEntitlements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.AccessService",
+                        "ListEntitlements",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether a client might read a version at an instant, by which rule, or why not: made again from the rules and the facts
+        /// of that time.
+        pub async fn explain_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ExplainAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.AccessService", "ExplainAccess"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decisions that changed with rules or by the end of an embargo, and reads that were refused, newest first; kept 30 days.
+        pub async fn list_decisions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ListDecisions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.AccessService", "ListDecisions"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4387,6 +4641,31 @@ pub mod access_service_server {
             request: tonic::Request<super::GetEntitlementsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetEntitlementsResponse>,
+            tonic::Status,
+        >;
+        /// Every client with rules, in the order of their names.
+        async fn list_entitlements(
+            &self,
+            request: tonic::Request<super::ListEntitlementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntitlementsResponse>,
+            tonic::Status,
+        >;
+        /// Whether a client might read a version at an instant, by which rule, or why not: made again from the rules and the facts
+        /// of that time.
+        async fn explain_access(
+            &self,
+            request: tonic::Request<super::ExplainAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainAccessResponse>,
+            tonic::Status,
+        >;
+        /// Decisions that changed with rules or by the end of an embargo, and reads that were refused, newest first; kept 30 days.
+        async fn list_decisions(
+            &self,
+            request: tonic::Request<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
             tonic::Status,
         >;
     }
@@ -4681,6 +4960,142 @@ pub mod access_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEntitlementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ListEntitlements" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEntitlementsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListEntitlementsRequest>
+                    for ListEntitlementsSvc<T> {
+                        type Response = super::ListEntitlementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEntitlementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_entitlements(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEntitlementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ExplainAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainAccessSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ExplainAccessRequest>
+                    for ExplainAccessSvc<T> {
+                        type Response = super::ExplainAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::explain_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ListDecisions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDecisionsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListDecisionsRequest>
+                    for ListDecisionsSvc<T> {
+                        type Response = super::ListDecisionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDecisionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_decisions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDecisionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

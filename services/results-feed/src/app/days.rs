@@ -7,7 +7,7 @@ use super::App;
 use crate::{
     Error,
     document_type::FeedFlag,
-    entitlement::{Rights, Subject},
+    entitlement::{Facts, Rights, Subject},
     frame::Stale,
     ledger::{Kind, Row},
     logical_day::LogicalDay,
@@ -61,7 +61,8 @@ impl App {
         let Ok(document_type) = "DT_LOCAL_ON".parse() else { return Ok(Vec::new()) };
         let mut clocks = store::list_clocks(&self.db, self.hub(feed_flag).stream_id()).await?;
         clocks.retain(|clock| {
-            rights.permit(&Subject { code: &clock.code(), document_type, status: None, feed_flag })
+            let facts = &Facts::plain(clock.heard_at);
+            rights.permit(&Subject { code: &clock.code(), document_type, status: None, feed_flag, facts })
         });
         Ok(clocks)
     }
@@ -169,7 +170,7 @@ impl App {
 
 fn may_see(rights: &Rights, feed_flag: FeedFlag, line: &Line) -> bool {
     let (code, document_type, status) = (line.key.document_code.as_str(), line.document_type, line.status);
-    rights.permit(&Subject { code, document_type, status, feed_flag })
+    rights.permit(&Subject { code, document_type, status, feed_flag, facts: &line.facts })
 }
 
 fn says_of_day(row: &Row) -> bool {

@@ -8,6 +8,7 @@ use crate::{
     Error,
     delivery::{LaneName, Progress},
     delivery_target::{DeliveryTarget, Draft, MOST, MOST_OF_A_CLIENT, MOST_RESENT},
+    entitlement::Representation,
     sealed,
     search::Search,
     store,
@@ -180,7 +181,7 @@ impl App {
             return Err(chassis::FieldViolation::new("search.feed_flag", rule).into());
         }
         // The target's owner, who may not be the caller.
-        let rights = self.rights(Some(&target.client_id)).await?;
+        let rights = [self.rights(Some(&target.client_id)).await?.in_representation(Representation::Odf)];
         let (mut seqs, mut after) = (Vec::new(), 0);
         loop {
             let page = self.search(&rights, search, after, PAGE).await?;

@@ -2,14 +2,17 @@ use std::collections::BTreeMap;
 
 use domain::{DateTime, Locale, Utc};
 
-use super::{App, read::body};
+use super::{
+    App,
+    read::{body, sees_schedules, shows_schedule},
+};
 use crate::{
     Error,
     canonical::Node,
     code_table::{self, Names},
     cursor::Cursor,
     document_type::FeedFlag,
-    entitlement::{Rights, Subject},
+    entitlement::Rights,
     entry::Edition,
     rsc::{Prefix, Rsc},
     store::{self, DeskUnit, DisciplineUnits, Found},
@@ -49,7 +52,8 @@ impl App {
     pub async fn list_disciplines(&self, rights: &Rights) -> Result<Vec<DisciplineUnits>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let mut disciplines = store::list_disciplines(&self.db, stream_id).await?;
-        disciplines.retain(|one| sees_schedule(rights, &one.discipline));
+        // What came long ago, for which no embargo of some hours holds.
+        disciplines.retain(|one| sees_schedules(rights, &one.discipline, DateTime::UNIX_EPOCH));
         Ok(disciplines)
     }
 
@@ -63,7 +67,7 @@ impl App {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let mut units =
             store::list_units_around(&self.db, stream_id, prefix, self.clock.now(), limit).await?;
-        units.retain(|unit| sees_schedule(rights, unit.state.schedule.unit.as_str()));
+        units.retain(|unit| shows_schedule(rights, &unit.state));
         Ok(units)
     }
 
@@ -75,7 +79,7 @@ impl App {
         type_name: &str,
     ) -> Result<Option<Shown>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
-        shown(rights, store::find_by_code(&self.db, stream_id, unit, type_name).await?)
+        self.shown(rights, store::find_by_code(&self.db, stream_id, unit, type_name).await?).await
     }
 
     /// A participant's or a team's biography, where there is one that the reader may see.
@@ -87,7 +91,7 @@ impl App {
     ) -> Result<Option<Shown>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let language = code_table::language(locale);
-        shown(rights, store::find_biography(&self.db, stream_id, code, language).await?)
+        self.shown(rights, store::find_biography(&self.db, stream_id, code, language).await?).await
     }
 
     /// The venues of a discipline, and when each was heard last.
@@ -120,18 +124,16 @@ impl App {
         }
         Ok(names)
     }
-}
 
-fn shown(rights: &Rights, found: Option<Found>) -> Result<Option<Shown>, Error> {
-    let Some(found) = found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
-    else {
-        return Ok(None);
-    };
-    let body = body(&found.edition)?;
-    Ok(Some(Shown { edition: found.edition, body }))
-}
-
-fn sees_schedule(rights: &Rights, code: &str) -> bool {
-    let Ok(document_type) = "DT_SCHEDULE_UPDATE".parse() else { return false };
-    rights.permit(&Subject { code, document_type, status: None, feed_flag: FeedFlag::Production })
+    async fn shown(&self, rights: &Rights, found: Option<Found>) -> Result<Option<Shown>, Error> {
+        let Some(Found { edition, .. }) = found else { return Ok(None) };
+        let subject = edition.subject(FeedFlag::Production);
+        if !rights.permit(&subject) {
+            return Ok(None);
+        }
+        let participants = rights.participants(&subject);
+        let edition = self.cut(edition, &participants).await?;
+        let body = body(&edition)?;
+        Ok(Some(Shown { edition, body }))
+    }
 }

@@ -75,7 +75,7 @@ fn once_each(announced: Vec<(Rsc, Announcement)>) -> Vec<(Rsc, Announcement)> {
 }
 
 fn result_facts(row: &Row, unit: &Rsc, now: DateTime<Utc>) -> Vec<Fact> {
-    let before = row.base.and_then(|base| base.status);
+    let before = row.base.as_ref().and_then(|base| base.status);
     let after = if row.kind == Kind::Invalidation { None } else { row.status };
     match result::change(before, after) {
         Some(result::Change::BecameOfficial { correction }) => {

@@ -7,9 +7,11 @@ use domain::{DateTime, Utc};
 use super::{App, publish::sha256};
 use crate::{
     Error,
-    document_type::FeedFlag,
-    entitlement::Rights,
+    canonical::Node,
+    document_type::{FeedFlag, ResultStatus},
+    entitlement::{self, Facts, Participants, Representation, Rights},
     entry::{Edition, Entry},
+    fanout::View,
     frame::{Raw, hex},
     lane::Lane,
     rsc::Prefix,
@@ -44,6 +46,16 @@ impl App {
         store::list_missed(&self.db, self.hub(feed_flag).stream_id(), lane, prefixes, range, limit).await
     }
 
+    /// See [`store::list_facts`].
+    pub async fn list_facts(
+        &self,
+        feed_flag: FeedFlag,
+        handle: i64,
+        range: (i64, i64),
+    ) -> Result<Vec<(Option<ResultStatus>, Facts)>, Error> {
+        store::list_facts(&self.db, self.hub(feed_flag).stream_id(), handle, range).await
+    }
+
     /// Entries of a lane that the ring no longer holds.
     pub async fn list_logged(
         &self,
@@ -66,6 +78,36 @@ impl App {
         store::list_raw(&self.db, self.hub(feed_flag).stream_id(), seqs).await
     }
 
+    /// A version with the participants that a reader gets.
+    pub async fn cut(&self, edition: Edition, participants: &Participants) -> Result<Edition, Error> {
+        let Participants::Of(nocs) = participants else { return Ok(edition) };
+        let body = match &edition.body {
+            Some(body) => body.clone(),
+            // A list left it out, as it is large.
+            None => self.whole_body(&edition).await?,
+        };
+        let whole = Node::from_bytes(&body).map_err(|_| Error::Corrupt { what: "canonical" })?;
+        let body = Bytes::from(entitlement::cut(&whole, nocs).to_bytes());
+        Ok(Edition { size: body.len(), sha256: sha256(&body), body: Some(body), ..edition })
+    }
+
+    /// An entry with the participants that the readers of a view get.
+    pub async fn cut_entry(&self, view: &View, entry: Entry) -> Result<Entry, Error> {
+        let participants = view.participants(&entry);
+        match entry.edition() {
+            Some(edition) if participants != Participants::All => {
+                let edition = self.cut(Edition::clone(edition), &participants).await?;
+                Ok(entry.showing(edition))
+            }
+            _ => Ok(entry),
+        }
+    }
+
+    async fn whole_body(&self, edition: &Edition) -> Result<Bytes, Error> {
+        let found = store::find_edition(&self.db, edition.handle, edition.seq).await?;
+        found.and_then(|(_, edition)| edition.body).ok_or(Error::Corrupt { what: "canonical" })
+    }
+
     /// A document as its sender wrote it.
     pub async fn get_raw(&self, feed_flag: FeedFlag, seq: i64) -> Result<Raw, Error> {
         self.list_raw(feed_flag, &[seq]).await?.remove(&seq).ok_or(Error::Corrupt { what: "raw" })
@@ -73,8 +115,9 @@ impl App {
 
     /// One version of a document as its sender wrote it, where a feed referred to it.
     pub async fn get_raw_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Bytes, Error> {
-        let (feed_flag, _) = self.find_permitted(rights, handle, seq).await?;
-        let raw = store::find_raw(&self.db, self.hub(feed_flag).stream_id(), seq).await?;
+        let rights = rights.clone().in_representation(Representation::Odf);
+        let (feed_flag, edition) = self.find_permitted(&rights, handle, seq).await?;
+        let raw = store::find_raw(&self.db, self.hub(feed_flag).stream_id(), edition.seq).await?;
         raw.ok_or(Error::NotFound("document"))
     }
 

@@ -6,7 +6,7 @@ use crate::{
     canonical::Node,
     cursor::Cursor,
     document_type::FeedFlag,
-    entitlement::{Rights, Subject},
+    entitlement::{Facts, Rights, Subject},
     entry::Edition,
     medal::{self, Standing},
     result::{self, Line},
@@ -65,7 +65,10 @@ impl App {
     /// Whether the log still holds everything from this entry on.
     pub async fn reaches_back_to(&self, feed_flag: FeedFlag, seq: i64) -> Result<bool, Error> {
         let oldest = store::oldest_seq(&self.db, self.hub(feed_flag).stream_id()).await?;
-        Ok(oldest.is_none_or(|oldest| oldest <= seq))
+        match oldest {
+            Some(oldest) => Ok(oldest <= seq),
+            None => Ok(self.stored_position(feed_flag).await?.seq < seq),
+        }
     }
 
     /// A page of the current state for a reader.
@@ -83,13 +86,22 @@ impl App {
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        editions.retain(|edition| rights.permit(&edition.subject(feed_flag)));
-        Ok(SnapshotPage { cursor: Cursor::new(position.epoch, position.seq), editions, next })
+        let mut permitted = Vec::with_capacity(editions.len());
+        for edition in editions {
+            if rights.permit(&edition.subject(feed_flag)) {
+                let participants = rights.participants(&edition.subject(feed_flag));
+                permitted.push(self.cut(edition, &participants).await?);
+            }
+        }
+        let cursor = Cursor::new(position.epoch, position.seq);
+        Ok(SnapshotPage { cursor, editions: permitted, next })
     }
 
     /// One version of a document, where a feed referred to it.
     pub async fn get_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Edition, Error> {
-        Ok(self.find_permitted(rights, handle, seq).await?.1)
+        let (feed_flag, edition) = self.find_permitted(rights, handle, seq).await?;
+        let participants = rights.participants(&edition.subject(feed_flag));
+        self.cut(edition, &participants).await
     }
 
     pub(super) async fn find_permitted(
@@ -102,7 +114,11 @@ impl App {
         let (stream_id, edition) = found.ok_or(Error::NotFound("document"))?;
         match self.feed_flag_of(&stream_id) {
             Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok((feed_flag, edition)),
-            _ => Err(Error::NotFound("document")),
+            Some(feed_flag) => {
+                self.note_refusal(rights, &edition, feed_flag);
+                Err(Error::NotFound("document"))
+            }
+            None => Err(Error::NotFound("document")),
         }
     }
 
@@ -176,8 +192,13 @@ pub(super) fn body(edition: &Edition) -> Result<Node, Error> {
 }
 
 // A unit is seen by those who may see a schedule update of its code.
-fn shows_schedule(rights: &Rights, state: &UnitState) -> bool {
+pub(super) fn shows_schedule(rights: &Rights, state: &UnitState) -> bool {
+    sees_schedules(rights, state.schedule.unit.as_str(), state.schedule.changed_at)
+}
+
+/// Whether a reader may see schedule updates of a code that came at a time.
+pub(super) fn sees_schedules(rights: &Rights, code: &str, received_at: DateTime<Utc>) -> bool {
     let Ok(document_type) = "DT_SCHEDULE_UPDATE".parse() else { return false };
-    let code = state.schedule.unit.as_str();
-    rights.permit(&Subject { code, document_type, status: None, feed_flag: FeedFlag::Production })
+    let facts = &Facts::plain(received_at);
+    rights.permit(&Subject { code, document_type, status: None, feed_flag: FeedFlag::Production, facts })
 }

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::Noc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use crate::{
     Error,
-    entitlement::Rights,
+    canonical::Node,
+    entitlement::{self, Participants, Representation, Rights},
     search::{Search, Version},
     store,
 };
@@ -36,20 +38,11 @@ pub struct Body {
     pub bytes: Bytes,
 }
 
-/// The form of a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Representation {
-    /// As its sender sent it.
-    Raw,
-    /// Canonical JSON.
-    Canonical,
-}
-
 impl App {
-    /// Versions behind `after` that a search asks for and the reader may see.
+    /// Versions behind `after` that a search asks for and the reader may see in any of these rights' representations.
     pub async fn search(
         &self,
-        rights: &Rights,
+        rights: &[Rights],
         search: &Search,
         after: i64,
         limit: i64,
@@ -58,7 +51,10 @@ impl App {
         let mut versions = store::search(&self.db, stream_id, search, after, limit).await?;
         let is_last = i64::try_from(versions.len()).is_ok_and(|count| count < limit);
         let next = versions.last().map(|version| version.seq).filter(|_| !is_last);
-        versions.retain(|version| rights.permit(&version.subject(search.feed_flag)));
+        versions.retain(|version| {
+            let subject = version.subject(search.feed_flag);
+            rights.iter().any(|rights| rights.permit(&subject))
+        });
         Ok(SearchPage { versions, next })
     }
 
@@ -73,21 +69,30 @@ impl App {
         const MISSING: Error = Error::NotFound("document");
         let found = store::find_version(&self.db, handle, seq).await?.ok_or(MISSING)?;
         let feed_flag = self.feed_flag_of(&found.stream_id).ok_or(MISSING)?;
-        if !rights.permit(&found.version.subject(feed_flag)) {
+        let (subject, rights) =
+            (found.version.subject(feed_flag), rights.clone().in_representation(representation));
+        if !rights.permit(&subject) {
             return Err(MISSING);
         }
         let bytes = match representation {
-            Representation::Raw => found.raw,
-            Representation::Canonical => found.canonical.ok_or(MISSING)?,
+            Representation::Odf => found.raw,
+            Representation::Json => {
+                let whole = found.canonical.ok_or(MISSING)?;
+                match rights.participants(&subject) {
+                    Participants::All => whole,
+                    Participants::Of(nocs) => cut(&whole, &nocs)?,
+                }
+            }
         };
         Ok(Body { version: found.version, bytes: bytes.into() })
     }
 
-    /// What an archive will hold: everything that a search finds and the reader may see.
-    pub async fn list_archive(&self, rights: &Rights, search: &Search) -> Result<Vec<Version>, Error> {
+    /// What an archive will hold: every original that a search finds and the reader may see.
+    pub async fn list_archive(&self, rights: Rights, search: &Search) -> Result<Vec<Version>, Error> {
+        let rights = [rights.in_representation(Representation::Odf)];
         let (mut versions, mut bytes, mut after) = (Vec::new(), 0, 0);
         loop {
-            let page = self.search(rights, search, after, PAGE).await?;
+            let page = self.search(&rights, search, after, PAGE).await?;
             bytes += page.versions.iter().map(|version| version.bytes).sum::<usize>();
             versions.extend(page.versions);
             if versions.len() > MOST_ARCHIVED || bytes > LARGEST_ARCHIVE {
@@ -109,4 +114,9 @@ impl App {
         let place = Arc::clone(&self.archives).try_acquire_owned();
         place.map_err(|_| Error::Unavailable("too many archives are being written"))
     }
+}
+
+fn cut(whole: &[u8], nocs: &[Noc]) -> Result<Vec<u8>, Error> {
+    let whole = Node::from_bytes(whole).map_err(|_| Error::Corrupt { what: "canonical" })?;
+    Ok(entitlement::cut(&whole, nocs).to_bytes())
 }

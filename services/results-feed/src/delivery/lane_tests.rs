@@ -3,18 +3,22 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::entitlement::Facts;
 
 const RETRY: Duration = Duration::from_secs(5);
 
 fn candidate(seq: i64, document: u8, conflatable: bool) -> Candidate {
     Candidate {
         seq,
+        version_seq: seq,
         document_id: Uuid::from_bytes([document; 16]),
         code: String::new(),
         document_type: "DT_RESULT".parse().unwrap(),
         status: None,
         conflatable,
         received_at: DateTime::UNIX_EPOCH,
+        facts: Facts::plain(DateTime::UNIX_EPOCH),
+        released_until: DateTime::UNIX_EPOCH,
         refused_since: None,
     }
 }

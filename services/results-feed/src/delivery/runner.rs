@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     Error,
+    app::App,
     delivery_target::{DeliveryMode, DeliveryTarget, is_bulk},
-    entitlement::Rights,
+    entitlement::{Representation, Rights},
     fanout::Hub,
     store::{self, Deliverable, What},
 };
@@ -67,7 +68,7 @@ async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bo
         runners.push(Runner {
             courier: courier.clone(),
             hub: Arc::clone(&hub),
-            rights: app.rights(Some(&target.client_id)).await?,
+            rights: rights_of(app, &target).await?,
             target: target.clone(),
             to: Arc::new(to),
             lane: Lane::new(mode, &progress),
@@ -88,6 +89,11 @@ async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bo
 fn parked(courier: &Courier, target_id: Uuid, is_parked: bool) {
     let value = if is_parked { 1.0 } else { 0.0 };
     courier.metrics.set("results_delivery_parked", PARKED, &[("target", &target_id.to_string())], value);
+}
+
+// What is sent is the original.
+async fn rights_of(app: &App, target: &DeliveryTarget) -> Result<Rights, Error> {
+    Ok(app.rights(Some(&target.client_id)).await?.in_representation(Representation::Odf))
 }
 
 struct Runner {
@@ -185,20 +191,38 @@ impl Runner {
             What::Entitlement(client_id) if self.rights.depend_on(&client_id) => self.renew_rights().await?,
             What::Document { candidate, has_newer } => {
                 let passes = self.target.mode == DeliveryMode::State && has_newer && candidate.conflatable;
-                let is_ours = is_bulk(candidate.document_type) == (self.to.lane == LaneName::Bulk);
-                let subject = candidate.subject(self.target.filter.feed_flag);
-                if is_ours && !passes && self.target.filter.matches(&subject) && self.rights.permit(&subject)
-                {
-                    if self.aside.contains(&candidate.document_id) {
-                        let now = self.courier.app.clock().now();
-                        self.set_aside(&[candidate.seq], now).await?;
-                    } else {
-                        self.lane.push(candidate);
-                    }
+                if !passes && self.permits(&candidate, candidate.released_until) {
+                    self.take(candidate).await?;
+                }
+            }
+            // A version that was seen before is not sent again.
+            What::Release { candidate, client_ids, from } => {
+                let is_told = client_ids.iter().any(|client_id| self.rights.depend_on(client_id));
+                let until = candidate.released_until;
+                if is_told && self.permits(&candidate, until) && !self.permits(&candidate, from) {
+                    self.take(candidate).await?;
                 }
             }
             What::Entitlement(_) | What::Other => {}
         }
+        Ok(())
+    }
+
+    // Embargoes are over at an entry of the log, so that every process finds the same.
+    fn permits(&self, candidate: &Candidate, released_until: DateTime<Utc>) -> bool {
+        let subject = candidate.subject(self.target.filter.feed_flag);
+        self.target.filter.matches(&subject) && self.rights.permit_at(&subject, released_until)
+    }
+
+    async fn take(&mut self, candidate: Candidate) -> Result<(), Error> {
+        if is_bulk(candidate.document_type) != (self.to.lane == LaneName::Bulk) {
+            return Ok(());
+        }
+        if self.aside.contains(&candidate.document_id) {
+            let now = self.courier.app.clock().now();
+            return self.set_aside(&[candidate.seq], now).await;
+        }
+        self.lane.push(candidate);
         Ok(())
     }
 
@@ -220,7 +244,7 @@ impl Runner {
     }
 
     async fn renew_rights(&mut self) -> Result<(), Error> {
-        self.rights = self.courier.app.rights(Some(&self.target.client_id)).await?;
+        self.rights = rights_of(&self.courier.app, &self.target).await?;
         let (rights, feed_flag) = (&self.rights, self.target.filter.feed_flag);
         self.lane.retain(|candidate| rights.permit(&candidate.subject(feed_flag)));
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{DateTime, Utc};
+use domain::{DateTime, Noc, Utc};
 use outbox::Record;
 use prost::Message as _;
 use prost_types::Timestamp;
@@ -10,6 +10,7 @@ use proto::results::v1 as wire;
 
 use crate::{
     document_type::ResultStatus,
+    entitlement::Facts,
     entry::{Base, Change, Edition, Entry, What, Withdrawal},
     header::DocumentKey,
 };
@@ -38,8 +39,15 @@ pub fn read_document_entry(record: &Record) -> Option<Told> {
     let (stream, epoch, seq) = (wire.stream.clone(), wire.epoch.clone(), wire.seq);
     let traceparent = record.traceparent().map(str::to_owned);
     let received_at = wire.received_at.as_ref().and_then(at);
-    let entry = received_at.zip(what(&record.fact_type, wire));
-    let entry = entry.map(|(received_at, what)| Entry { seq, received_at, what, traceparent });
+    let released_until = wire.released_until.as_ref().and_then(at);
+    let entry = received_at.zip(released_until).zip(what(&record.fact_type, wire));
+    let entry = entry.map(|((received_at, released_until), what)| Entry {
+        seq,
+        received_at,
+        released_until,
+        what,
+        traceparent,
+    });
     Some(Told { stream, epoch, seq, entry })
 }
 
@@ -54,7 +62,8 @@ fn what(fact_type: &str, wire: wire::DocumentEntry) -> Option<What> {
     let document_type = key.document_type.parse().ok()?;
     let base = match wire.base {
         Some(base) => {
-            Some(Base { version: base.version, status: status(&base.result_status)?, seq: base.seq })
+            let facts = facts(&base.nocs, base.status_since.as_ref(), base.received_at.as_ref())?;
+            Some(Base { version: base.version, status: status(&base.result_status)?, seq: base.seq, facts })
         }
         None => None,
     };
@@ -71,6 +80,7 @@ fn what(fact_type: &str, wire: wire::DocumentEntry) -> Option<What> {
                 body: Some(wire.canonical).filter(|body| !body.is_empty()).map(Into::into),
                 size: usize::try_from(wire.canonical_bytes).ok()?,
                 sha256: digest(&wire.sha256)?,
+                facts: facts(&wire.nocs, wire.status_since.as_ref(), wire.received_at.as_ref())?,
             };
             let patch = Some(wire.patch).filter(|patch| !patch.is_empty()).map(Into::into);
             Some(What::Edition(Change {
@@ -93,6 +103,11 @@ fn key(wire: wire::DocumentKey) -> DocumentKey {
         document_subtype: wire.document_subtype,
         language: wire.language,
     }
+}
+
+fn facts(nocs: &[String], since: Option<&Timestamp>, received: Option<&Timestamp>) -> Option<Facts> {
+    let nocs: Option<Vec<Noc>> = nocs.iter().map(|noc| noc.parse().ok()).collect();
+    Some(Facts { nocs: nocs?.into(), status_since: at(since?)?, received_at: at(received?)? })
 }
 
 #[expect(clippy::option_option, reason = "none: a status that is not known; some none: no status")]

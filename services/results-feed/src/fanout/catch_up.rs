@@ -3,11 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     place::{Mode, Place},
     topic::{Representation, Topic},
+    view::View,
 };
 use crate::{
     Error,
     app::App,
     cursor::Cursor,
+    document_type::ResultStatus,
+    entitlement::Facts,
     entry::Entry,
     fanout::Sent,
     frame::{Frame, Raw},
@@ -86,12 +89,13 @@ impl CatchUp {
         };
         let page: Vec<Missed> = way.rest.drain(..way.rest.len().min(PAGE)).collect();
         let seqs: Vec<i64> = page.iter().map(|missed| missed.seq).collect();
-        let (entries, mut raws) = walker.load(&seqs).await?;
+        let (mut entries, mut raws) = walker.load(&seqs).await?;
         let mut frames = Vec::new();
         for missed in &page {
-            let Some(entry) = entries.get(&missed.seq) else { continue };
-            let (raw, held) = (raws.remove(&entry.seq), walker.held(entry, missed));
-            frames.extend(place.tell_missed(walker.topic.view(), entry, raw, held));
+            let Some(entry) = entries.remove(&missed.seq) else { continue };
+            let (raw, held) = (raws.remove(&entry.seq), walker.held(&entry, missed).await?);
+            let entry = walker.app.cut_entry(walker.topic.view(), entry).await?;
+            frames.extend(place.tell_missed(walker.topic.view(), &entry, raw, held));
         }
         if way.rest.is_empty() {
             place.arrive(lane, way.until);
@@ -100,6 +104,15 @@ impl CatchUp {
         }
         Ok(Piece::Frames(walker.sent(frames, place)))
     }
+}
+
+/// Whether a reader may hold one of these versions of an entry's document.
+#[must_use]
+pub fn may_hold(view: &View, entry: &Entry, versions: &[(Option<ResultStatus>, Facts)]) -> bool {
+    entry.document().is_some_and(|(_, key, document_type)| {
+        let until = entry.released_until;
+        versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until))
+    })
 }
 
 impl Walker<'_> {
@@ -129,10 +142,16 @@ impl Walker<'_> {
         }
     }
 
-    // Whether the reader may hold the document.
-    fn held(&self, entry: &Entry, missed: &Missed) -> bool {
-        let Some((_, key, document_type)) = entry.document() else { return false };
-        missed.held.iter().any(|status| self.topic.view().permits(key, document_type, *status))
+    // Whether the reader may hold the document; asked only where it may not see what came.
+    async fn held(&self, entry: &Entry, missed: &Missed) -> Result<bool, Error> {
+        let Some((handle, _, _)) = entry.document() else { return Ok(false) };
+        let view = self.topic.view();
+        if entry.edition().is_some_and(|edition| view.sees(edition, entry.released_until)) {
+            return Ok(true);
+        }
+        let range = (missed.from, entry.seq);
+        let versions = self.app.list_facts(view.feed_flag(), handle, range).await?;
+        Ok(may_hold(view, entry, &versions))
     }
 
     async fn read_log(&self, place: &mut Place, lane: Lane) -> Result<Vec<Sent>, Error> {
@@ -143,12 +162,14 @@ impl Walker<'_> {
         let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
         let mut raws = self.raws(&seqs).await?;
         let mut sent = Vec::new();
-        for entry in &entries {
+        let is_last = entries.len() < PAGE;
+        for entry in entries {
             let raw = raws.remove(&entry.seq);
-            let frame = place.tell_logged(self.topic.view(), entry, raw);
+            let entry = self.app.cut_entry(self.topic.view(), entry).await?;
+            let frame = place.tell_logged(self.topic.view(), &entry, raw);
             sent.extend(frame.map(|frame| Sent::own(frame, Some(self.cursor(place)))));
         }
-        if entries.len() < PAGE {
+        if is_last {
             place.arrive(lane, self.seen);
         }
         Ok(sent)

@@ -135,7 +135,7 @@ impl Hub {
         // Under the lock, so that nobody is woken for rings that are not there yet.
         self.newest.send_replace(Some(position.clone()));
         drop(state);
-        closed.iter().for_each(|topic| topic.close());
+        closed.iter().for_each(|topic| topic.close(None));
     }
 
     /// Adds committed entries, and gives by how many the stream moved on. Those that are there already are passed over;
@@ -189,7 +189,7 @@ impl Hub {
         if state.generation() != generation {
             return None;
         }
-        let view = View::new(Arc::clone(rights), self.feed_flag);
+        let view = View::new(Arc::clone(rights), self.feed_flag, representation);
         Some(state.topic(filter, view, representation))
     }
 

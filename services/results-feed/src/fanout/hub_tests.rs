@@ -3,7 +3,7 @@ use domain::DateTime;
 
 use super::*;
 use crate::{
-    entitlement::{Entitlement, Rule, RuleText},
+    entitlement::{Entitlement, Facts, Rule, RuleText},
     entry::{Change, Edition, What},
     fanout::{
         place::{Mode, Place},
@@ -16,7 +16,13 @@ use crate::{
 const CODE: &str = "ATHM100M--------------FNL-000100--";
 
 fn entry(seq: i64, what: What) -> Arc<Entry> {
-    Arc::new(Entry { seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None })
+    Arc::new(Entry {
+        seq,
+        received_at: DateTime::UNIX_EPOCH,
+        released_until: DateTime::UNIX_EPOCH,
+        what,
+        traceparent: None,
+    })
 }
 
 fn result(seq: i64) -> Arc<Entry> {
@@ -38,6 +44,7 @@ fn result(seq: i64) -> Arc<Entry> {
         body: Some(Bytes::from_static(b"{}")),
         size: 2,
         sha256: [0; 32],
+        facts: Facts::plain(DateTime::UNIX_EPOCH),
     };
     let change = Change { edition: Arc::new(edition), base: None, patch: None, conflatable: true };
     entry(seq, What::Edition(change))

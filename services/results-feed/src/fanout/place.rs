@@ -34,6 +34,8 @@ struct LanePlace {
     at: i64,
     /// The reader was told of a frame, a bridge or a heartbeat of this number last.
     told: i64,
+    /// Of the last frame or bridge: what the next frame names.
+    last: i64,
     /// What the reader holds is the state up to here: behind it something may have been left out.
     exact: i64,
     /// Documents of which a version was left out, and the newer one not yet sent.
@@ -77,7 +79,8 @@ impl Place {
     /// By lane: the reader holds everything up to here.
     #[must_use]
     pub fn new(at: [i64; LANES]) -> Self {
-        let lane = |at| LanePlace { at, told: at, exact: at, left_out: HashSet::new(), uncounted: 0 };
+        let lane =
+            |at| LanePlace { at, told: at, last: at, exact: at, left_out: HashSet::new(), uncounted: 0 };
         Self { lanes: at.map(lane) }
     }
 
@@ -175,15 +178,12 @@ impl Place {
         if agree { Resume::Shared } else { Resume::At(at) }
     }
 
-    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so.
-    pub fn rest(&mut self, seen: i64) -> Option<[i64; LANES]> {
-        if self.lanes.iter().any(|lane| lane.at < seen || !lane.left_out.is_empty()) {
-            return None;
-        }
-        for lane in &mut self.lanes {
-            lane.told = lane.told.max(seen);
-        }
-        Some(self.exact())
+    /// A heartbeat: everything up to `seen` was given in every lane. Nothing where that is not so. It is no frame of a lane:
+    /// the next one's `p` is as if it had not been.
+    #[must_use]
+    pub fn rest(&self, seen: i64) -> Option<[i64; LANES]> {
+        let is_behind = |lane: &LanePlace| lane.at < seen || !lane.left_out.is_empty();
+        if self.lanes.iter().any(is_behind) { None } else { Some(self.exact()) }
     }
 
     /// An entry of the log for a reader that gets every version and is behind the ring. Entries of other lanes, and those
@@ -195,9 +195,9 @@ impl Place {
             return None;
         }
         let sight = view.judge(entry);
-        let frame = sight.and_then(|sight| tell(entry, sight, Form::Change, raw, place.told));
+        let frame = sight.and_then(|sight| tell(entry, sight, Form::Change, raw, place.last));
         if frame.is_some() {
-            place.told = entry.seq;
+            place.follow(entry.seq);
         }
         place.reach(entry.seq);
         frame
@@ -208,15 +208,35 @@ impl Place {
     pub fn tell_missed(&mut self, view: &View, entry: &Entry, raw: Option<Raw>, held: bool) -> Option<Frame> {
         let (_, _, document_type) = entry.document()?;
         let sight = match &entry.what {
-            What::Edition(change) if view.sees(&change.edition) => Sight::Shown { base: None },
+            What::Edition(change) if view.sees(&change.edition, entry.released_until) => {
+                Sight::Shown { base: None }
+            }
+            What::Release(_) => view.judge(entry)?,
             _ if !held => return None,
-            What::Edition(_) => Sight::Superseded,
+            What::Edition(change) => view.refusal(&change.edition, entry.released_until),
             _ => Sight::Gone(GoneCause::Invalidated),
         };
         let place = self.lane_mut(Lane::of(document_type));
-        let frame = tell(entry, sight, Form::Whole, raw, place.told)?;
-        place.told = entry.seq;
+        let frame = tell(entry, sight, Form::Whole, raw, place.last)?;
+        place.follow(entry.seq);
         Some(frame)
+    }
+
+    /// Goes back to what the reader holds for sure: what was left out behind it comes by another way.
+    pub fn go_back(&mut self) {
+        for lane in &mut self.lanes {
+            lane.at = lane.exact;
+            lane.left_out.clear();
+            lane.uncounted = 0;
+        }
+    }
+
+    /// A frame of this connection alone; gives the number of the one before in its lane.
+    pub fn tell(&mut self, lane: Lane, seq: i64) -> i64 {
+        let place = self.lane_mut(lane);
+        let before = place.last;
+        place.follow(seq);
+        before
     }
 
     /// The reader holds everything of a lane up to here.
@@ -236,6 +256,11 @@ impl LanePlace {
         }
     }
 
+    const fn follow(&mut self, seq: i64) {
+        self.told = seq;
+        self.last = seq;
+    }
+
     fn leave_out(&mut self, slot: &Slot) {
         self.at = slot.seq();
         self.left_out.insert(slot.handle());
@@ -243,7 +268,7 @@ impl LanePlace {
     }
 
     fn advance(&mut self, slot: &Slot) -> Form {
-        self.told = slot.seq();
+        self.follow(slot.seq());
         let form = if self.left_out.remove(&slot.handle()) { Form::Whole } else { Form::Change };
         self.reach(slot.seq());
         form
@@ -254,8 +279,8 @@ impl LanePlace {
             return None;
         }
         let count = std::mem::take(&mut self.uncounted);
-        let bridge = Frame::Skip { previous: self.told, seq: previous, count, lane };
-        self.told = previous;
+        let bridge = Frame::Skip { previous: self.last, seq: previous, count, lane };
+        self.follow(previous);
         Some(bridge)
     }
 }

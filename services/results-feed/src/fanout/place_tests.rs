@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     document_type::{FeedFlag, ResultStatus},
-    entitlement::{Entitlement, Rights, Rule, RuleText},
+    entitlement::{Entitlement, Facts, Participants, Representation, Rights, Rule, RuleText},
     entry::{Base, Change, Edition, Withdrawal},
     header::DocumentKey,
 };
@@ -15,6 +15,10 @@ use crate::{
 const LIVE: ResultStatus = ResultStatus::Live;
 /// By lane.
 const TYPES: [&str; LANES] = ["DT_RESULT", "DT_MEDALS", "DT_BIO_PAR"];
+
+fn facts() -> Facts {
+    Facts::plain(DateTime::UNIX_EPOCH)
+}
 
 fn key(document_type: &str) -> DocumentKey {
     DocumentKey {
@@ -28,7 +32,13 @@ fn key(document_type: &str) -> DocumentKey {
 }
 
 fn entry(seq: i64, what: What) -> Arc<Entry> {
-    Arc::new(Entry { seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None })
+    Arc::new(Entry {
+        seq,
+        received_at: DateTime::UNIX_EPOCH,
+        released_until: DateTime::UNIX_EPOCH,
+        what,
+        traceparent: None,
+    })
 }
 
 // The document's lane is its handle's rest by three.
@@ -48,8 +58,9 @@ fn version(seq: i64, handle: i64, status: ResultStatus, base: Option<Base>, conf
         body: Some(Bytes::from_static(b"{}")),
         size: 2,
         sha256: [0; 32],
+        facts: facts(),
     };
-    let patch = base.map(|_| Bytes::from_static(b"{}"));
+    let patch = base.as_ref().map(|_| Bytes::from_static(b"{}"));
     entry(seq, What::Edition(Change { edition: Arc::new(edition), base, patch, conflatable }))
 }
 
@@ -60,7 +71,7 @@ fn gone(seq: i64, handle: i64, base: Option<Base>) -> Arc<Entry> {
 }
 
 fn base(seq: i64, status: ResultStatus) -> Option<Base> {
-    Some(Base { version: i32::try_from(seq).unwrap(), status: Some(status), seq })
+    Some(Base { version: i32::try_from(seq).unwrap(), status: Some(status), seq, facts: facts() })
 }
 
 fn view(statuses: &[&str]) -> View {
@@ -68,14 +79,15 @@ fn view(statuses: &[&str]) -> View {
     let rule = Rule::parse(RuleText { statuses, ..RuleText::default() }).unwrap();
     let rights =
         Rights::of(vec![Entitlement { client_id: "partner".to_owned(), version: 1, rules: vec![rule] }]);
-    View::new(Arc::new(rights), FeedFlag::Production)
+    View::new(Arc::new(rights), FeedFlag::Production, Representation::Json)
 }
 
 fn push(rings: &mut Rings, view: &View, entry: &Arc<Entry>) {
     let Some(sight) = view.judge(entry) else { return };
     let lane = Lane::of(entry.document().unwrap().2);
     let previous = rings.of(lane).last();
-    let slot = Slot::new(entry, sight, previous, &Arc::from("7f"), &Arc::default()).unwrap();
+    let slot =
+        Slot::new(entry, (sight, Participants::All), previous, &Arc::from("7f"), &Arc::default()).unwrap();
     rings.push(slot);
 }
 
@@ -235,7 +247,7 @@ fn log() -> impl Strategy<Value = Vec<Arc<Entry>>> {
         let mut entries = Vec::new();
         for (at, (handle, step)) in steps.into_iter().enumerate() {
             let seq = i64::try_from(at).unwrap() + 1;
-            let before = heads.get(&handle).copied().flatten();
+            let before = heads.get(&handle).cloned().flatten();
             if step == 0 && before.is_some() {
                 entries.push(gone(seq, handle, before));
                 heads.insert(handle, None);
@@ -247,7 +259,7 @@ fn log() -> impl Strategy<Value = Vec<Arc<Entry>>> {
                 _ => LIVE,
             };
             let weighty = |status: Option<ResultStatus>| status.is_some_and(ResultStatus::is_weighty);
-            let status_before = before.and_then(|base| base.status);
+            let status_before = before.as_ref().and_then(|base| base.status);
             let moved = status_before != Some(status);
             let conflatable = !(moved && (weighty(status_before) || weighty(Some(status))));
             entries.push(version(seq, handle, status, before, conflatable));
@@ -263,7 +275,7 @@ fn state(entries: &[Arc<Entry>], view: &View) -> HashMap<i64, i32> {
     for entry in entries {
         let Some((handle, _, _)) = entry.document() else { continue };
         match &entry.what {
-            What::Edition(change) if view.sees(&change.edition) => {
+            What::Edition(change) if view.sees(&change.edition, entry.released_until) => {
                 state.insert(handle, change.edition.version)
             }
             _ => state.remove(&handle),
@@ -488,7 +500,9 @@ impl<'a> Run<'a> {
             Mode::State => {
                 for (entry, held) in missed(self.entries, lane, self.place.at(lane), seen) {
                     let (_, key, kind) = entry.document().unwrap();
-                    let held = held.into_iter().any(|status| self.view.permits(key, kind, status));
+                    let held = held
+                        .into_iter()
+                        .any(|status| self.view.permits(key, kind, (status, &facts()), DateTime::UNIX_EPOCH));
                     if let Some(frame) = self.place.tell_missed(self.view, &entry, None, held) {
                         self.give(&frame, None);
                     }
@@ -534,7 +548,7 @@ proptest! {
         prop_assert_eq!(run.place.exact(), [run.seen(); 3]);
         for entry in &entries {
             let must = match &entry.what {
-                What::Edition(change) => (every || !change.conflatable) && view.sees(&change.edition),
+                What::Edition(change) => (every || !change.conflatable) && view.sees(&change.edition, entry.released_until),
                 _ => false,
             };
             prop_assert!(!must || run.reader.heard.contains(&entry.seq), "{} was not heard", entry.seq);

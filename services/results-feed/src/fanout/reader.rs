@@ -1,3 +1,4 @@
+mod moving;
 mod start;
 
 use std::{sync::Arc, time::Duration};
@@ -5,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{DateTime, Utc};
 use tokio::{sync::watch, time::Instant};
 
+use self::moving::Moving;
 use super::{
     Hub, Sent,
     catch_up::{CatchUp, Piece, Walker},
@@ -19,6 +21,8 @@ use crate::{
     app::App,
     cursor::Cursor,
     document_type::FeedFlag,
+    entitlement::Participants,
+    entry::Entry,
     frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause},
 };
 
@@ -62,8 +66,14 @@ pub struct Reader {
 #[derive(Debug)]
 enum Phase {
     Start,
-    Snapshot { topic: Arc<Topic>, snapshot: Arc<Snapshot>, after: i64 },
+    Snapshot {
+        topic: Arc<Topic>,
+        snapshot: Arc<Snapshot>,
+        after: i64,
+    },
     Live(Box<Live>),
+    /// Between the rights of before and those of now.
+    Moving(Box<Moving>),
     Ended,
 }
 
@@ -128,6 +138,7 @@ impl Reader {
                 Phase::Start => self.start().await?,
                 Phase::Snapshot { .. } => self.page().await?,
                 Phase::Live(_) => self.changes().await?,
+                Phase::Moving(_) => self.move_on().await?,
                 Phase::Ended => return Ok(None),
             };
             if !frames.is_empty() {
@@ -220,6 +231,11 @@ impl Reader {
             match step {
                 Step::Own(frame) => sent.push(Sent::own(frame, cursor)),
                 Step::Slot(slot, form) => {
+                    if let Participants::Of(_) = slot.participants() {
+                        let entry = Entry::clone(slot.entry());
+                        let load = || self.app.cut_entry(live.topic.view(), entry);
+                        slot.cut().get_or_try_init(load).await?;
+                    }
                     if live.topic.representation() == Representation::Odf && slot.shows_content() {
                         let load = || self.app.get_raw(self.asked.feed_flag, slot.seq());
                         slot.raw().get_or_try_init(load).await?;

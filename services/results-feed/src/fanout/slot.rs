@@ -5,6 +5,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     cursor::Cursor,
+    entitlement::Participants,
     entry::{Entry, What},
     frame::{Frame, Raw},
     lane::Lane,
@@ -24,6 +25,9 @@ pub struct Slot {
     lane: Lane,
     sight: Sight,
     entry: Arc<Entry>,
+    participants: Participants,
+    /// The entry with those participants alone.
+    cut: OnceCell<Entry>,
     epoch: Arc<str>,
     budget: Arc<Budget>,
     /// As sent, for topics in representation `odf`.
@@ -102,7 +106,7 @@ impl Slot {
     #[must_use]
     pub fn new(
         entry: &Arc<Entry>,
-        sight: Sight,
+        (sight, participants): (Sight, Participants),
         previous: i64,
         epoch: &Arc<str>,
         budget: &Arc<Budget>,
@@ -115,6 +119,8 @@ impl Slot {
             lane: Lane::of(document_type),
             sight,
             entry: Arc::clone(entry),
+            participants,
+            cut: OnceCell::new(),
             epoch: Arc::clone(epoch),
             budget: Arc::clone(budget),
             raw: OnceCell::new(),
@@ -153,6 +159,26 @@ impl Slot {
         &self.entry
     }
 
+    /// Which participants its readers get.
+    #[must_use]
+    pub const fn participants(&self) -> &Participants {
+        &self.participants
+    }
+
+    /// Where its entry is put with these participants alone: before that there is no frame of it.
+    #[must_use]
+    pub const fn cut(&self) -> &OnceCell<Entry> {
+        &self.cut
+    }
+
+    /// What its readers get of its entry.
+    fn shown(&self) -> Option<&Entry> {
+        match self.participants {
+            Participants::All => Some(&self.entry),
+            Participants::Of(_) => self.cut.get(),
+        }
+    }
+
     /// Whether a late reader may be given a newer version of the document instead.
     #[must_use]
     pub fn may_be_left_out(&self) -> bool {
@@ -175,13 +201,14 @@ impl Slot {
     /// The frame.
     #[must_use]
     pub fn frame(&self, form: Form) -> Option<Frame> {
-        tell(&self.entry, self.sight, form, self.raw.get().cloned(), self.previous)
+        tell(self.shown()?, self.sight, form, self.raw.get().cloned(), self.previous)
     }
 
     /// The frame in bytes; encoded now, where nobody needed it before.
     #[must_use]
     pub fn encoded(&self, form: Form) -> &Encoded {
         let has_change = matches!(&self.entry.what, What::Edition(change) if change.patch.is_some())
+            && self.participants == Participants::All
             && matches!(self.sight, Sight::Shown { base: Some(_) });
         let place = if form == Form::Change && has_change { &self.change } else { &self.whole };
         place.get_or_init(|| self.encode(form))

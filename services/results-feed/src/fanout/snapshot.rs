@@ -102,7 +102,14 @@ impl Snapshot {
         let editions = app.list_state(view.feed_flag(), prefixes, self.seq, after, PAGE).await?;
         let is_last = i64::try_from(editions.len()).is_ok_and(|count| count < PAGE);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        let seen: Vec<Edition> = editions.into_iter().filter(|edition| view.sees(edition)).collect();
+        let until = app.released_at(view.feed_flag(), self.seq).await?;
+        let mut seen = Vec::new();
+        for edition in editions {
+            if view.sees(&edition, until) {
+                let participants = view.participants_of(&edition, until);
+                seen.push(app.cut(edition, &participants).await?);
+            }
+        }
         let mut raws = match topic.representation() {
             Representation::Json => HashMap::new(),
             Representation::Odf => {

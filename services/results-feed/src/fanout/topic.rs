@@ -1,29 +1,25 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{OnceCell, watch},
+    time::Instant,
+};
 
 use super::{
     filter::Filter,
+    moved::Move,
     place::{Mode, Place, Taken},
     rings::Rings,
     slot::Slot,
     snapshot::Snapshot,
     view::View,
 };
-use crate::lane::Lane;
+use crate::{Error, app::App, entitlement::Rights, lane::Lane};
 
 /// Groups in which the connections of a topic are woken: a change of one that all share would wake them under one lock.
 const WAKES: usize = 16;
 
-/// In which form documents are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Representation {
-    /// The canonical document, and merge patches.
-    #[default]
-    Json,
-    /// As sent, always whole.
-    Odf,
-}
+pub use crate::entitlement::Representation;
 
 /// What readers share who ask for the same with the same rights: which frames they get, in bytes.
 #[derive(Debug)]
@@ -34,12 +30,15 @@ pub struct Topic {
     state: RwLock<State>,
     wakes: [watch::Sender<()>; WAKES],
     snapshot: Mutex<Option<(Arc<Snapshot>, Instant)>>,
+    moved: OnceCell<Arc<Move>>,
 }
 
 #[derive(Debug)]
 struct State {
     rings: Rings,
     is_closed: bool,
+    /// Where the rights of its readers changed.
+    changed_at: Option<i64>,
 }
 
 /// What a connection gets of its topic.
@@ -55,7 +54,7 @@ impl Topic {
     /// A topic without a frame yet, complete from `seq` on.
     #[must_use]
     pub fn new(filter: Filter, view: View, representation: Representation, seq: i64) -> Self {
-        let state = State { rings: Rings::starting_at(seq), is_closed: false };
+        let state = State { rings: Rings::starting_at(seq), is_closed: false, changed_at: None };
         Self {
             filter,
             view,
@@ -63,6 +62,7 @@ impl Topic {
             state: RwLock::new(state),
             wakes: std::array::from_fn(|_| watch::Sender::new(())),
             snapshot: Mutex::new(None),
+            moved: OnceCell::new(),
         }
     }
 
@@ -97,10 +97,29 @@ impl Topic {
         self.state.write().unwrap_or_else(PoisonError::into_inner).rings.forget(lane, seq);
     }
 
-    /// Its readers get nothing more here.
-    pub fn close(&self) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+    /// Its readers get nothing more here: the stream began anew, or, at `changed_at`, their rights changed.
+    pub fn close(&self, changed_at: Option<i64>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.is_closed = true;
+        state.changed_at = changed_at;
+        drop(state);
         self.wake();
+    }
+
+    /// Where the rights of its readers changed; nothing while they did not, and where the stream began anew.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<i64> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).changed_at
+    }
+
+    /// What a change of rights at `seq` means for its readers: found out by the first of them, for all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn moved(&self, app: &App, after: &Arc<Rights>, seq: i64) -> Result<Arc<Move>, Error> {
+        let moved =
+            self.moved.get_or_try_init(|| async { Move::load(app, self, after, seq).await.map(Arc::new) });
+        moved.await.cloned()
     }
 
     /// Whether it ended.

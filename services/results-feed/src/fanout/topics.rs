@@ -40,7 +40,7 @@ impl Topics {
         rights: &Rights,
         representation: Representation,
     ) -> Option<Arc<Topic>> {
-        let key = Key { filter: filter.clone(), readers: rights.readers().to_vec(), representation };
+        let key = Key { filter: filter.clone(), readers: rights.readers(), representation };
         self.by_key.get(&key).map(|kept| Arc::clone(&kept.topic))
     }
 

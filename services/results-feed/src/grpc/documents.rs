@@ -11,7 +11,8 @@ use tonic::Status;
 use super::parse;
 use crate::{
     Error,
-    app::{App, Representation},
+    app::App,
+    entitlement::Representation,
     events::{document_key, status, timestamp},
     search::Version,
 };
@@ -35,6 +36,7 @@ pub async fn search(
         token => chassis::parse("page_token", parse::bounded("page_token", token)?)?,
     };
     let rights = app.rights(Some(client_id)).await?;
+    let rights = [rights.clone(), rights.in_representation(Representation::Odf)];
     let page = app.search(&rights, &search, after, limit).await?;
     Ok(SearchDocumentsResponse {
         documents: page.versions.iter().map(found).collect(),
@@ -53,9 +55,9 @@ pub async fn pieces(app: &App, client_id: &str, request: &GetDocumentRequest) ->
     }
     let representation = match wire::DocumentRepresentation::try_from(request.representation) {
         Ok(wire::DocumentRepresentation::Unspecified | wire::DocumentRepresentation::Raw) => {
-            Representation::Raw
+            Representation::Odf
         }
-        Ok(wire::DocumentRepresentation::Canonical) => Representation::Canonical,
+        Ok(wire::DocumentRepresentation::Canonical) => Representation::Json,
         Err(_) => return Err(wrong("representation", "must be RAW or CANONICAL")),
     };
     let rights = app.rights(Some(client_id)).await?;

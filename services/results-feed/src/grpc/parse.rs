@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use chassis::FieldViolation;
 use domain::{DateTime, NaiveDate, Utc, Uuid};
 use prost_types::Timestamp;
@@ -8,7 +10,7 @@ use crate::{
     Error,
     delivery_target::Filter,
     document_type::{DocumentType, FeedFlag, ResultStatus},
-    entitlement::{MOST_RULES, Rule, RuleText},
+    entitlement::{MOST_PREFIXES as MOST_RULE_PREFIXES, MOST_RULES, Rule, RuleText},
     fanout::{MOST_PREFIXES, Representation},
     rsc::{Prefix, Rsc},
     search::{self, MOST_LANGUAGES, Search},
@@ -16,6 +18,8 @@ use crate::{
 
 /// Longest cursor, page token and client id in bytes.
 const LONGEST: usize = 200;
+/// Seconds since 1970 of the years 2000 to 2099.
+const CENTURY: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 
 /// An RSC of a field.
 pub fn rsc(field: &str, text: &str) -> Result<Rsc, Error> {
@@ -101,8 +105,11 @@ pub fn rules(field: &str, texts: Vec<RuleText>) -> Result<Vec<Rule>, Error> {
     }
     let (mut rules, mut wrong) = (Vec::with_capacity(texts.len()), Vec::new());
     for (at, text) in texts.into_iter().enumerate() {
-        if text.types.len() > 68 || text.statuses.len() > 10 {
-            wrong.push(FieldViolation::new(format!("{field}[{at}]"), "must name each type and status once"));
+        if text.types.len() > 68 || text.statuses.len() > 10 || text.representations.len() > 2 {
+            wrong.push(FieldViolation::new(
+                format!("{field}[{at}]"),
+                "must name each type, status and representation once",
+            ));
             continue;
         }
         match Rule::parse(text) {
@@ -111,6 +118,11 @@ pub fn rules(field: &str, texts: Vec<RuleText>) -> Result<Vec<Rule>, Error> {
                 wrong.push(FieldViolation::new(format!("{field}[{at}].{}", error.field), error.rule));
             }
         }
+    }
+    let prefixes: BTreeSet<&str> = rules.iter().map(|rule| rule.text().prefix.as_str()).collect();
+    if prefixes.len() > MOST_RULE_PREFIXES {
+        let rule = format!("must have at most {MOST_RULE_PREFIXES} different prefixes");
+        wrong.push(FieldViolation::new(field, rule));
     }
     if wrong.is_empty() { Ok(rules) } else { Err(Error::Invalid(wrong)) }
 }
@@ -172,8 +184,11 @@ pub fn search(field: &str, asked: &wire::DocumentSearch) -> Result<Search, Error
         languages,
         first_day: day(&within("first_day"), &asked.first_day)?,
         last_day: day(&within("last_day"), &asked.last_day)?,
-        received_from: instant(&within("received_from"), asked.received_from)?,
-        received_before: instant(&within("received_before"), asked.received_before)?,
+        received_from: asked.received_from.map(|at| instant(&within("received_from"), &at)).transpose()?,
+        received_before: asked
+            .received_before
+            .map(|at| instant(&within("received_before"), &at))
+            .transpose()?,
         version: Some(asked.version).filter(|version| *version > 0),
         newest_only: asked.newest_only,
     })
@@ -189,13 +204,11 @@ fn day(field: &str, text: &str) -> Result<Option<NaiveDate>, Error> {
     }
 }
 
-fn instant(field: &str, time: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Error> {
-    let Some(time) = time else { return Ok(None) };
-    // Years that the database knows too.
-    let is_near = (0..4_102_444_800).contains(&time.seconds);
-    let parsed = u32::try_from(time.nanos)
-        .ok()
-        .filter(|_| is_near)
-        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
-    parsed.map(Some).ok_or_else(|| FieldViolation::new(field, "must be a time between 1970 and 2100").into())
+/// An instant of this century.
+pub fn instant(field: &str, at: &Timestamp) -> Result<DateTime<Utc>, Error> {
+    let nanoseconds = u32::try_from(at.nanos).ok();
+    nanoseconds
+        .and_then(|nanoseconds| DateTime::from_timestamp(at.seconds, nanoseconds))
+        .filter(|at| CENTURY.contains(&at.timestamp()))
+        .ok_or_else(|| FieldViolation::new(field, "must be an instant from 2000 to 2099").into())
 }

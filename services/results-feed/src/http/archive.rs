@@ -37,7 +37,7 @@ pub async fn archive(
     let search = parse(pairs)?;
     let place = web.app.begin_archive()?;
     let rights = web.app.rights(Some(&client_id)).await?;
-    let versions = web.app.list_archive(&rights, &search).await?;
+    let versions = web.app.list_archive(rights, &search).await?;
     let (pieces, mut written) = mpsc::channel(AHEAD);
     let (app, runtime) = (web.app.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {

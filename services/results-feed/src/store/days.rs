@@ -1,7 +1,7 @@
 use domain::{DateTime, NaiveDate, Utc};
 use sqlx::{PgExecutor, PgPool, PgTransaction};
 
-use super::{digest, document_type, status};
+use super::{digest, document_type, facts, status};
 use crate::{
     Error,
     header::DocumentKey,
@@ -203,8 +203,9 @@ pub async fn list_day(
     let rows = sqlx::query!(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, l.version as "version!", l.result_status, case when l.kind = 'document' then l.sha256 end as sha256
-        from (select distinct on (document_id) document_id, version, result_status, sha256, kind
+               d.language, l.version as "version!", l.result_status, case when l.kind = 'document' then l.sha256 end as sha256,
+               l.nocs, l.status_since, l.received_at
+        from (select distinct on (document_id) document_id, version, result_status, sha256, kind, nocs, status_since, received_at
               from results.log
               where stream_id = $1 and logical_date = $2 and kind in ('document', 'invalidation') and seq <= $3
               order by document_id, seq desc) l
@@ -232,6 +233,7 @@ pub async fn list_day(
                 version: row.version,
                 status: status(row.result_status)?,
                 sha256: row.sha256.as_deref().map(digest).transpose()?,
+                facts: facts(&row.nocs, row.status_since, row.received_at)?,
             })
         })
         .collect()

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use domain::{DateTime, Utc, Uuid};
 use sqlx::{PgPool, PgTransaction};
 
-use super::{document_type, status};
+use super::{document_type, facts, status};
 use crate::{Error, delivery::Candidate};
 
 /// What an entry of the log means to a delivery.
@@ -15,6 +15,15 @@ pub enum What {
         candidate: Candidate,
         /// Whether a newer version is there.
         has_newer: bool,
+    },
+    /// The end of an embargo.
+    Release {
+        /// The version that it held back.
+        candidate: Candidate,
+        /// For whose readers.
+        client_ids: Vec<String>,
+        /// Until when embargoes were over before.
+        from: DateTime<Utc>,
     },
     /// The rights of this client changed.
     Entitlement(String),
@@ -43,6 +52,13 @@ struct DeliverableRow {
     conflatable: bool,
     received_at: DateTime<Utc>,
     newest: Option<i64>,
+    version_seq: Option<i64>,
+    nocs: Option<Vec<String>>,
+    status_since: Option<DateTime<Utc>>,
+    version_received_at: Option<DateTime<Utc>>,
+    client_ids: Option<Vec<String>>,
+    released_from: Option<DateTime<Utc>>,
+    released_until: DateTime<Utc>,
     refused_since: Option<DateTime<Utc>>,
 }
 
@@ -51,26 +67,40 @@ impl TryFrom<DeliverableRow> for Deliverable {
 
     fn try_from(row: DeliverableRow) -> Result<Self, Error> {
         let seq = row.seq;
-        let what = match (row.kind.as_str(), row.client_id, row.document_id) {
+        let (kind, client_id, client_ids) = (row.kind.clone(), row.client_id.clone(), row.client_ids.clone());
+        let (has_newer, from) = (row.newest > row.version_seq, row.released_from);
+        let what = match (kind.as_str(), client_id, candidate(row)?) {
             ("entitlement", Some(client_id), _) => What::Entitlement(client_id),
-            ("document" | "invalidation", _, Some(document_id)) => {
-                let is_invalidation = row.kind == "invalidation";
-                let candidate = Candidate {
-                    seq,
-                    document_id,
-                    code: row.document_code.unwrap_or_default(),
-                    document_type: document_type(&row.document_type.unwrap_or_default())?,
-                    status: status(if is_invalidation { row.base_status } else { row.result_status })?,
-                    conflatable: row.conflatable && !is_invalidation,
-                    received_at: row.received_at,
-                    refused_since: row.refused_since,
-                };
-                What::Document { candidate, has_newer: row.newest.is_some_and(|newest| newest > seq) }
-            }
+            ("document" | "invalidation", _, Some(candidate)) => What::Document { candidate, has_newer },
+            ("release", _, Some(candidate)) => What::Release {
+                candidate,
+                client_ids: client_ids.unwrap_or_default(),
+                from: from.ok_or(Error::Corrupt { what: "released_from" })?,
+            },
             _ => What::Other,
         };
         Ok(Self { seq, what })
     }
+}
+
+// Of an entry that is about a document.
+fn candidate(row: DeliverableRow) -> Result<Option<Candidate>, Error> {
+    let (Some(document_id), Some(version_seq)) = (row.document_id, row.version_seq) else { return Ok(None) };
+    let is_invalidation = row.kind == "invalidation";
+    let version_received_at = row.version_received_at.unwrap_or(row.received_at);
+    Ok(Some(Candidate {
+        seq: row.seq,
+        version_seq,
+        document_id,
+        code: row.document_code.unwrap_or_default(),
+        document_type: document_type(&row.document_type.unwrap_or_default())?,
+        status: status(if is_invalidation { row.base_status } else { row.result_status })?,
+        conflatable: row.conflatable && !is_invalidation,
+        received_at: row.received_at,
+        facts: facts(&row.nocs.unwrap_or_default(), row.status_since, version_received_at)?,
+        released_until: row.released_until,
+        refused_since: row.refused_since,
+    }))
 }
 
 /// The entries behind `seq` up to `last`, at most `limit`, in order.
@@ -87,9 +117,13 @@ pub async fn list_deliverable(
         r#"
         select l.seq, l.kind, l.client_id, l.document_id, d.document_code as "document_code?",
                d.document_type as "document_type?", l.result_status, l.base_status, l.conflatable, l.received_at,
-               d.seq as "newest?", null::timestamptz as refused_since
+               d.seq as "newest?", coalesce(l.released_seq, l.seq) as version_seq, f.nocs as "nocs?",
+               f.status_since as "status_since?", f.received_at as "version_received_at?", l.client_ids,
+               l.released_from, l.released_until, null::timestamptz as refused_since
         from results.log l
         left join results.document d on d.document_id = l.document_id
+        left join results.log f on f.stream_id = l.stream_id and f.seq = case l.kind
+            when 'invalidation' then l.base_seq when 'release' then l.released_seq else l.seq end
         where l.stream_id = $1 and l.seq > $2 and l.seq <= $3
         order by l.seq
         limit $4
@@ -118,10 +152,14 @@ pub async fn list_resends(
         r#"
         select l.seq, l.kind, l.client_id, l.document_id, d.document_code as "document_code?",
                d.document_type as "document_type?", l.result_status, l.base_status, l.conflatable, l.received_at,
-               d.seq as "newest?", r.refused_since
+               d.seq as "newest?", coalesce(l.released_seq, l.seq) as version_seq, f.nocs as "nocs?",
+               f.status_since as "status_since?", f.received_at as "version_received_at?", l.client_ids,
+               l.released_from, l.released_until, r.refused_since
         from results.delivery_resend r
         join results.log l on l.stream_id = $2 and l.seq = r.seq
         join results.document d on d.document_id = l.document_id
+        left join results.log f on f.stream_id = l.stream_id and f.seq = case l.kind
+            when 'invalidation' then l.base_seq when 'release' then l.released_seq else l.seq end
         where r.target_id = $1 and r.seq <> all ($3)
         order by r.seq
         limit $4
@@ -135,9 +173,7 @@ pub async fn list_resends(
     .await?;
     let mut candidates = Vec::with_capacity(rows.len());
     for row in rows {
-        if let What::Document { candidate, .. } = Deliverable::try_from(row)?.what {
-            candidates.push(candidate);
-        }
+        candidates.extend(candidate(row)?);
     }
     Ok(candidates)
 }

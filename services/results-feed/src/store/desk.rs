@@ -129,7 +129,7 @@ pub async fn find_biography(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
-               l.sha256, l.received_at
+               l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and d.document_code = $2 and d.document_type in ('DT_BIO_PAR', 'DT_BIO_TEA')

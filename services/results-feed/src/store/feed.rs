@@ -6,11 +6,12 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{LARGEST, digest, documents::EditionRow, log::LogRow, size, status};
+use super::{LARGEST, digest, documents::EditionRow, facts, log::LogRow, size, status};
 use crate::{
     Error,
     document::Sha256,
     document_type::ResultStatus,
+    entitlement::Facts,
     entry::{Edition, Entry},
     frame::Raw,
     lane::Lane,
@@ -22,10 +23,10 @@ use crate::{
 pub struct Missed {
     /// Of the entry.
     pub seq: i64,
-    /// The statuses of the versions that the reader may hold: of the one that stood when it went away, and of what came
-    /// since, as it may have been told more than its cursor says. For a later entry of the document: of what came since
-    /// the one before.
-    pub held: Vec<Option<ResultStatus>>,
+    /// From here on are the versions that the reader may hold: the one that stood when it went away and what came since,
+    /// as it may have been told more than its cursor says. For a later entry of the document: what came since the version
+    /// of the one before.
+    pub from: i64,
 }
 
 // A prefix holds nothing that `like` would take for a pattern.
@@ -54,7 +55,7 @@ pub async fn list_state(
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, l.version as "version!", l.result_status, l.seq,
                case when octet_length(l.canonical) <= $6 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.sha256, l.received_at
+               octet_length(l.canonical) as size, l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = case
             when d.seq <= $3 then d.seq
@@ -93,34 +94,35 @@ pub async fn list_missed(
         r#"
         with wanted as (
             select document_id, seq from results.document
-            where stream_id = $1 and seq > $2 and document_type = any ($4) and document_code like any ($5)
+            where stream_id = $1 and document_type = any ($4) and document_code like any ($5)
+              and (seq > $2 or document_id in (
+                  select document_id from results.log
+                  where stream_id = $1 and seq > $2 and seq <= $3 and kind = 'release'))
         ), missed as (
             select w.document_id, case
                 when w.seq <= $3 then w.seq
                 else (select max(o.seq) from results.log o
                       where o.document_id = w.document_id and o.stream_id = $1 and o.seq <= $3
                         and o.kind in ('document', 'invalidation'))
-                end as seq
+                end as seq, null::bigint as released_seq
             from wanted w
             union
-            select w.document_id, l.seq
+            select w.document_id, l.seq, l.released_seq
             from results.log l
             join wanted w on w.document_id = l.document_id
             where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and not l.conflatable
-              and l.kind in ('document', 'invalidation')
+              and l.kind in ('document', 'invalidation', 'release')
         ), counted as (
-            select document_id, seq, lag(seq) over (partition by document_id order by seq) as before
+            select document_id, seq,
+                   lag(coalesce(released_seq, seq)) over (partition by document_id order by seq) as before
             from missed where seq > $2
         )
-        select m.seq as "seq!", held.statuses as "statuses?"
+        select m.seq as "seq!", coalesce(m.before, held.seq, $2) as "from!"
         from counted m
         left join lateral (
-            select array_agg(distinct coalesce(o.result_status, '')) as statuses from results.log o
-            where o.document_id = m.document_id and o.stream_id = $1 and o.seq < m.seq and o.kind = 'document'
-              and o.seq >= coalesce(m.before,
-                  (select max(b.seq) from results.log b
-                   where b.document_id = m.document_id and b.stream_id = $1 and b.seq <= $2
-                     and b.kind in ('document', 'invalidation')), $2)
+            select max(b.seq) as seq from results.log b
+            where b.document_id = m.document_id and b.stream_id = $1 and b.seq <= $2
+              and b.kind in ('document', 'invalidation')
         ) held on true
         order by m.seq
         limit $6
@@ -136,11 +138,38 @@ pub async fn list_missed(
     .await?;
     let mut missed = Vec::with_capacity(rows.len());
     for row in rows {
-        let names = row.statuses.unwrap_or_default();
-        let held = names.into_iter().map(|name| status(Some(name).filter(|name| !name.is_empty())));
-        missed.push(Missed { seq: row.seq, held: held.collect::<Result<_, _>>()? });
+        missed.push(Missed { seq: row.seq, from: row.from });
     }
     Ok(missed)
+}
+
+/// Statuses and facts of a document's versions from one place up to before another.
+#[tracing::instrument(name = "db.log.list_facts", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn list_facts(
+    pool: &PgPool,
+    stream_id: &str,
+    handle: i64,
+    (from, before): (i64, i64),
+) -> Result<Vec<(Option<ResultStatus>, Facts)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select l.result_status, l.nocs, l.status_since, l.received_at
+        from results.document d
+        join results.log l on l.stream_id = d.stream_id and l.document_id = d.document_id
+        where d.stream_id = $1 and d.handle = $2 and l.kind = 'document' and l.seq >= $3 and l.seq < $4
+        "#,
+        stream_id,
+        handle,
+        from,
+        before,
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut versions = Vec::with_capacity(rows.len());
+    for row in rows {
+        versions.push((status(row.result_status)?, facts(&row.nocs, row.status_since, row.received_at)?));
+    }
+    Ok(versions)
 }
 
 /// The entries at these places.
@@ -153,10 +182,17 @@ pub async fn list_at(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<Vec
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind = 'document' and octet_length(l.canonical) <= $3 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at, l.traceparent
+               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $3
+                    then coalesce(r.canonical, l.canonical) end as canonical,
+               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
+               coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
+               b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
+               l.released_until, r.received_at as "first_received_at?"
         from results.log l
         left join results.document d on d.document_id = l.document_id
+        left join results.log b on b.stream_id = l.stream_id and b.seq = l.base_seq
+        left join results.log r on r.stream_id = l.stream_id and r.seq = l.released_seq
         where l.stream_id = $1 and l.seq = any ($2)
         order by l.seq
         "#,
@@ -187,11 +223,18 @@ pub async fn list_logged(
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind = 'document' and octet_length(l.canonical) <= $7 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at, l.traceparent
+               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $7
+                    then coalesce(r.canonical, l.canonical) end as canonical,
+               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
+               coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
+               b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
+               l.released_until, r.received_at as "first_received_at?"
         from results.log l
         join results.document d on d.document_id = l.document_id
-        where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and l.kind in ('document', 'invalidation')
+        left join results.log b on b.stream_id = l.stream_id and b.seq = l.base_seq
+        left join results.log r on r.stream_id = l.stream_id and r.seq = l.released_seq
+        where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and l.kind in ('document', 'invalidation', 'release')
           and d.document_type = any ($4) and d.document_code like any ($5)
         order by l.seq
         limit $6
@@ -214,9 +257,11 @@ pub async fn list_logged(
 pub async fn list_raw(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<HashMap<i64, Raw>, Error> {
     let rows = sqlx::query!(
         r#"
-        select seq, case when octet_length(raw) <= $3 then raw end as raw, octet_length(raw) as size, sha256(raw) as sha256
-        from results.log
-        where stream_id = $1 and seq = any ($2) and raw is not null
+        select l.seq, case when octet_length(o.raw) <= $3 then o.raw end as raw, octet_length(o.raw) as size,
+               sha256(o.raw) as sha256
+        from results.log l
+        join results.log o on o.stream_id = l.stream_id and o.seq = coalesce(l.released_seq, l.seq)
+        where l.stream_id = $1 and l.seq = any ($2) and o.raw is not null
         "#,
         stream_id,
         seqs,

@@ -1,7 +1,7 @@
 use domain::{DateTime, NaiveDate, Utc};
 use sqlx::PgPool;
 
-use super::{document_type, status};
+use super::{document_type, facts, status};
 use crate::{
     Error,
     header::DocumentKey,
@@ -51,6 +51,9 @@ struct VersionRow {
     seq: i64,
     logical_date: Option<NaiveDate>,
     received_at: DateTime<Utc>,
+    nocs: Option<Vec<String>>,
+    status_since: Option<DateTime<Utc>>,
+    facts_at: Option<DateTime<Utc>>,
     bytes: i32,
 }
 
@@ -78,6 +81,11 @@ impl TryFrom<VersionRow> for Version {
             is_invalidation,
             logical_date: row.logical_date,
             received_at: row.received_at,
+            facts: facts(
+                &row.nocs.unwrap_or_default(),
+                row.status_since,
+                row.facts_at.unwrap_or(row.received_at),
+            )?,
             bytes: usize::try_from(row.bytes).map_err(|_| Error::Corrupt { what: "raw" })?,
         })
     }
@@ -102,10 +110,13 @@ pub async fn search(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, l.kind, l.version as "version!", l.result_status, l.base_status, l.seq, l.logical_date,
-               l.received_at, octet_length(l.raw) as "bytes!"
+               l.received_at, octet_length(l.raw) as "bytes!", f.nocs as "nocs?", f.status_since as "status_since?",
+               f.received_at as "facts_at?"
         from results.log l
         join results.document d on d.document_id = l.document_id
-        where l.stream_id = $1 and l.seq > $2 and l.kind <> 'late'
+        left join results.log f
+            on f.stream_id = l.stream_id and f.seq = case l.kind when 'invalidation' then l.base_seq else l.seq end
+        where l.stream_id = $1 and l.seq > $2 and l.kind in ('document', 'invalidation')
           and (cardinality($3::text[]) = 0 or d.document_code like any ($3))
           and (cardinality($4::text[]) = 0 or d.document_type = any ($4))
           and (cardinality($5::text[]) = 0 or d.language = any ($5))
@@ -160,10 +171,13 @@ pub async fn find_version(
         r#"
         select d.stream_id, d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type,
                d.document_subtype, d.language, l.kind, l.version as "version!", l.result_status, l.base_status, l.seq,
-               l.logical_date, l.received_at, l.raw as "raw!", l.canonical
+               l.logical_date, l.received_at, l.raw as "raw!", l.canonical, f.nocs as "nocs?",
+               f.status_since as "status_since?", f.received_at as "facts_at?"
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = coalesce($2, d.seq) and l.document_id = d.document_id
-        where d.handle = $1 and l.kind <> 'late'
+        left join results.log f
+            on f.stream_id = l.stream_id and f.seq = case l.kind when 'invalidation' then l.base_seq else l.seq end
+        where d.handle = $1 and l.kind in ('document', 'invalidation')
         "#,
         handle,
         seq,
@@ -186,6 +200,9 @@ pub async fn find_version(
         seq: row.seq,
         logical_date: row.logical_date,
         received_at: row.received_at,
+        nocs: row.nocs,
+        status_since: row.status_since,
+        facts_at: row.facts_at,
         bytes: i32::try_from(row.raw.len()).map_err(|_| Error::Corrupt { what: "raw" })?,
     };
     Ok(Some(WholeVersion {

@@ -2,15 +2,16 @@
 
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
-    DiscardQuarantinedRequest, GetDeliveryTargetRequest, GetDocumentRequest, GetEntitlementsRequest,
-    GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
-    ListDeliveryTargetsRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
-    ListPublisherKeysRequest, ListQuarantinedRequest, ListVenueClocksRequest, PauseDeliveryRequest,
-    PublishRequest, RequeueQuarantinedRequest, ResendDocumentsRequest, ResumeDeliveryRequest,
-    RevokePublisherKeyRequest, SearchDocumentsRequest, SubscribeRequest, UpdateDeliveryTargetRequest,
-    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
-    delivery_service_client::DeliveryServiceClient, feed_service_client::FeedServiceClient,
-    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
+    DiscardQuarantinedRequest, ExplainAccessRequest, GetDeliveryTargetRequest, GetDocumentRequest,
+    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
+    ListDecisionsRequest, ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest,
+    ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest,
+    ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
+    ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
+    SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
+    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
+    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    result_service_client::ResultServiceClient,
 };
 use tonic::Code;
 
@@ -52,6 +53,9 @@ macro_rules! codes {
             delivery.pause_delivery(PauseDeliveryRequest::default()).await.err(),
             delivery.resume_delivery(ResumeDeliveryRequest::default()).await.err(),
             delivery.resend_documents(ResendDocumentsRequest::default()).await.err(),
+            access.list_entitlements(ListEntitlementsRequest::default()).await.err(),
+            access.explain_access(ExplainAccessRequest::default()).await.err(),
+            access.list_decisions(ListDecisionsRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -66,7 +70,8 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let wrong = Some(Code::InvalidArgument);
     let expected = [
         wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, None, wrong, wrong,
-        None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong,
+        None, wrong, wrong, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
+        wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 

@@ -40,6 +40,11 @@ impl World {
         Self::successor(self.database_url.clone(), self.app.clock.clone()).await
     }
 
+    /// Where its database is.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     /// With other settings than usual.
     pub async fn start_with(
         change: impl FnOnce(&mut chassis::Settings) + Send + 'static,
@@ -348,7 +353,7 @@ impl Partner {
 }
 
 /// RFC 7396, written a second time.
-fn merge(document: &mut Value, patch: &Value) {
+pub fn merge(document: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *document = patch.clone();
         return;

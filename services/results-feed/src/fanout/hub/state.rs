@@ -128,7 +128,10 @@ impl State {
             debug_assert_eq!(topic.view().feed_flag(), feed_flag, "a topic is of its hub's stream");
             let sight = *judged.entry(Arc::as_ptr(rights)).or_insert_with(|| topic.view().judge(entry));
             if let Some(sight) = sight {
-                topic.push(lane, |previous| Slot::new(entry, sight, previous, &self.epoch, &self.budget));
+                let participants = topic.view().participants(entry);
+                topic.push(lane, |previous| {
+                    Slot::new(entry, (sight, participants), previous, &self.epoch, &self.budget)
+                });
                 if !touched.iter().any(|other| Arc::ptr_eq(other, topic)) {
                     touched.push(Arc::clone(topic));
                 }
@@ -141,7 +144,7 @@ impl State {
         self.rights_at.insert(client_id.to_owned(), seq);
         self.rights.retain(|_, rights| !rights.depend_on(client_id));
         let ended = self.topics.remove_if(|topic| topic.view().rights().depend_on(client_id));
-        ended.iter().for_each(|topic| topic.close());
+        ended.iter().for_each(|topic| topic.close(Some(seq)));
         ended
     }
 
@@ -163,13 +166,16 @@ impl State {
         }
         let skipped = self.entries.len().saturating_sub(LOOK_BACK);
         let since = self.entries.get(skipped).map_or(self.seq, |entry| entry.seq - 1);
+        // Before a change of rights others were given: who comes from there is told first what the change means.
+        let since = since.max(self.rights_changed_at(view.rights()));
         let topic = Arc::new(Topic::new(filter.clone(), view, representation, since));
-        for entry in self.entries.iter().skip(skipped) {
+        for entry in self.entries.iter().skip(skipped).filter(|entry| entry.seq > since) {
             let Some((_, key, document_type)) = entry.document() else { continue };
             let is_wanted = filter.prefixes().iter().any(|prefix| prefix.matches(&key.document_code));
             if let Some(sight) = topic.view().judge(entry).filter(|_| is_wanted) {
+                let participants = topic.view().participants(entry);
                 topic.push(Lane::of(document_type), |previous| {
-                    Slot::new(entry, sight, previous, &self.epoch, &self.budget)
+                    Slot::new(entry, (sight, participants), previous, &self.epoch, &self.budget)
                 });
             }
         }
@@ -192,8 +198,9 @@ impl State {
     }
 
     pub fn rights_changed_at(&self, rights: &Rights) -> i64 {
-        let changes = rights.readers().iter().filter_map(|(client_id, _)| self.rights_at.get(client_id));
-        changes.copied().max().unwrap_or_default()
+        let changes =
+            rights.readers().into_iter().filter_map(|(client_id, _)| self.rights_at.get(&client_id).copied());
+        changes.max().unwrap_or_default()
     }
 
     pub fn sweep(&mut self, now: Instant) -> usize {

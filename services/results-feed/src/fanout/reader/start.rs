@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Reader, Sent, Topic};
+use super::{Phase, Reader, Sent, Topic, moving::Moving};
 use crate::{
     Error,
     cursor::Cursor,
@@ -15,14 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reader {
     pub(super) async fn start(&mut self) -> Result<Vec<Sent>, Error> {
+        self.known_position().await?;
+        let topic = self.topic().await?;
+        // Behind the topic: where the stream began anew meanwhile, the topic has ended and says so.
         let position = self.known_position().await?;
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         let cursor = Cursor::new(self.epoch.clone(), position.seq);
         let hello = Frame::Hello { stream: self.hub.stream_id().to_owned(), cursor };
         let mut frames = vec![Sent::own(hello, None)];
         match self.resume_at(&position, &topic).await? {
-            Ok(Some(cursor)) => self.go_live(topic, Place::new(cursor.at)),
+            Ok(Some(cursor)) => self.go_on(topic, Place::new(cursor.at)).await?,
             Ok(None) => self.begin_snapshot(topic),
             Err(why) => frames.push(self.reset(why, topic)),
         }
@@ -31,11 +33,15 @@ impl Reader {
 
     // The stream began anew, or the reader's rights changed.
     pub(super) async fn begin_again(&mut self) -> Result<Vec<Sent>, Error> {
+        if let Some(moving) = Moving::from_live(&mut self.phase) {
+            self.phase = Phase::Moving(Box::new(moving));
+            return Ok(Vec::new());
+        }
+        let topic = self.topic().await?;
         let position = self.known_position().await?;
         let why =
             if position.epoch == self.epoch { ResetCause::FilterChanged } else { ResetCause::EpochChanged };
         self.epoch.clone_from(&position.epoch);
-        let topic = self.topic().await?;
         Ok(vec![self.reset(why, topic)])
     }
 
@@ -57,10 +63,6 @@ impl Reader {
                 return Ok(Err(ResetCause::CursorAhead));
             }
         }
-        // What it was given before was by other rights.
-        if cursor.lowest() < self.hub.rights_changed_at(topic.view().rights()) {
-            return Ok(Err(ResetCause::FilterChanged));
-        }
         if !topic.reaches_back_to(&cursor.at)
             && !self.app.reaches_back_to(self.asked.feed_flag, cursor.lowest() + 1).await?
         {
@@ -79,7 +81,7 @@ impl Reader {
     }
 
     // Rights that change between the look-up and the topic are looked up again.
-    async fn topic(&self) -> Result<Arc<Topic>, Error> {
+    pub(super) async fn topic(&self) -> Result<Arc<Topic>, Error> {
         loop {
             let (generation, rights) = self.rights().await?;
             let asked = &self.asked;
@@ -100,7 +102,9 @@ impl Reader {
         if let Some(rights) = known {
             return Ok((generation, rights));
         }
-        let rights = Arc::new(self.app.rights(Some(client_id)).await?);
+        // As they are where this process is: it may not have heard yet of their newest change.
+        let (feed_flag, seq) = (self.asked.feed_flag, self.hub.seq());
+        let rights = Arc::new(self.app.rights_at(feed_flag, Some(client_id), seq).await?);
         self.hub.keep_rights(client_id, &rights, generation);
         Ok((generation, rights))
     }
