@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod changes;
 mod days;
 mod delivery;
 mod desk;
@@ -10,6 +11,7 @@ mod entitlements;
 mod explain;
 mod feed;
 mod gaps;
+mod log_parts;
 mod publish;
 mod quarantine;
 mod quota;
@@ -17,6 +19,7 @@ mod read;
 mod release;
 mod republish;
 mod search;
+mod time_travel;
 
 use std::{
     sync::{Arc, Mutex},
@@ -35,10 +38,13 @@ pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use desk::{Shown, VenueHeard};
 pub use explain::{Explanation, Question};
 pub use publish::Publisher;
-pub use read::UnitResult;
+pub use read::{SnapshotPage, UnitResult};
+pub use search::Body;
+pub use time_travel::PastPlace;
 
 use crate::{
     Error,
+    config::LogZstd,
     document_type::FeedFlag,
     entitlement::Entitlement,
     fanout::{Budget, Figures, Hub},
@@ -67,6 +73,8 @@ pub struct App {
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
     ka_timeout: Duration,
+    log: Log,
+    time_zone: chrono_tz::Tz,
     metrics: Metrics,
     connections: Arc<Semaphore>,
     embargoes: Arc<Mutex<Arc<Vec<Entitlement>>>>,
@@ -90,6 +98,21 @@ pub struct Limits {
     pub documents_a_second: u32,
     /// How long a venue's keep-alive may be out.
     pub ka_timeout: Duration,
+    /// The log.
+    pub log: Log,
+    /// The zone in which days of competition begin.
+    pub time_zone: chrono_tz::Tz,
+}
+
+/// How the log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// What is compressed.
+    pub packing: LogZstd,
+    /// Days for which every entry is kept; 0 for ever.
+    pub days: u16,
+    /// Entries of a part.
+    pub part_entries: i64,
 }
 
 /// The receiving ends for the writer tasks.
@@ -129,6 +152,8 @@ impl App {
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             ka_timeout: limits.ka_timeout,
+            log: limits.log,
+            time_zone: limits.time_zone,
             embargoes: Arc::default(),
             refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
@@ -196,7 +221,14 @@ impl App {
     /// Makes the streams that are not there yet.
     pub async fn make_streams(&self) -> Result<(), Error> {
         let stream_ids = [&self.production, &self.test].map(|channel| channel.hub.stream_id().to_owned());
-        store::make_streams(&self.db, &stream_ids, &self.new_epoch()?, self.clock.now()).await
+        store::make_streams(&self.db, &stream_ids, &self.new_epoch()?, self.clock.now()).await?;
+        for feed_flag in FeedFlag::ALL {
+            // Entries have a place without them; the task that keeps the log comes back to it.
+            if let Err(error) = self.make_log_parts(*feed_flag).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "parts of the log not made");
+            }
+        }
+        Ok(())
     }
 
     /// A new epoch: 32 random bits in hexadecimal.

@@ -25,7 +25,7 @@ pub use budget::Budget;
 pub use figures::{Carrier, Figures};
 pub use filter::{Filter, MOST_PREFIXES};
 pub use hub::Hub;
-pub use place::Mode;
+pub use place::{Mode, Place};
 pub use reader::{Reader, Subscription};
 pub use sent::Sent;
 pub use tail::{follow, listen};

@@ -8,6 +8,7 @@ mod feed;
 mod gaps;
 mod ingest;
 mod parse;
+mod past;
 mod results;
 mod rights;
 

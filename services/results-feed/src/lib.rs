@@ -9,6 +9,7 @@
 //! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
+mod as_of;
 pub mod canonical;
 mod code_table;
 mod config;
@@ -33,6 +34,7 @@ mod header;
 mod http;
 mod lane;
 mod ledger;
+mod log_parts;
 mod logical_day;
 mod manifest;
 mod medal;
@@ -59,7 +61,7 @@ use proto::results::v1::{
     result_service_server::ResultServiceServer,
 };
 
-pub use config::Config;
+pub use config::{Config, LogZstd};
 pub use error::Error;
 
 use document_type::FeedFlag;
@@ -100,6 +102,12 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             connections: config.max_connections.min(chassis::most_streams()),
             documents_a_second: config.publisher_rate,
             ka_timeout: Duration::from_secs(config.ka_timeout.into()),
+            log: app::Log {
+                packing: config.log_zstd,
+                days: config.log_days,
+                part_entries: config.log_part_entries.into(),
+            },
+            time_zone: config.time_zone,
         },
         process.metrics().clone(),
     );
@@ -134,7 +142,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
         let metrics = process.metrics();
-        let releasing = app.clone();
+        let (releasing, parting) = (app.clone(), app.clone());
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
@@ -142,6 +150,10 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             })
             .task("days", move |shutdown: Shutdown| async move {
                 app::keep_days(keeping, feed_flag, shutdown).await;
+                Ok(())
+            })
+            .task("parts of the log", move |shutdown: Shutdown| async move {
+                parting.watch_log(feed_flag, shutdown).await;
                 Ok(())
             })
             .task("feed tail", move |shutdown: Shutdown| async move {

@@ -272,6 +272,37 @@ pub struct DiscardQuarantinedRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardQuarantinedResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChangesRequest {
+    /// RSC prefixes, at most 64; none means everything that the caller may see.
+    #[prost(string, repeated, tag = "1")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// P when empty.
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// Behind which entry; empty begins with the oldest one that is kept.
+    #[prost(string, tag = "3")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Entries looked at for a page: at most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// `json` (the default) or `odf`.
+    #[prost(string, tag = "5")]
+    pub representation: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChangesResponse {
+    /// In the order of the log, by the rights of then and only what may be read now. A page ends where the caller's rights
+    /// changed, with a `reset`; a cursor that can't be served is answered by one `reset`: begin again with a snapshot.
+    #[prost(message, repeated, tag = "1")]
+    pub frames: ::prost::alloc::vec::Vec<FeedFrame>,
+    /// Of the next page, or of a subscription.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Whether there is more already.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListVenueClocksRequest {
     #[prost(string, tag = "1")]
     pub feed_flag: ::prost::alloc::string::String,
@@ -652,6 +683,11 @@ pub struct GetSnapshotRequest {
     pub page_size: u32,
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// The state as it was: behind a sequence number (117231), at an instant (2030-08-04T12:00:00Z), or when a day of
+    /// competition was closed (2030-08-04). Shows what the caller's present rules allow, without what an embargo of theirs
+    /// held back then. Empty: now.
+    #[prost(string, tag = "5")]
+    pub as_of: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetSnapshotResponse {
@@ -663,7 +699,7 @@ pub struct GetSnapshotResponse {
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDocumentRequest {
     /// Short name of the document.
     #[prost(int64, tag = "1")]
@@ -673,6 +709,9 @@ pub struct GetDocumentRequest {
     pub seq: i64,
     #[prost(enumeration = "DocumentRepresentation", tag = "3")]
     pub representation: i32,
+    /// Instead of `seq`: the version that stood then, as in GetSnapshot.
+    #[prost(string, tag = "4")]
+    pub as_of: ::prost::alloc::string::String,
 }
 /// The first piece names the document.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -967,6 +1006,42 @@ pub struct ListEventUnitsRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListEventUnitsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub event_units: ::prost::alloc::vec::Vec<EventUnit>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStartListRequest {
+    /// RSC of 34 characters.
+    #[prost(string, tag = "1")]
+    pub unit: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStartListResponse {
+    /// Its rows are the starters.
+    #[prost(message, optional, tag = "1")]
+    pub start_list: ::core::option::Option<Result>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListScheduleRequest {
+    /// A day of competition, YYYY-MM-DD: it lasts from 03:00 to 03:00, local time. Empty: all days.
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// Three characters; empty: all.
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    /// Code of a venue; empty: all.
+    #[prost(string, tag = "3")]
+    pub venue: ::prost::alloc::string::String,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListScheduleResponse {
     #[prost(message, repeated, tag = "1")]
     pub event_units: ::prost::alloc::vec::Vec<EventUnit>,
     #[prost(string, tag = "2")]
@@ -2189,6 +2264,33 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// A page of the log, every version, as a subscription of mode EVERY would have sent it.
+        pub async fn list_changes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListChanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "ListChanges"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// How fresh the data of each venue and discipline is.
         pub async fn list_venue_clocks(
             &mut self,
@@ -2354,6 +2456,14 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// A page of the log, every version, as a subscription of mode EVERY would have sent it.
+        async fn list_changes(
+            &self,
+            request: tonic::Request<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
             tonic::Status,
         >;
         /// How fresh the data of each venue and discipline is.
@@ -2555,6 +2665,51 @@ pub mod feed_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/ListChanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChangesSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListChangesRequest>
+                    for ListChangesSvc<T> {
+                        type Response = super::ListChangesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_changes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChangesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3891,6 +4046,60 @@ pub mod result_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Who starts, by lane or order of start, as the newest start list of the unit has it.
+        pub async fn get_start_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStartListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStartListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.ResultService/GetStartList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.ResultService", "GetStartList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Units of a day, a discipline, a venue, in the order of their start.
+        pub async fn list_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.ResultService/ListSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.ResultService", "ListSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// As the newest medal standings document has them.
         pub async fn list_medal_standings(
             &mut self,
@@ -3956,6 +4165,22 @@ pub mod result_service_server {
             request: tonic::Request<super::GetResultRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetResultResponse>,
+            tonic::Status,
+        >;
+        /// Who starts, by lane or order of start, as the newest start list of the unit has it.
+        async fn get_start_list(
+            &self,
+            request: tonic::Request<super::GetStartListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStartListResponse>,
+            tonic::Status,
+        >;
+        /// Units of a day, a discipline, a venue, in the order of their start.
+        async fn list_schedule(
+            &self,
+            request: tonic::Request<super::ListScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScheduleResponse>,
             tonic::Status,
         >;
         /// As the newest medal standings document has them.
@@ -4164,6 +4389,96 @@ pub mod result_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetResultSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.ResultService/GetStartList" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStartListSvc<T: ResultService>(pub Arc<T>);
+                    impl<
+                        T: ResultService,
+                    > tonic::server::UnaryService<super::GetStartListRequest>
+                    for GetStartListSvc<T> {
+                        type Response = super::GetStartListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStartListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ResultService>::get_start_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStartListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.ResultService/ListSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListScheduleSvc<T: ResultService>(pub Arc<T>);
+                    impl<
+                        T: ResultService,
+                    > tonic::server::UnaryService<super::ListScheduleRequest>
+                    for ListScheduleSvc<T> {
+                        type Response = super::ListScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ResultService>::list_schedule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListScheduleSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -33,7 +33,7 @@ impl App {
         let (seq, heads, rows) = ledger.finish();
         let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
         let until = store::released_until(&mut tx, stream_id).await?.ok_or(Error::NotFound("stream"))?;
-        store::insert_rows(&mut tx, stream_id, &rows, now, until).await?;
+        store::insert_rows(&mut tx, stream_id, &rows, self.log.packing, now, until).await?;
         store::save_seq(&mut tx, stream_id, seq).await?;
         self.keep_days(&mut tx, stream_id, &rows, now).await?;
         self.hold_back(&mut tx, feed_flag, &rows, until.max(now)).await?;

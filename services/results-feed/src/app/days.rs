@@ -186,7 +186,7 @@ async fn keep_day(
         .filter(|_| row.document_type.name() == "DT_LOCAL_OFF")
         .filter_map(|day| LogicalDay::after(Some(day), day.date, row.document_type, open));
     for day in changed.into_iter().chain(others) {
-        store::save_day(tx, stream_id, day, now).await?;
+        store::save_day(tx, stream_id, day, row.seq, now).await?;
         tracing::info!(stream = stream_id, day = %day.date, state = day.state.name(), "logical day changed");
     }
     Ok(())

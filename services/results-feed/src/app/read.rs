@@ -64,8 +64,7 @@ impl App {
 
     /// Whether the log still holds everything from this entry on.
     pub async fn reaches_back_to(&self, feed_flag: FeedFlag, seq: i64) -> Result<bool, Error> {
-        let oldest = store::oldest_seq(&self.db, self.hub(feed_flag).stream_id()).await?;
-        Ok(oldest.is_none_or(|oldest| oldest <= seq))
+        Ok(store::whole_from(&self.db, self.hub(feed_flag).stream_id()).await? <= seq)
     }
 
     /// A page of the current state for a reader.
@@ -83,15 +82,26 @@ impl App {
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        let mut permitted = Vec::with_capacity(editions.len());
+        let editions = self.seen(rights, feed_flag, editions).await?;
+        let cursor = Cursor::new(position.epoch, position.seq);
+        Ok(SnapshotPage { cursor, editions, next })
+    }
+
+    /// What a reader may see of these, and as much of each as it may see.
+    pub(super) async fn seen(
+        &self,
+        rights: &Rights,
+        feed_flag: FeedFlag,
+        editions: Vec<Edition>,
+    ) -> Result<Vec<Edition>, Error> {
+        let mut seen = Vec::with_capacity(editions.len());
         for edition in editions {
             if rights.permit(&edition.subject(feed_flag)) {
                 let participants = rights.participants(&edition.subject(feed_flag));
-                permitted.push(self.cut(edition, &participants).await?);
+                seen.push(self.cut(edition, &participants).await?);
             }
         }
-        let cursor = Cursor::new(position.epoch, position.seq);
-        Ok(SnapshotPage { cursor, editions: permitted, next })
+        Ok(seen)
     }
 
     /// One version of a document, where a feed referred to it.
@@ -167,7 +177,7 @@ impl App {
 
 // A page stays below the size of a gRPC message; one document is always in it. Those over the limit of a body travel as
 // references and weigh nothing.
-fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
+pub(super) fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
     let mut bytes = 0;
     let fitting = editions.iter().take_while(|edition| {
         bytes += edition.body_in_frame().map_or(0, bytes::Bytes::len);
@@ -179,7 +189,7 @@ fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
     is_cut
 }
 
-fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
+pub(super) fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
     found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
 }
 

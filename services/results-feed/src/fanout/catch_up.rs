@@ -65,10 +65,14 @@ impl CatchUp {
     /// # Errors
     /// The database.
     pub async fn walk(&mut self, walker: &Walker<'_>, place: &mut Place, lane: Lane) -> Result<Piece, Error> {
-        match walker.mode {
+        let from = place.at(lane);
+        let piece = match walker.mode {
             Mode::Every => walker.read_log(place, lane).await.map(Piece::Frames),
             Mode::State => self.tell_missed(walker, place, lane).await,
-        }
+        };
+        // Behind the piece: what went from the log meanwhile would be a hole in it.
+        let flag = walker.topic.view().feed_flag();
+        if walker.app.reaches_back_to(flag, from + 1).await? { piece } else { Ok(Piece::TooFar) }
     }
 
     async fn tell_missed(

@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct View {
     rights: Arc<Rights>,
+    /// Of a reader of what was: these must permit it too.
+    now: Option<Arc<Rights>>,
     feed_flag: FeedFlag,
 }
 
@@ -51,7 +53,13 @@ impl View {
             Representation::Json => rights,
             Representation::Odf => Arc::new((*rights).clone().in_representation(representation)),
         };
-        Self { rights, feed_flag }
+        Self { rights, now: None, feed_flag }
+    }
+
+    /// Only what these rights permit too, in the same representation.
+    #[must_use]
+    pub fn readable(self, now: Rights) -> Self {
+        Self { now: Some(Arc::new(now)), ..self }
     }
 
     /// By which rights.
@@ -85,7 +93,7 @@ impl View {
     /// Whether a version may be seen when embargoes up to a time are over.
     #[must_use]
     pub fn sees(&self, edition: &Edition, released_until: DateTime<Utc>) -> bool {
-        self.rights.permit_at(&edition.subject(self.feed_flag), released_until)
+        self.permit(&edition.subject(self.feed_flag), released_until)
     }
 
     /// Whether a version of this status and these facts may be seen.
@@ -98,7 +106,7 @@ impl View {
         released_until: DateTime<Utc>,
     ) -> bool {
         let (code, feed_flag) = (key.document_code.as_str(), self.feed_flag);
-        self.rights.permit_at(&Subject { code, document_type, status, feed_flag, facts }, released_until)
+        self.permit(&Subject { code, document_type, status, feed_flag, facts }, released_until)
     }
 
     /// Which participants of an entry's version its readers get.
@@ -111,7 +119,12 @@ impl View {
     /// Which participants of a version its readers get.
     #[must_use]
     pub fn participants_of(&self, edition: &Edition, released_until: DateTime<Utc>) -> Participants {
-        self.rights.participants_at(&edition.subject(self.feed_flag), released_until)
+        let subject = edition.subject(self.feed_flag);
+        let then = self.rights.participants_at(&subject, released_until);
+        match &self.now {
+            Some(now) => then.and(now.participants(&subject)),
+            None => then,
+        }
     }
 
     /// Why a version may not be seen by those who held the one before.
@@ -123,6 +136,11 @@ impl View {
         } else {
             Sight::Superseded
         }
+    }
+
+    fn permit(&self, document: &Subject<'_>, released_until: DateTime<Utc>) -> bool {
+        self.rights.permit_at(document, released_until)
+            && self.now.as_ref().is_none_or(|now| now.permit(document))
     }
 
     fn judge_change(&self, change: &Change, released_until: DateTime<Utc>) -> Option<Sight> {

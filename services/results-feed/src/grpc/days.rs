@@ -80,7 +80,8 @@ fn manifest_line(line: &Line, may_see: bool) -> wire::ManifestLine {
     }
 }
 
-fn date(field: &str, text: &str) -> Result<NaiveDate, Error> {
+/// A day as YYYY-MM-DD.
+pub fn date(field: &str, text: &str) -> Result<NaiveDate, Error> {
     match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) if text.len() == 10 => Ok(date),
         _ => Err(FieldViolation::new(field, "must be a day as YYYY-MM-DD").into()),

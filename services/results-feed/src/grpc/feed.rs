@@ -4,7 +4,7 @@ use futures::Stream;
 use prost::Message;
 use proto::results::v1::{
     self as wire, FeedFrame, GetDocumentRequest, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
-    GetSnapshotResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
+    GetSnapshotResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
     SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
     feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{
     days,
     documents::{self, Pieces},
-    gaps, parse,
+    gaps, parse, past,
 };
 use crate::{
     Error,
@@ -78,6 +78,15 @@ impl FeedService for Feed {
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
     }
 
+    async fn list_changes(
+        &self,
+        request: Request<ListChangesRequest>,
+    ) -> Result<Response<ListChangesResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let changes = past::list_changes(&self.app, client_id, request.get_ref()).await;
+        changes.map(Response::new).map_err(chassis::status)
+    }
+
     async fn list_venue_clocks(
         &self,
         request: Request<ListVenueClocksRequest>,
@@ -132,6 +141,16 @@ impl Feed {
         let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
         let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
         let limit = parse::page_size("page_size", request.page_size)?;
+        if !request.as_of.is_empty() {
+            let place = past::place(&request.as_of, &request.page_token)?;
+            let (page, seq) =
+                self.app.past_snapshot(Some(client_id), feed_flag, &prefixes, place, limit).await?;
+            return Ok(GetSnapshotResponse {
+                cursor: page.cursor.to_string(),
+                documents: page.editions.iter().map(snap).collect(),
+                next_page_token: past::next_page(page.next, seq),
+            });
+        }
         let after = parse::handle("page_token", &request.page_token)?;
         let rights = self.app.rights(Some(client_id)).await?;
         let page = self.app.snapshot(&rights, feed_flag, &prefixes, after, limit).await?;
@@ -159,7 +178,8 @@ fn subscription(request: &SubscribeRequest, actor: chassis::Actor) -> Result<Sub
     })
 }
 
-fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
+/// A frame, and the cursor after it.
+pub fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
     let frame = match frame {
         Frame::Hello { stream, cursor } => Kind::Hello(wire::Hello {
             stream,

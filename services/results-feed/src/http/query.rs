@@ -2,6 +2,7 @@ use chassis::FieldViolation;
 
 use crate::{
     Error,
+    as_of::{AsOf, PastPage},
     document_type::FeedFlag,
     fanout::{Filter, MOST_PREFIXES, Mode, Representation},
     rsc::{Prefix, Rsc},
@@ -27,8 +28,10 @@ pub struct Query {
     pub ticket: Option<String>,
     /// `flag`: `P` or `T`
     pub feed_flag: Option<FeedFlag>,
-    /// `after`: a handle, of a state page
-    pub after: i64,
+    /// `as_of`: a sequence number, an instant or a day, of a past state
+    pub as_of: Option<AsOf>,
+    /// `after`: a handle, of a state page; of a past state what its page named
+    pub after: Option<String>,
     /// `from`: a unit, of a page of units
     pub from: Option<Rsc>,
     /// `limit`: 1 to 500
@@ -82,7 +85,11 @@ impl Query {
             }
             "ticket" => self.ticket = Some(value),
             "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
-            "after" => self.after = chassis::parse("after", &value)?,
+            "as_of" => self.as_of = Some(chassis::parse("as_of", &value)?),
+            "after" if value.len() > LONGEST_CURSOR => {
+                return Err(FieldViolation::new("after", "must be a place as it was given"));
+            }
+            "after" => self.after = Some(value),
             "from" => self.from = Some(chassis::parse("from", &value)?),
             "limit" => {
                 let limit: i64 = chassis::parse("limit", &value)?;
@@ -95,6 +102,22 @@ impl Query {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The handle behind which a page begins; 0 without one.
+    ///
+    /// # Errors
+    /// No handle.
+    pub fn after(&self) -> Result<i64, FieldViolation> {
+        self.after.as_ref().map_or(Ok(0), |after| chassis::parse("after", after))
+    }
+
+    /// Where a page of a past state begins.
+    ///
+    /// # Errors
+    /// No such place.
+    pub fn past_page(&self) -> Result<Option<PastPage>, FieldViolation> {
+        self.after.as_ref().map(|after| chassis::parse("after", after)).transpose()
     }
 
     /// Production, unless asked otherwise.

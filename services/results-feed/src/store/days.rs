@@ -87,25 +87,28 @@ fn day(date: NaiveDate, name: &str) -> Result<LogicalDay, Error> {
     Ok(LogicalDay { date, state })
 }
 
-/// Writes a day; the stream is locked by the caller.
+/// Writes a day as an entry changed it; the stream is locked by the caller.
 #[tracing::instrument(name = "db.logical_day.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn save_day(
     tx: &mut PgTransaction<'_>,
     stream_id: &str,
     day: LogicalDay,
+    seq: i64,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let closed_seq = Some(seq).filter(|_| day.state == DayState::Closed);
     sqlx::query!(
         r#"
-        insert into results.logical_day (stream_id, logical_date, day_state, changed_at)
-        values ($1, $2, $3, $4)
+        insert into results.logical_day (stream_id, logical_date, day_state, changed_at, closed_seq)
+        values ($1, $2, $3, $4, $5)
         on conflict (stream_id, logical_date) do update
-        set day_state = excluded.day_state, changed_at = excluded.changed_at
+        set day_state = excluded.day_state, changed_at = excluded.changed_at, closed_seq = excluded.closed_seq
         "#,
         stream_id,
         day.date,
         day.state.name(),
         now,
+        closed_seq,
     )
     .execute(&mut **tx)
     .await?;
