@@ -8,6 +8,7 @@
 
 mod access;
 mod barrage;
+mod control;
 mod days;
 mod delivery;
 mod delivery_failures;
@@ -27,6 +28,7 @@ mod interop;
 mod journey;
 mod kills;
 mod pages;
+mod partitions;
 mod policies;
 mod quarantine;
 mod process;
@@ -37,4 +39,5 @@ mod rights;
 mod rights_day;
 mod socket;
 mod search;
+mod time_travel;
 mod world;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::TimeDelta;
 use proto::results::v1::{
-    GetSnapshotRequest, ListChangesRequest, ListGapsRequest, feed_frame::Frame,
-    feed_service_client::FeedServiceClient,
+    GetManifestRequest, GetManifestResponse, GetSnapshotRequest, ListChangesRequest, ListGapsRequest,
+    SubscribeMode, feed_frame::Frame, feed_service_client::FeedServiceClient,
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row};
@@ -13,8 +13,8 @@ use testkit::{eventually, races::hundred_metres_final};
 use tonic::Code;
 
 use crate::{
-    days::{Control, VENUE_CODE},
-    world::World,
+    control::{ALL_SPORTS, Control, DAY, VENUE_CODE},
+    world::{Partner, World, lowest},
 };
 
 async fn parts(pool: &PgPool) -> Vec<(i64, i64, bool)> {
@@ -49,10 +49,13 @@ fn executed(node: &Value, looked: &mut Vec<String>) {
 }
 
 async fn small() -> World {
-    World::start_with(|config| {
-        config.log_part_entries = 10;
-        config.log_days = 2;
-    })
+    World::start_with(
+        |_| {},
+        |config| {
+            config.log_part_entries = 10;
+            config.log_days = 2;
+        },
+    )
     .await
 }
 
@@ -103,6 +106,12 @@ async fn old_parts_go_and_the_state_of_documents_stays() {
     let race = hundred_metres_final(2);
     world.send(&key, &race).await;
     let before = snapshot(&world).await;
+    let stood = count(
+        &world.app.pool,
+        "select count(distinct document_id) from results.log where seq < 11 and kind in ('document', 'invalidation')",
+    )
+    .await;
+    assert!(stood < 10);
     world.app.clock.advance(TimeDelta::days(3));
     // The next part has begun, and the parts with the race are old from end to end.
     let last = fill(&world, &key, 1..=10).await;
@@ -111,10 +120,9 @@ async fn old_parts_go_and_the_state_of_documents_stays() {
     })
     .await;
     assert_eq!(parts(&world.app.pool).await[0], (1, 11, true));
-    // Only what was superseded within the part went: the schedule's and the result's newest versions are later ones.
+    // Only what was superseded before went: what stood there carries everything behind it.
     let kept = count(&world.app.pool, "select count(*) from results.log where seq < 11").await;
-    let newest = count(&world.app.pool, "select count(*) from results.document where seq < 11").await;
-    assert_eq!(kept, newest);
+    assert_eq!(kept, stood);
     assert_eq!(count(&world.app.pool, "select count(*) from results.log where seq >= 11").await, last - 10);
 
     let mut after = snapshot(&world).await;
@@ -159,10 +167,13 @@ async fn snapshot(world: &World) -> Vec<(String, i32, Value)> {
 
 #[tokio::test]
 async fn what_the_version_before_writes_is_read_and_lies_in_the_default_part_where_no_other_takes_it() {
-    let world = World::start_with(|config| {
-        config.log_part_entries = 10;
-        config.log_zstd = results_feed::LogZstd::Off;
-    })
+    let world = World::start_with(
+        |_| {},
+        |config| {
+            config.log_part_entries = 10;
+            config.log_zstd = results_feed::LogZstd::Off;
+        },
+    )
     .await;
     let (_, key) = world.key("P", &[]).await;
     world.send(&key, &hundred_metres_final(3)[..3]).await;
@@ -210,5 +221,89 @@ async fn documents_are_compressed_and_come_back_the_same() {
     let document = zstd::stream::decode_all(canonical.as_slice()).unwrap();
     assert_eq!(i32::try_from(document.len()).unwrap(), row.get::<i32, _>("canonical_size"));
     assert!(raw.len() * 2 < race[2].xml.len(), "{} of {}", raw.len(), race[2].xml.len());
+    world.app.stop().await;
+}
+
+/// Handles and versions of the state behind an entry.
+async fn state_at(world: &World, seq: i64) -> Vec<(i64, i32)> {
+    let mut feed = FeedServiceClient::new(world.app.grpc(&["results.subscribe"]));
+    let request = GetSnapshotRequest { as_of: seq.to_string(), page_size: 500, ..GetSnapshotRequest::default() };
+    let page = feed.get_snapshot(request).await.unwrap().into_inner();
+    page.documents.into_iter().map(|snap| (snap.handle, snap.version)).collect()
+}
+
+async fn manifest(world: &World, revision: u32) -> Option<GetManifestResponse> {
+    let mut feed = FeedServiceClient::new(world.app.grpc(&["results.subscribe"]));
+    let request = GetManifestRequest {
+        logical_date: DAY.to_owned(),
+        revision,
+        page_size: 500,
+        ..GetManifestRequest::default()
+    };
+    feed.get_manifest(request).await.ok().map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn what_is_kept_of_the_old_log_carries_states_manifests_and_readers_that_come_back() {
+    let world = small().await;
+    let (_, key) = world.key("P", &[]).await;
+    // A document that stands when the first part ends, and whose versions all end later.
+    let picture = |version: u32| Control::new("DT_WEATHER", ALL_SPORTS, version);
+    world.control(&key, &picture(1)).await;
+    world.control(&key, &picture(2)).await;
+    world.control(&key, &Control::new("DT_MEDALS", ALL_SPORTS, 1)).await;
+    world.control(&key, &Control::new("DT_GLOBAL_GN", ALL_SPORTS, 1)).await;
+    let first = eventually(Duration::from_secs(20), || manifest(&world, 1)).await;
+    world.control(&key, &Control::new("DT_MEDALS", ALL_SPORTS, 2)).await;
+    let second = eventually(Duration::from_secs(20), || manifest(&world, 2)).await;
+    let on_the_next_day = |version: u32| Control::new("DT_KA", VENUE_CODE, version).on("2030-08-05");
+    let mut reader = Partner::default();
+    for version in 1..=5 {
+        world.control(&key, &on_the_next_day(version)).await;
+    }
+    reader.connect(&world, SubscribeMode::State, &[]).await;
+    reader.read_snapshot().await;
+    assert_eq!(lowest(&reader.cursor), 10);
+    reader.drop_connection();
+    let xml = picture(2).xml();
+    let invalidation = format!("{}</OdfBody>", &xml[..xml.find("<Competition ").unwrap()]);
+    assert_eq!(world.post(&key, invalidation).await.seq, 11);
+    for version in 6..=12 {
+        world.control(&key, &on_the_next_day(version)).await;
+    }
+    let mut states = Vec::new();
+    for seq in 10..=18 {
+        states.push((seq, state_at(&world, seq).await));
+    }
+    world.app.clock.advance(TimeDelta::days(3));
+    fill(&world, &key, 13..=16).await;
+    eventually(Duration::from_secs(30), || async {
+        let swept = count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'").await;
+        (swept == 11).then_some(())
+    })
+    .await;
+    assert_eq!(count(&world.app.pool, "select count(*) from results.log where seq in (1, 6, 7)").await, 0);
+    for (seq, state) in states {
+        assert_eq!(state_at(&world, seq).await, state, "{seq}");
+    }
+    assert_eq!(manifest(&world, 1).await.unwrap(), first);
+    assert_eq!(manifest(&world, 2).await.unwrap(), second);
+    for mode in [SubscribeMode::Every, SubscribeMode::State] {
+        let mut late = Partner::with_cursor(&reader.cursor);
+        late.connect(&world, mode, &[]).await;
+        late.read_to(18).await;
+        assert_eq!(late.seen, ["gone"], "{mode:?}");
+    }
+
+    // With the next part what only that one needed goes too.
+    world.app.clock.advance(TimeDelta::days(3));
+    fill(&world, &key, 17..=30).await;
+    eventually(Duration::from_secs(30), || async {
+        let swept = count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'").await;
+        (swept == 21).then_some(())
+    })
+    .await;
+    assert_eq!(count(&world.app.pool, "select count(*) from results.log where seq = 10").await, 0);
+    assert_eq!(manifest(&world, 1).await.unwrap(), first);
     world.app.stop().await;
 }

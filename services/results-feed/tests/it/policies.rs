@@ -3,10 +3,10 @@
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
     DiscardQuarantinedRequest, ExplainAccessRequest, GetDeliveryTargetRequest, GetDocumentRequest,
-    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
+    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest, GetStartListRequest,
     ListDecisionsRequest, ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest,
     ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest,
-    ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
+    ListChangesRequest, ListScheduleRequest, ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
     ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
     SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
     access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
@@ -31,12 +31,15 @@ macro_rules! codes {
             ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_changes(ListChangesRequest::default()).await.err(),
             feed.list_venue_clocks(ListVenueClocksRequest::default()).await.err(),
             feed.get_manifest(GetManifestRequest::default()).await.err(),
             feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
             results.get_result(GetResultRequest::default()).await.err(),
+            results.get_start_list(GetStartListRequest::default()).await.err(),
+            results.list_schedule(ListScheduleRequest::default()).await.err(),
             results.list_medal_standings(ListMedalStandingsRequest::default()).await.err(),
             access.create_publisher_key(CreatePublisherKeyRequest::default()).await.err(),
             access.revoke_publisher_key(RevokePublisherKeyRequest::default()).await.err(),
@@ -69,7 +72,7 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, None, wrong, wrong,
+        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None, None, wrong, wrong,
         None, wrong, wrong, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
         wrong,
     ];
