@@ -72,9 +72,7 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None, None, wrong, wrong,
-        None, wrong, wrong, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
-        wrong,
+        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None, None, wrong, wrong, None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong, None, wrong, None,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 

@@ -118,7 +118,7 @@ async fn the_past_is_read_by_the_rules_of_today() {
     assert_eq!(state(&world, &then.to_string()).await.len(), 1);
     world.allow(&client, 1, &["DT_SCHEDULE_UPDATE", "DT_RESULT"]).await;
     assert_eq!(state(&world, &then.to_string()).await.len(), 2, "as a search finds it");
-    let later = world.send(&key, &race[3..4]).await;
+    let later = world.send(&key, &race[3..5]).await;
     assert_eq!(state(&world, &later.to_string()).await.len(), 2);
     world.allow(&client, 2, &["DT_RESULT"]).await;
     for place in [then, later] {
@@ -129,7 +129,7 @@ async fn the_past_is_read_by_the_rules_of_today() {
 
     // Pages of the log are of then and now both, and without a history of the rights they show nothing.
     let (frames, _) = changes(&world, "", 0).await;
-    assert_eq!(kinds(&frames), ["FILTER_CHANGED", "FILTER_CHANGED", "FILTER_CHANGED", "DT_RESULT 2", "FILTER_CHANGED"]);
+    assert_eq!(kinds(&frames), ["FILTER_CHANGED", "FILTER_CHANGED", "FILTER_CHANGED", "delta 2", "FILTER_CHANGED"]);
     sqlx::query("delete from results.entitlement_version").execute(&world.app.pool).await.unwrap();
     let (frames, _) = changes(&world, "", 0).await;
     assert_eq!(kinds(&frames), ["FILTER_CHANGED"; 4]);
