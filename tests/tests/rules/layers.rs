@@ -68,6 +68,9 @@ pub const ADAPTERS: &[Adapter] = &[
         module: "delivery",
         may_use: &[],
         reason: "a task: posts documents to partners' servers",
+    },
+    Adapter {
+        service: "results-feed",
         module: "release",
         may_use: &[],
         reason: "tasks: end embargoes, forget old decisions",

@@ -62,7 +62,7 @@ impl Field {
     }
 
     fn load(&self, key: String, seed: u64) -> Load {
-        Load::start(self.client.clone(), self.balancer.url("/results/v1/odf"), key, seed)
+        Load::start(&self.client, &self.balancer.url("/results/v1/odf"), key, seed)
     }
 
     /// SIGKILL, and a successor at once; gives how long nobody served.

@@ -3,7 +3,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test may fail by panic, and so may what its tests share"
+    clippy::print_stdout,
+    reason = "a test may fail by panic, and so may what its tests share; it says what it skips or drew"
 )]
 
 mod access;
