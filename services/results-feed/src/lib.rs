@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod fanout;
 mod frame;
+pub mod generator;
 mod grpc;
 mod header;
 mod http;
@@ -32,6 +33,7 @@ mod result;
 pub mod rsc;
 mod store;
 mod unit_schedule;
+mod verbs;
 mod writer;
 
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
@@ -43,6 +45,7 @@ use proto::results::v1::{
 
 pub use config::Config;
 pub use error::Error;
+pub use verbs::VERBS;
 
 use document_type::FeedFlag;
 
