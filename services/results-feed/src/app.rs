@@ -8,6 +8,7 @@ mod publish;
 mod quarantine;
 mod quota;
 mod read;
+mod rehearsal;
 mod republish;
 
 use std::sync::Arc;
@@ -16,17 +17,19 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use publish::Publisher;
 pub use read::UnitResult;
+pub use rehearsal::{Driven, NewReplay};
 
 use crate::{
     Error,
     document_type::FeedFlag,
     fanout::Hub,
     store::{self, Position},
+    stream_name::{RehearsalNumber, StreamName},
     writer::Ticket,
 };
 
@@ -44,6 +47,9 @@ pub struct App {
     pepper: Secret,
     production: Channel,
     test: Channel,
+    /// By [`RehearsalNumber::index`].
+    rehearsals: Arc<[Arc<Hub>]>,
+    replay_started: Arc<Notify>,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
     metrics: Metrics,
@@ -91,6 +97,7 @@ impl App {
         };
         let (production, production_queue) = channel(FeedFlag::Production);
         let (test, test_queue) = channel(FeedFlag::Test);
+        let rehearsal = |number| Arc::new(Hub::new(format!("{competition}-{}", StreamName::Rehearsal(number))));
         let app = Self {
             db,
             clock,
@@ -98,6 +105,8 @@ impl App {
             pepper,
             production,
             test,
+            rehearsals: RehearsalNumber::all().map(rehearsal).collect(),
+            replay_started: Arc::default(),
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
             metrics,
@@ -126,8 +135,13 @@ impl App {
 
     /// The hub of a stream.
     #[must_use]
-    pub const fn hub(&self, feed_flag: FeedFlag) -> &Arc<Hub> {
-        &self.channel(feed_flag).hub
+    pub fn hub(&self, stream: impl Into<StreamName>) -> &Arc<Hub> {
+        match stream.into() {
+            StreamName::Production => &self.production.hub,
+            StreamName::Test => &self.test.hub,
+            // There is one for each number.
+            StreamName::Rehearsal(number) => &self.rehearsals[number.index()],
+        }
     }
 
     const fn channel(&self, feed_flag: FeedFlag) -> &Channel {
@@ -137,10 +151,10 @@ impl App {
         }
     }
 
-    /// The feed flag of a stream's name.
+    /// The name of a stream by its id.
     #[must_use]
-    pub fn feed_flag_of(&self, stream_id: &str) -> Option<FeedFlag> {
-        FeedFlag::ALL.iter().copied().find(|flag| self.hub(*flag).stream_id() == stream_id)
+    pub fn stream_of(&self, stream_id: &str) -> Option<StreamName> {
+        StreamName::all().find(|stream| self.hub(*stream).stream_id() == stream_id)
     }
 
     /// Makes the streams that are not there yet.
@@ -164,8 +178,8 @@ impl App {
     }
 
     /// Where a stream is, as committed.
-    pub async fn stored_position(&self, feed_flag: FeedFlag) -> Result<Position, Error> {
-        let stored = store::position(&self.db, self.hub(feed_flag).stream_id()).await?;
+    pub async fn stored_position(&self, stream: impl Into<StreamName>) -> Result<Position, Error> {
+        let stored = store::position(&self.db, self.hub(stream).stream_id()).await?;
         stored.ok_or(Error::Unavailable("the stream is not made yet"))
     }
 }

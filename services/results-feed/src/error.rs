@@ -18,6 +18,12 @@ pub enum Error {
         /// The version that is there.
         actual: i64,
     },
+    /// The rehearsal has a replay that has not ended, or all have.
+    #[error("the rehearsal is taken by a replay that has not ended")]
+    ReplayRunning,
+    /// The replay was stopped, or another replica drives it now.
+    #[error("the replay is driven by another")]
+    ReplayLost,
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
@@ -53,7 +59,7 @@ impl Coded for Error {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
             Self::UnknownKey => Code::Unauthenticated,
-            Self::StaleVersion { .. } => Code::FailedPrecondition,
+            Self::StaleVersion { .. } | Self::ReplayRunning | Self::ReplayLost => Code::FailedPrecondition,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OverQuota(_) => Code::ResourceExhausted,
             Self::Corrupt { .. } | Self::Random => Code::Internal,
@@ -68,6 +74,8 @@ impl Coded for Error {
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
             Self::StaleVersion { .. } => "STALE_VERSION",
+            Self::ReplayRunning => "REPLAY_RUNNING",
+            Self::ReplayLost => "REPLAY_LOST",
             Self::Unavailable(_) => "NOT_NOW",
             Self::OverQuota(_) => "QUOTA_EXCEEDED",
             Self::Corrupt { .. } => "CORRUPT",

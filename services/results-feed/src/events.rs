@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 use proto::results::v1 as wire;
 
 use crate::{
-    document_type::{FeedFlag, ResultStatus},
+    document_type::ResultStatus,
     entry::LARGEST_BODY,
     frame::hex,
     header::DocumentKey,
@@ -15,6 +15,7 @@ use crate::{
     medal,
     result::Line,
     rsc::Rsc,
+    stream_name::StreamName,
     unit_schedule::UnitSchedule,
 };
 
@@ -37,7 +38,13 @@ const LONGEST: usize = 80;
 
 /// An entry of the log about a document.
 #[must_use]
-pub fn document_entry(stream: &str, epoch: &str, feed_flag: FeedFlag, row: &Row, at: DateTime<Utc>) -> Fact {
+pub fn document_entry(
+    stream: &str,
+    epoch: &str,
+    name: StreamName,
+    row: &Row,
+    at: DateTime<Utc>,
+) -> Fact {
     let canonical = row.canonical.as_ref().filter(|bytes| bytes.len() <= LARGEST_BODY);
     let entry = wire::DocumentEntry {
         stream: stream.to_owned(),
@@ -57,9 +64,9 @@ pub fn document_entry(stream: &str, epoch: &str, feed_flag: FeedFlag, row: &Row,
         Kind::Invalidation => "DocumentInvalidated",
         Kind::Late => "DocumentCameLate",
     };
-    let topic = match feed_flag {
-        FeedFlag::Production => &DOCUMENT,
-        FeedFlag::Test => &REHEARSAL,
+    let topic = match name {
+        StreamName::Production => &DOCUMENT,
+        StreamName::Test | StreamName::Rehearsal(_) => &REHEARSAL,
     };
     fact(topic, row.document_id.to_string(), fact_type, entry.encode_to_vec(), row.seq, at)
 }

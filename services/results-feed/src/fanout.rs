@@ -8,4 +8,4 @@ mod tail;
 
 pub use hub::{Hub, Read};
 pub use reader::{Mode, Reader, Subscription};
-pub use tail::follow;
+pub use tail::{catch_up, follow};

@@ -29,9 +29,12 @@ mod medal;
 pub mod merge_patch;
 mod publisher_key;
 mod quarantine;
+mod rehearsal;
+mod replay;
 mod result;
 pub mod rsc;
 mod store;
+mod stream_name;
 mod unit_schedule;
 mod verbs;
 mod writer;
@@ -42,7 +45,7 @@ use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
     access_service_server::AccessServiceServer, feed_service_server::FeedServiceServer,
-    ingest_service_server::IngestServiceServer, result_service_server::ResultServiceServer,
+    ingest_service_server::IngestServiceServer, rehearsal_service_server::RehearsalServiceServer, result_service_server::ResultServiceServer,
 };
 
 pub use config::Config;
@@ -84,7 +87,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(IngestServiceServer::new(grpc::Ingest::new(app.clone())))
                 .add(FeedServiceServer::new(grpc::Feed::new(app.clone())))
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
-                .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
+                .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
+                .add(RehearsalServiceServer::new(grpc::Rehearsal::new(app.clone()))),
         )
         .http(http::router(app.clone(), process.clone(), pages, body_patience))
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
@@ -100,6 +104,16 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 Ok(())
             });
     }
+    let (driving, following) = (app.clone(), app.clone());
+    let component = component
+        .task("replays", move |shutdown: Shutdown| async move {
+            rehearsal::drive_all(driving, shutdown).await;
+            Ok(())
+        })
+        .task("rehearsal tail", move |shutdown: Shutdown| async move {
+            rehearsal::follow_all(following, shutdown).await;
+            Ok(())
+        });
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
         let app = app.clone();

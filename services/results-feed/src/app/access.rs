@@ -8,6 +8,7 @@ use crate::{
     publisher_key::{self, PublisherKey},
     rsc::Prefix,
     store::{self, StoredKey},
+    stream_name::StreamName,
 };
 
 /// A publisher key to make.
@@ -78,9 +79,12 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         let mut turns = Vec::new();
         // Always in this order, so that two changes never wait for each other.
-        for feed_flag in FeedFlag::ALL {
-            let stream_id = self.hub(*feed_flag).stream_id();
-            turns.push((stream_id, store::lock_stream(&mut tx, stream_id).await?));
+        let stream_ids: Vec<String> =
+            StreamName::all().map(|stream| self.hub(stream).stream_id().to_owned()).collect();
+        // Those of production and tests, and the rehearsals that there are.
+        for (stream_id, _) in store::list_positions(&mut *tx, &stream_ids).await? {
+            let position = store::lock_stream(&mut tx, &stream_id).await?;
+            turns.push((stream_id, position));
         }
         let actual = store::load_entitlement_for_update(&mut tx, client_id).await?.unwrap_or(0);
         if actual != expected_version {

@@ -14,6 +14,7 @@ use crate::{
     result::{self, Line},
     rsc::{Prefix, Rsc},
     store::{self, Found, UnitState},
+    stream_name::StreamName,
 };
 
 /// Most bytes of documents in a page.
@@ -47,22 +48,22 @@ impl App {
     /// Documents of the current state behind a handle, whoever may see them.
     pub async fn list_editions(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         after: i64,
         limit: i64,
     ) -> Result<Vec<Edition>, Error> {
-        store::list_editions(&self.db, self.hub(feed_flag).stream_id(), prefixes, after, limit).await
+        store::list_editions(&self.db, self.hub(stream).stream_id(), prefixes, after, limit).await
     }
 
     /// Entries that the ring no longer holds.
     pub async fn list_entries(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         after: i64,
         most: usize,
     ) -> Result<Vec<Arc<Entry>>, Error> {
-        let hub = self.hub(feed_flag);
+        let hub = self.hub(stream);
         // Not beyond what this process has seen: the ring goes on from there.
         let last = hub.position().map_or(0, |position| position.seq);
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
@@ -71,8 +72,8 @@ impl App {
     }
 
     /// Whether the log still holds everything from this entry on.
-    pub async fn reaches_back_to(&self, feed_flag: FeedFlag, seq: i64) -> Result<bool, Error> {
-        let oldest = store::oldest_seq(&self.db, self.hub(feed_flag).stream_id()).await?;
+    pub async fn reaches_back_to(&self, stream: StreamName, seq: i64) -> Result<bool, Error> {
+        let oldest = store::oldest_seq(&self.db, self.hub(stream).stream_id()).await?;
         Ok(oldest.is_none_or(|oldest| oldest <= seq))
     }
 
@@ -80,18 +81,18 @@ impl App {
     pub async fn snapshot(
         &self,
         rights: &Rights,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         after: i64,
         limit: i64,
     ) -> Result<SnapshotPage, Error> {
         // Before the page: what is newer in the page comes once more, which readers know by its version.
-        let position = self.stored_position(feed_flag).await?;
-        let mut editions = self.list_editions(feed_flag, prefixes, after, limit).await?;
+        let position = self.stored_position(stream).await?;
+        let mut editions = self.list_editions(stream, prefixes, after, limit).await?;
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        editions.retain(|edition| rights.permit(&edition.subject(feed_flag)));
+        editions.retain(|edition| rights.permit(&edition.subject(stream.feed_flag())));
         Ok(SnapshotPage { cursor: Cursor { epoch: position.epoch, seq: position.seq }, editions, next })
     }
 
@@ -99,8 +100,8 @@ impl App {
     pub async fn get_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Edition, Error> {
         let found = store::find_edition(&self.db, handle, seq).await?;
         let (stream_id, edition) = found.ok_or(Error::NotFound("document"))?;
-        match self.feed_flag_of(&stream_id) {
-            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok(edition),
+        match self.stream_of(&stream_id) {
+            Some(stream) if rights.permit(&edition.subject(stream.feed_flag())) => Ok(edition),
             _ => Err(Error::NotFound("document")),
         }
     }

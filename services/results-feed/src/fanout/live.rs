@@ -175,12 +175,12 @@ impl View<'_> {
     }
 
     fn permits(&self, key: &DocumentKey, document_type: DocumentType, status: Option<ResultStatus>) -> bool {
-        let feed_flag = self.asked.feed_flag;
+        let feed_flag = self.asked.stream.feed_flag();
         self.rights.permit(&Subject { code: &key.document_code, document_type, status, feed_flag })
     }
 
     fn sees(&self, edition: &Edition) -> bool {
-        self.wants(&edition.key) && self.rights.permit(&edition.subject(self.asked.feed_flag))
+        self.wants(&edition.key) && self.rights.permit(&edition.subject(self.asked.stream.feed_flag()))
     }
 
     // The document comes again among these entries, so the reader is late, and this version says nothing that must be

@@ -55,7 +55,7 @@ fn base(version: i32, status: ResultStatus, seq: i64) -> Option<Base> {
 
 fn asked(mode: Mode, prefix: &str) -> Subscription {
     Subscription {
-        feed_flag: FeedFlag::Production,
+        stream: StreamName::Production,
         prefixes: vec![prefix.parse().unwrap()],
         cursor: None,
         mode,

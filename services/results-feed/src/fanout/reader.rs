@@ -7,12 +7,12 @@ use crate::{
     Error,
     app::App,
     cursor::Cursor,
-    document_type::FeedFlag,
     entitlement::Rights,
     entry::Entry,
     frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause, Sent},
     rsc::Prefix,
     store::Position,
+    stream_name::StreamName,
 };
 
 use super::{
@@ -42,8 +42,8 @@ pub enum Mode {
 /// What a reader asks for.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// Production or test.
-    pub feed_flag: FeedFlag,
+    /// Which stream.
+    pub stream: StreamName,
     /// Any of them; none means all.
     pub prefixes: Vec<Prefix>,
     /// Where to go on, as it was given.
@@ -101,7 +101,7 @@ impl Reader {
     /// # Errors
     /// No random bytes.
     pub fn new(app: App, asked: Subscription) -> Result<Self, Error> {
-        let hub = Arc::clone(app.hub(asked.feed_flag));
+        let hub = Arc::clone(app.hub(asked.stream));
         let [one, two] = app.random_numbers()?;
         Ok(Self {
             hub,
@@ -165,12 +165,12 @@ impl Reader {
         }
         if cursor.seq > position.seq {
             // Another replica may be ahead of this one by a moment.
-            let stored = self.app.stored_position(self.asked.feed_flag).await?;
+            let stored = self.app.stored_position(self.asked.stream).await?;
             if stored.epoch != cursor.epoch || stored.seq < cursor.seq {
                 return Ok(Err(ResetCause::CursorAhead));
             }
         }
-        if !self.app.reaches_back_to(self.asked.feed_flag, cursor.seq + 1).await? {
+        if !self.app.reaches_back_to(self.asked.stream, cursor.seq + 1).await? {
             return Ok(Err(ResetCause::CursorTooOld));
         }
         Ok(Ok(Some(cursor.seq)))
@@ -208,7 +208,7 @@ impl Reader {
         let Phase::Snapshot { from, after, newer } = &mut self.phase else { return Ok(Vec::new()) };
         let from = *from;
         let editions =
-            self.app.list_editions(self.asked.feed_flag, &self.asked.prefixes, *after, PAGE).await?;
+            self.app.list_editions(self.asked.stream, &self.asked.prefixes, *after, PAGE).await?;
         let is_last = editions.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
         let mut frames = Vec::new();
         for edition in editions {
@@ -216,13 +216,13 @@ impl Reader {
             if edition.seq > from {
                 newer.insert(edition.handle, edition.seq);
             }
-            if self.rights.permit(&edition.subject(self.asked.feed_flag)) {
+            if self.rights.permit(&edition.subject(self.asked.stream.feed_flag())) {
                 frames.push(Sent { cursor: None, frame: Frame::Snap(Arc::new(edition)) });
             }
         }
         if is_last {
             let newer = std::mem::take(newer);
-            let stored = self.app.stored_position(self.asked.feed_flag).await?;
+            let stored = self.app.stored_position(self.asked.stream).await?;
             self.go_live(Live::after_snapshot(from, newer, stored.seq.max(from)));
         }
         Ok(frames)
@@ -238,7 +238,7 @@ impl Reader {
         let entries = match self.hub.read_after(&self.epoch, at, BATCH) {
             Read::Entries(entries) => entries,
             Read::Older => {
-                let entries = self.app.list_entries(self.asked.feed_flag, at, BATCH).await?;
+                let entries = self.app.list_entries(self.asked.stream, at, BATCH).await?;
                 if entries.first().is_none_or(|entry| entry.seq != at + 1) {
                     let position = self.known_position().await?;
                     return Ok(vec![self.reset(ResetCause::CursorTooOld, position.seq)]);

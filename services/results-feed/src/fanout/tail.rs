@@ -45,7 +45,11 @@ pub async fn follow(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) 
     hub.drain();
 }
 
-async fn catch_up(app: &App, hub: &Hub) -> Result<(), Error> {
+/// Brings a hub to the end of its stream.
+///
+/// # Errors
+/// The database.
+pub async fn catch_up(app: &App, hub: &Hub) -> Result<(), Error> {
     let stream_id = hub.stream_id();
     // Before the row is read: what our own writer commits in between would look like entries that the row has lost.
     let seen = hub.position();

@@ -78,12 +78,12 @@ impl Feed {
         client_id: &str,
         request: &GetSnapshotRequest,
     ) -> Result<GetSnapshotResponse, Error> {
-        let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
+        let stream = parse::stream("feed_flag", &request.feed_flag)?;
         let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
         let limit = parse::page_size("page_size", request.page_size)?;
         let after = parse::handle("page_token", &request.page_token)?;
         let rights = self.app.rights(Some(client_id)).await?;
-        let page = self.app.snapshot(&rights, feed_flag, &prefixes, after, limit).await?;
+        let page = self.app.snapshot(&rights, stream, &prefixes, after, limit).await?;
         Ok(GetSnapshotResponse {
             cursor: page.cursor.to_string(),
             documents: page.editions.iter().map(snap).collect(),
@@ -95,7 +95,7 @@ impl Feed {
 fn subscription(request: &SubscribeRequest, actor: chassis::Actor) -> Result<Subscription, Error> {
     let cursor = parse::bounded("cursor", &request.cursor)?;
     Ok(Subscription {
-        feed_flag: parse::feed_flag("feed_flag", &request.feed_flag)?,
+        stream: parse::stream("feed_flag", &request.feed_flag)?,
         prefixes: parse::prefixes("prefixes", &request.prefixes)?,
         cursor: (!cursor.is_empty()).then(|| cursor.to_owned()),
         mode: match request.mode() {

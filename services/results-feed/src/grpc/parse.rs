@@ -6,6 +6,7 @@ use crate::{
     document_type::FeedFlag,
     entitlement::{MOST_RULES, Rule, RuleText},
     rsc::{Prefix, Rsc},
+    stream_name::StreamName,
 };
 
 /// Most prefixes of a filter.
@@ -33,6 +34,11 @@ pub fn prefixes(field: &str, texts: &[String]) -> Result<Vec<Prefix>, Error> {
 /// P when empty.
 pub fn feed_flag(field: &str, text: &str) -> Result<FeedFlag, Error> {
     if text.is_empty() { Ok(FeedFlag::Production) } else { Ok(chassis::parse(field, text)?) }
+}
+
+/// P when empty; T, and R1 to R9 for rehearsals.
+pub fn stream(field: &str, text: &str) -> Result<StreamName, Error> {
+    if text.is_empty() { Ok(StreamName::Production) } else { Ok(chassis::parse(field, text)?) }
 }
 
 /// A text that has a limit.

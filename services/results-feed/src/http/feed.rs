@@ -31,9 +31,9 @@ pub async fn subscribe(
     let client_id = reader(&web, &headers).await?;
     let last_event_id =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    let feed_flag = query.feed_flag();
+    let stream = query.stream();
     let asked = Subscription {
-        feed_flag,
+        stream,
         prefixes: query.prefixes,
         // The header is newer: a browser sends it when it comes back to the address that it first opened.
         cursor: last_event_id.map(str::to_owned).or(query.cursor),
@@ -79,7 +79,7 @@ pub async fn state(
     let client_id = reader(&web, &headers).await?;
     let rights = web.app.rights(client_id.as_deref()).await?;
     let limit = query.limit.unwrap_or(100);
-    let page = web.app.snapshot(&rights, query.feed_flag(), &query.prefixes, query.after, limit).await?;
+    let page = web.app.snapshot(&rights, query.stream(), &query.prefixes, query.after, limit).await?;
     let mut json = BytesMut::from(format!(r#"{{"cursor":"{}","documents":["#, page.cursor).as_bytes());
     for (at, edition) in page.editions.into_iter().enumerate() {
         if at > 0 {

@@ -2,9 +2,9 @@ use chassis::FieldViolation;
 
 use crate::{
     Error,
-    document_type::FeedFlag,
     fanout::Mode,
     rsc::{Prefix, Rsc},
+    stream_name::StreamName,
 };
 
 /// Most prefixes of a filter.
@@ -21,8 +21,8 @@ pub struct Query {
     pub cursor: Option<String>,
     /// `mode`: `state` or `every`
     pub mode: Mode,
-    /// `flag`: `P` or `T`
-    pub feed_flag: Option<FeedFlag>,
+    /// `flag`: `P`, `T` or `R1` to `R9`
+    pub stream: Option<StreamName>,
     /// `after`: a handle, of a state page
     pub after: i64,
     /// `from`: a unit, of a page of units
@@ -66,7 +66,7 @@ impl Query {
                     _ => return Err(FieldViolation::new("mode", "must be state or every")),
                 }
             }
-            "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
+            "flag" => self.stream = Some(chassis::parse("flag", &value)?),
             "after" => self.after = chassis::parse("after", &value)?,
             "from" => self.from = Some(chassis::parse("from", &value)?),
             "limit" => {
@@ -84,7 +84,7 @@ impl Query {
 
     /// Production, unless asked otherwise.
     #[must_use]
-    pub fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag.unwrap_or(FeedFlag::Production)
+    pub fn stream(&self) -> StreamName {
+        self.stream.unwrap_or(StreamName::Production)
     }
 }
