@@ -97,7 +97,8 @@ impl App {
         };
         let (production, production_queue) = channel(FeedFlag::Production);
         let (test, test_queue) = channel(FeedFlag::Test);
-        let rehearsal = |number| Arc::new(Hub::new(format!("{competition}-{}", StreamName::Rehearsal(number))));
+        let rehearsal =
+            |number| Arc::new(Hub::new(format!("{competition}-{}", StreamName::Rehearsal(number))));
         let app = Self {
             db,
             clock,

@@ -38,13 +38,7 @@ const LONGEST: usize = 80;
 
 /// An entry of the log about a document.
 #[must_use]
-pub fn document_entry(
-    stream: &str,
-    epoch: &str,
-    name: StreamName,
-    row: &Row,
-    at: DateTime<Utc>,
-) -> Fact {
+pub fn document_entry(stream: &str, epoch: &str, name: StreamName, row: &Row, at: DateTime<Utc>) -> Fact {
     let canonical = row.canonical.as_ref().filter(|bytes| bytes.len() <= LARGEST_BODY);
     let entry = wire::DocumentEntry {
         stream: stream.to_owned(),

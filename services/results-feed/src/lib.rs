@@ -45,7 +45,8 @@ use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
     access_service_server::AccessServiceServer, feed_service_server::FeedServiceServer,
-    ingest_service_server::IngestServiceServer, rehearsal_service_server::RehearsalServiceServer, result_service_server::ResultServiceServer,
+    ingest_service_server::IngestServiceServer, rehearsal_service_server::RehearsalServiceServer,
+    result_service_server::ResultServiceServer,
 };
 
 pub use config::Config;

@@ -80,7 +80,10 @@ impl FromStr for Stage {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|stage| stage.name() == text).ok_or(UnknownName("must be a stage of a replay"))
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.name() == text)
+            .ok_or(UnknownName("must be a stage of a replay"))
     }
 }
 
@@ -198,7 +201,13 @@ mod tests {
 
     #[test]
     fn a_root_without_the_flag_is_told() {
-        for text in ["", "<OdfBody/>", "<OdfBody a=\"FeedFlag\"><b FeedFlag=\"P\"/></OdfBody>", "<!-- x", "<OdfBody FeedFlag"] {
+        for text in [
+            "",
+            "<OdfBody/>",
+            "<OdfBody a=\"FeedFlag\"><b FeedFlag=\"P\"/></OdfBody>",
+            "<!-- x",
+            "<OdfBody FeedFlag",
+        ] {
             assert_eq!(changed(text), None, "{text}");
         }
     }

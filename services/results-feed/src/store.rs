@@ -25,8 +25,8 @@ pub use quarantine::{
     Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,
 };
 pub use rehearsal::{
-    advance_replay, begin_stream, busy_streams, claim_replay, clear_stream, count_originals, find_replay, insert_replay,
-    list_originals, list_positions, release_replay, set_replay_stage, stop_replay,
+    advance_replay, begin_stream, busy_streams, claim_replay, clear_stream, count_originals, find_replay,
+    insert_replay, list_originals, list_positions, release_replay, set_replay_stage, stop_replay,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
 

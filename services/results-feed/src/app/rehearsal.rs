@@ -61,7 +61,8 @@ impl Progress {
     /// Moves the replay on; whoever has lost it commits nothing.
     pub(super) async fn save(self, tx: &mut sqlx::PgTransaction<'_>) -> Result<(), Error> {
         let moved =
-            store::advance_replay(&mut **tx, self.lease, (self.next_seq, self.documents), LEASE_SECONDS).await?;
+            store::advance_replay(&mut **tx, self.lease, (self.next_seq, self.documents), LEASE_SECONDS)
+                .await?;
         if moved { Ok(()) } else { Err(Error::ReplayLost) }
     }
 }
@@ -108,8 +109,9 @@ impl App {
 
     async fn free_rehearsal(&self) -> Result<RehearsalNumber, Error> {
         let busy = store::busy_streams(&self.db).await?;
-        let is_free =
-            |number: &RehearsalNumber| !busy.iter().any(|id| id == self.hub(StreamName::Rehearsal(*number)).stream_id());
+        let is_free = |number: &RehearsalNumber| {
+            !busy.iter().any(|id| id == self.hub(StreamName::Rehearsal(*number)).stream_id())
+        };
         RehearsalNumber::all().find(is_free).ok_or(Error::ReplayRunning)
     }
 
@@ -134,7 +136,9 @@ impl App {
     /// Takes over a replay that nobody drives.
     pub async fn claim_replay(&self) -> Result<Option<Driven>, Error> {
         let driver = domain::new_id();
-        let Some(replay) = store::claim_replay(&self.db, driver, LEASE_SECONDS).await? else { return Ok(None) };
+        let Some(replay) = store::claim_replay(&self.db, driver, LEASE_SECONDS).await? else {
+            return Ok(None);
+        };
         let stream = self.stream_of(&replay.stream_id).ok_or(Error::Corrupt { what: "stream_id" })?;
         Ok(Some(Driven { replay, driver, stream }))
     }
@@ -177,7 +181,11 @@ impl App {
         for original in originals {
             match self.submission_of(&original.raw).await? {
                 Some(submission) => batch.push(submission),
-                None => tracing::error!(seq = original.seq, source = driven.replay.source_id, "document not sent again"),
+                None => tracing::error!(
+                    seq = original.seq,
+                    source = driven.replay.source_id,
+                    "document not sent again"
+                ),
             }
         }
         let documents = i64::try_from(originals.len()).unwrap_or(i64::MAX);

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    document_type::FeedFlag,
     entitlement::{Entitlement, Rule, RuleText},
+    stream_name::StreamName,
 };
 
 const CODE: &str = "ATHM100M--------------FNL-000100--";

@@ -207,8 +207,7 @@ impl Reader {
     async fn page(&mut self) -> Result<Vec<Sent>, Error> {
         let Phase::Snapshot { from, after, newer } = &mut self.phase else { return Ok(Vec::new()) };
         let from = *from;
-        let editions =
-            self.app.list_editions(self.asked.stream, &self.asked.prefixes, *after, PAGE).await?;
+        let editions = self.app.list_editions(self.asked.stream, &self.asked.prefixes, *after, PAGE).await?;
         let is_last = editions.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
         let mut frames = Vec::new();
         for edition in editions {

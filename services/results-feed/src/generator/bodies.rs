@@ -131,7 +131,9 @@ fn lines(unit: &Unit, shown: Shown) -> Vec<Line<'_>> {
         .map(|row| Line {
             row,
             // Of those who had their turn.
-            rank: row.rank.map(|rank| 1 + count(gone.iter().filter(|other| other.rank.is_some_and(|of| of < rank)))),
+            rank: row
+                .rank
+                .map(|rank| 1 + count(gone.iter().filter(|other| other.rank.is_some_and(|of| of < rank)))),
             mark: mark(row, unit.order, shown),
             is_out: true,
             is_final: shown == Shown::All,
@@ -140,9 +142,13 @@ fn lines(unit: &Unit, shown: Shown) -> Vec<Line<'_>> {
     lines.sort_by_key(|line| (line.rank.unwrap_or(u32::MAX), line.row.start_order));
     let mut waiting = waiting.to_vec();
     waiting.sort_by_key(|row| row.start_order);
-    lines.extend(
-        waiting.into_iter().map(|row| Line { row, rank: None, mark: String::new(), is_out: false, is_final: false }),
-    );
+    lines.extend(waiting.into_iter().map(|row| Line {
+        row,
+        rank: None,
+        mark: String::new(),
+        is_out: false,
+        is_final: false,
+    }));
     lines
 }
 
@@ -259,7 +265,10 @@ pub fn document(header: &Header<'_>, body: Option<&str>) -> Vec<u8> {
     xml.attribute("FeedFlag", header.feed_flag).attribute("Date", &date).attribute("Time", &time);
     xml.attribute("LogicalDate", &header.day.to_string()).attribute("Source", &header.source);
     if let Some(body) = body {
-        xml.begin("Competition").attribute("Gen", "SYN-1").attribute("Sport", "SYN-1").attribute("Codes", "SYN-1");
+        xml.begin("Competition")
+            .attribute("Gen", "SYN-1")
+            .attribute("Sport", "SYN-1")
+            .attribute("Codes", "SYN-1");
         xml.inside(body).end();
     }
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

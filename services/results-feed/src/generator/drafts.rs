@@ -72,6 +72,12 @@ impl Drafts {
         self.programme.day
     }
 
+    /// Days since it all began; 0 before.
+    #[must_use]
+    pub fn day_number(&self) -> u32 {
+        u32::try_from((self.programme.day - self.programme.first_day).num_days()).unwrap_or_default()
+    }
+
     fn draft(&mut self, at: i64, step: Step) -> Option<Draft> {
         match step {
             Step::GoodMorning => Some(global("DT_GLOBAL_GM", at, String::new())),
@@ -89,7 +95,10 @@ impl Drafts {
             Step::Official(unit) => self.result(unit, at, Moment::Official),
             Step::Current(unit, nth, of) => {
                 let unit = self.programme.units.get(unit)?;
-                Some(Draft { document_type: "DT_CURRENT", ..of_unit(unit, at, bodies::current(unit, nth, of)) })
+                Some(Draft {
+                    document_type: "DT_CURRENT",
+                    ..of_unit(unit, at, bodies::current(unit, nth, of))
+                })
             }
             Step::Medallists(unit) => self.medallists(unit, at),
             Step::Medals(unit) => self.standings(unit, at),

@@ -14,6 +14,10 @@ use crate::document_type::ResultStatus;
 
 /// A unit has each fault with a chance of one in so many; the first one that can have all has all of them.
 const ONE_IN: usize = 4;
+/// More than a document has versions on a day: a keep-alive each second is 86,400.
+const VERSIONS_A_DAY: u32 = 100_000;
+/// Days after the first one that have versions of their own, so that no version outgrows 31 bits.
+const MOST_DAYS: u32 = 20_000;
 /// Versions that are live which a unit needs to have all faults.
 const LIVE_FOR_ALL: usize = 4;
 
@@ -104,6 +108,7 @@ impl Expected {
 pub struct Faults {
     drafts: Drafts,
     day: NaiveDate,
+    day_number: u32,
     competition: String,
     feed_flag: &'static str,
     random: Option<Random>,
@@ -129,6 +134,7 @@ impl Faults {
     pub fn new(drafts: Drafts, options: &Options) -> Self {
         Self {
             day: drafts.day(),
+            day_number: drafts.day_number().min(MOST_DAYS),
             drafts,
             competition: options.competition.clone(),
             feed_flag: if options.test { "T" } else { "P" },
@@ -143,7 +149,10 @@ impl Faults {
     }
 
     fn take(&mut self, draft: Draft) {
-        let version = self.versions.entry((draft.document_type, draft.code.clone())).or_default();
+        // A unit is of one day; what goes on has higher versions each day.
+        let is_of_unit = matches!(draft.document_type, "DT_RESULT" | "DT_CURRENT");
+        let before = if is_of_unit { 0 } else { self.day_number.saturating_mul(VERSIONS_A_DAY) };
+        let version = self.versions.entry((draft.document_type, draft.code.clone())).or_insert(before);
         *version += 1;
         let version = *version;
         if self.random.is_none() || draft.moment == Moment::Other {
@@ -174,7 +183,12 @@ impl Faults {
             Moment::Unofficial => {
                 self.send(&draft, version, plain, Expected::Accepted);
                 if unit.faults.contains(&Fault::Conflict) {
-                    self.send(&noted(&draft, "sent twice"), version, Some(Fault::Conflict), Expected::Conflict);
+                    self.send(
+                        &noted(&draft, "sent twice"),
+                        version,
+                        Some(Fault::Conflict),
+                        Expected::Conflict,
+                    );
                 }
                 if unit.faults.contains(&Fault::Failover) {
                     self.failed_over.insert(draft.sender.clone());
@@ -265,7 +279,11 @@ impl Faults {
             feed_flag: self.feed_flag,
             day: self.day,
             at: draft.at,
-            source: format!("SYN{}{}", draft.sender, if self.failed_over.contains(&draft.sender) { 2 } else { 1 }),
+            source: format!(
+                "SYN{}{}",
+                draft.sender,
+                if self.failed_over.contains(&draft.sender) { 2 } else { 1 }
+            ),
         }
     }
 

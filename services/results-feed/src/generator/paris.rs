@@ -25,6 +25,8 @@ pub struct Tables {
     pub results: Vec<(String, String)>,
 }
 
+/// The day of its first units.
+const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2024, 7, 24).unwrap();
 /// Longest code of a venue.
 const LONGEST_VENUE: usize = 8;
 /// A unit whose times are missing or reversed takes this long.
@@ -39,7 +41,17 @@ pub fn programme(tables: &Tables, day: NaiveDate, choice: &Choice) -> Result<Pro
     let schedules = Table::read(
         "schedules.csv",
         &tables.schedules,
-        &["start_date", "end_date", "day", "discipline", "discipline_code", "event", "gender", "venue_code", "url"],
+        &[
+            "start_date",
+            "end_date",
+            "day",
+            "discipline",
+            "discipline_code",
+            "event",
+            "gender",
+            "venue_code",
+            "url",
+        ],
     )?;
     let mut results = Results::read(&tables.results)?;
     let mut medals = Medals::read(&tables.medals, &tables.first_seen, day)?;
@@ -59,14 +71,22 @@ pub fn programme(tables: &Tables, day: NaiveDate, choice: &Choice) -> Result<Pro
     units.truncate(choice.units.unwrap_or(usize::MAX));
     let mut refused = results.refused;
     refused.retain(|refused| choice.discipline.is_empty() || refused.code.starts_with(&choice.discipline));
-    Ok(Programme { day, utc_offset: "+02:00", units, medals_before: medals.before, refused })
+    Ok(Programme {
+        day,
+        first_day: FIRST_DAY,
+        utc_offset: "+02:00",
+        units,
+        medals_before: medals.before,
+        refused,
+    })
 }
 
 fn unit(row: &table::Row<'_>, code: Rsc, day: NaiveDate, results: &mut Results, medals: &mut Medals) -> Unit {
     let start = local(row.get("start_date"), day).unwrap_or(12 * 60 * MINUTE);
     let end = local(row.get("end_date"), day).filter(|end| *end > start).unwrap_or(start + USUAL_LENGTH);
     let rows = results.by_unit.remove(&code).unwrap_or_default();
-    let (decided, medals_at) = medals.of(row.get("discipline"), row.get("event"), tail(row.get("url")).as_str());
+    let (decided, medals_at) =
+        medals.of(row.get("discipline"), row.get("event"), tail(row.get("url")).as_str());
     Unit {
         code,
         name: [row.get("event"), row.get("phase")].join(" ").trim().to_owned(),
@@ -119,10 +139,13 @@ fn order(code: &Rsc, rows: &[Row]) -> Order {
     }
 }
 
+// Discipline and event by name, and the last part of the unit's address.
+type UnitOfTables = (String, String, String);
+
 // Rows by unit, and what is needed to find a unit's code, which the schedule lacks.
 struct Results {
     by_unit: BTreeMap<Rsc, Vec<Row>>,
-    codes: HashMap<(String, String, String), Rsc>,
+    codes: HashMap<UnitOfTables, Rsc>,
     events: HashMap<(String, String), String>,
     refused: Vec<Refused>,
 }
@@ -160,7 +183,8 @@ impl Results {
         self.codes.entry((event.0.clone(), event.1.clone(), tail.to_owned())).or_insert(code);
         self.events.entry(event).or_insert_with(|| code.as_str()[..22].to_owned());
         let rows = self.by_unit.entry(code).or_default();
-        let start_order = number(row.get("start_order")).unwrap_or(u32::try_from(rows.len() + 1).unwrap_or(1));
+        let start_order =
+            number(row.get("start_order")).unwrap_or(u32::try_from(rows.len() + 1).unwrap_or(1));
         let is_team = row.get("participant_type") == "Team";
         let (given_name, family_name) = match is_team {
             true => (String::new(), row.get("participant_name").to_owned()),
@@ -211,7 +235,8 @@ fn derived_event(discipline: &str, gender: &str, event: &str) -> String {
         .filter(char::is_ascii_alphanumeric)
         .collect();
     let team = if event.contains("Team") { "TEAM" } else { "" };
-    let kind: String = format!("{}{team}", name.replace("Team", "")).to_uppercase().chars().take(18).collect();
+    let kind: String =
+        format!("{}{team}", name.replace("Team", "")).to_uppercase().chars().take(18).collect();
     format!("{discipline}{gender}{kind:-<18}")
 }
 
@@ -221,13 +246,17 @@ fn number(text: &str) -> Option<u32> {
 }
 
 struct Medals {
-    decided: HashMap<(String, String, String), Vec<(Medal, Option<i64>)>>,
+    decided: HashMap<UnitOfTables, Vec<(Medal, Option<i64>)>>,
     before: BTreeMap<String, [u32; 3]>,
 }
 
 impl Medals {
     fn read(medals: &str, first_seen: &str, day: NaiveDate) -> Result<Self, BrokenTable> {
-        let seen = Table::read("medals-first-seen.csv", first_seen, &["first_seen_unix", "noc", "discipline", "event", "color"])?;
+        let seen = Table::read(
+            "medals-first-seen.csv",
+            first_seen,
+            &["first_seen_unix", "noc", "discipline", "event", "color"],
+        )?;
         let mut first: HashMap<[&str; 4], i64> = HashMap::new();
         for row in seen.rows() {
             let Ok(at) = row.get("first_seen_unix").parse::<i64>() else { continue };
@@ -251,7 +280,8 @@ impl Medals {
             }
             let (discipline, event) = (row.get("discipline"), row.get("event"));
             let color = ["G", "S", "B"][place - 1];
-            let at = first.get(&[discipline, event, noc.as_str(), color]).and_then(|at| after_midnight(*at, day));
+            let at =
+                first.get(&[discipline, event, noc.as_str(), color]).and_then(|at| after_midnight(*at, day));
             let competitor = row.get("code").to_owned();
             let is_team = competitor.parse::<u64>().is_err();
             let key = (discipline.to_owned(), event.to_owned(), tail(row.get("url_event")));

@@ -78,7 +78,8 @@ impl Plan {
         let mut open: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
         for (at, unit) in programme.units.iter().enumerate() {
             let end = plan.unit(at, unit, random);
-            let start = announced.filter(|(moved, ..)| *moved == at).map_or(unit.start, |(_, start, _)| start);
+            let start =
+                announced.filter(|(moved, ..)| *moved == at).map_or(unit.start, |(_, start, _)| start);
             let place = (unit.venue.clone(), unit.code.discipline().to_owned());
             let (first, last) = open.entry(place).or_insert((start, end));
             *first = start.min(*first);
@@ -134,7 +135,8 @@ impl Plan {
         self.disciplines.dedup();
         let mut when = begins;
         for discipline in 0..self.disciplines.len() {
-            for step in [Step::Schedule(discipline), Step::Participants(discipline), Step::Teams(discipline)] {
+            for step in [Step::Schedule(discipline), Step::Participants(discipline), Step::Teams(discipline)]
+            {
                 when += 300;
                 self.steps.push((when, step));
             }

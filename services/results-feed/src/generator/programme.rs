@@ -9,6 +9,8 @@ use crate::rsc::{InvalidRsc, Rsc};
 pub struct Programme {
     /// The logical day.
     pub(super) day: NaiveDate,
+    /// The day on which it all began: documents that go on for days have higher versions each day.
+    pub(super) first_day: NaiveDate,
     /// The zone's offset as times show it, such as `+09:00`.
     pub(super) utc_offset: &'static str,
     /// In the order of their start.

@@ -9,7 +9,6 @@ use super::{
 use crate::rsc::Rsc;
 
 /// The day where none is asked for.
-#[expect(clippy::unwrap_used, reason = "a day that the calendar has; the compiler computes it")]
 pub const DAY: NaiveDate = NaiveDate::from_ymd_opt(2030, 8, 4).unwrap();
 /// Units where no number is asked for.
 const UNITS: usize = 12;
@@ -22,12 +21,26 @@ const FIRST_START: i64 = 10 * 60 * MINUTE;
 const APART: i64 = 10 * MINUTE;
 
 const GIVEN_NAMES: [&str; 16] = [
-    "Hayato", "Théo", "Marcus", "Dwight", "Kiprono", "Luca", "Owen", "Rafael", "Aiko", "Chloé", "Grace", "Shanice",
-    "Wanjiru", "Giulia", "Maëlle", "Beatriz",
+    "Hayato", "Théo", "Marcus", "Dwight", "Kiprono", "Luca", "Owen", "Rafael", "Aiko", "Chloé", "Grace",
+    "Shanice", "Wanjiru", "Giulia", "Maëlle", "Beatriz",
 ];
 const FAMILY_NAMES: [&str; 16] = [
-    "KITAMORI", "D'ARVILLE", "HOLLOWAY", "CAMPBELL-REID", "LAGAT", "FERRANTI", "MACRAE", "TEIXEIRA", "OKABE",
-    "BEAUMONT", "SINCLAIR", "GORDON", "MUTISO", "BELLANDI", "ROUSSEL", "NOGUEIRA",
+    "KITAMORI",
+    "D'ARVILLE",
+    "HOLLOWAY",
+    "CAMPBELL-REID",
+    "LAGAT",
+    "FERRANTI",
+    "MACRAE",
+    "TEIXEIRA",
+    "OKABE",
+    "BEAUMONT",
+    "SINCLAIR",
+    "GORDON",
+    "MUTISO",
+    "BELLANDI",
+    "ROUSSEL",
+    "NOGUEIRA",
 ];
 const NOCS: [&str; 8] = ["JPN", "FRA", "USA", "JAM", "KEN", "ITA", "CAN", "BRA"];
 
@@ -102,14 +115,15 @@ pub fn programme(seed: u64, day: NaiveDate, choice: &Choice) -> Programme {
         let error = BROKEN_DECATHLON.parse::<Rsc>().err();
         refused.extend(error.map(|error| Refused { code: BROKEN_DECATHLON.to_owned(), error }));
     }
-    Programme { day, utc_offset: "+09:00", units, medals_before: BTreeMap::new(), refused }
+    Programme { day, first_day: DAY, utc_offset: "+09:00", units, medals_before: BTreeMap::new(), refused }
 }
 
 fn unit(random: &mut Random, sport: &Sport, nth: usize, is_last: bool) -> Option<Unit> {
     let Sport { discipline, gender, event, heat, .. } = sport;
     let (phase, number) = if is_last { ("FNL", 1) } else { (*heat, nth + 1) };
     let code = format!("{discipline}{gender}{event:-<18}{phase:-<4}{number:04}00--").parse().ok()?;
-    let name = if is_last { format!("{} Final", sport.name) } else { format!("{} {heat} {number}", sport.name) };
+    let name =
+        if is_last { format!("{} Final", sport.name) } else { format!("{} {heat} {number}", sport.name) };
     let rows = match sport.order {
         Order::Match => bout(random, sport),
         _ => race(random, sport),
@@ -206,7 +220,12 @@ fn podium(rows: &[Row]) -> Vec<Medal> {
     order.sort_by_key(|row| (row.rank.unwrap_or(u32::MAX), row.wlt != "W"));
     let medals = MEDALS.iter().zip(order);
     medals
-        .map(|(medal, row)| Medal { medal, competitor: row.code.clone(), is_team: false, noc: row.noc.clone() })
+        .map(|(medal, row)| Medal {
+            medal,
+            competitor: row.code.clone(),
+            is_team: false,
+            noc: row.noc.clone(),
+        })
         .collect()
 }
 

@@ -114,9 +114,8 @@ fn answers(documents: &[Generated]) -> Vec<(Expected, Option<Fault>)> {
             let sha256 = decoded.body.map(|body| {
                 let mut digest = [0; 32];
                 let bytes = body.to_bytes();
-                digest.copy_from_slice(
-                    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref(),
-                );
+                digest
+                    .copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
                 digest
             });
             let header = decoded.header;
@@ -183,7 +182,10 @@ fn a_system_that_takes_over_has_another_name() {
         .filter_map(|document| odf::decode(&document.document).ok())
         .map(|decoded| decoded.header.source)
         .collect();
-    assert!(sources.iter().any(|source| source.ends_with('2')) && sources.iter().any(|source| source.ends_with('1')));
+    assert!(
+        sources.iter().any(|source| source.ends_with('2'))
+            && sources.iter().any(|source| source.ends_with('1'))
+    );
 }
 
 fn small_tables() -> Tables {
@@ -269,7 +271,11 @@ fn a_whole_day_of_paris_is_accepted_by_the_rule_of_versions() {
     };
     let day = NaiveDate::from_ymd_opt(2024, 7, 28).unwrap();
     let programme = paris(&tables, day, &Choice::default()).unwrap();
-    assert!(programme.unit_count() > 400 && programme.units_with_rows() > 250, "{}", programme.units_with_rows());
+    assert!(
+        programme.unit_count() > 400 && programme.units_with_rows() > 250,
+        "{}",
+        programme.units_with_rows()
+    );
     assert_eq!(programme.refused().len(), 1, "{:?}", programme.refused());
     let documents: Vec<Generated> = generate(programme, &options(1, false)).collect();
     let unaccepted: Vec<&str> = documents

@@ -1,8 +1,8 @@
 use chassis::FieldViolation;
 use domain::{NaiveDate, Uuid};
 use proto::results::v1::{
-    self as wire, GetReplayRequest, GetReplayResponse, StartReplayRequest, StartReplayResponse, StopReplayRequest,
-    StopReplayResponse, rehearsal_service_server::RehearsalService,
+    self as wire, GetReplayRequest, GetReplayResponse, StartReplayRequest, StartReplayResponse,
+    StopReplayRequest, StopReplayResponse, rehearsal_service_server::RehearsalService,
 };
 use tonic::{Request, Response, Status};
 
@@ -75,13 +75,21 @@ fn new_replay(request: &StartReplayRequest) -> Result<NewReplay, Error> {
     let has_date = !request.logical_date.is_empty();
     check(!has_date || logical_date.is_some(), "logical_date", "must be a day as YYYY-MM-DD".to_owned());
     let has_range = request.from_seq != 0 || request.to_seq != 0;
-    check(has_date || has_range, "logical_date", "must be a day, unless from_seq or to_seq is given".to_owned());
+    check(
+        has_date || has_range,
+        "logical_date",
+        "must be a day, unless from_seq or to_seq is given".to_owned(),
+    );
     check(request.from_seq >= 0, "from_seq", "must be 0 or more".to_owned());
     let is_forward = request.to_seq == 0 || request.to_seq >= request.from_seq;
     check(request.to_seq >= 0 && is_forward, "to_seq", "must be 0, or from_seq or more".to_owned());
     check(request.speed <= FASTEST, "speed", format!("must be at most {FASTEST}"));
     let number = u8::try_from(request.number).ok().and_then(RehearsalNumber::new);
-    check(request.number == 0 || number.is_some(), "number", "must be 1 to 9, or 0 for a free one".to_owned());
+    check(
+        request.number == 0 || number.is_some(),
+        "number",
+        "must be 1 to 9, or 0 for a free one".to_owned(),
+    );
     let source = parse::feed_flag("feed_flag", &request.feed_flag);
     if !wrong.is_empty() {
         return Err(Error::Invalid(wrong));

@@ -304,7 +304,9 @@ pub async fn clear_stream(tx: &mut PgTransaction<'_>, stream_id: &str) -> Result
     )
     .execute(&mut **tx)
     .await?;
-    sqlx::query!("delete from results.source_serial where stream_id = $1", stream_id).execute(&mut **tx).await?;
+    sqlx::query!("delete from results.source_serial where stream_id = $1", stream_id)
+        .execute(&mut **tx)
+        .await?;
     Ok(documents.rows_affected() > 0)
 }
 
@@ -328,5 +330,8 @@ pub async fn list_positions(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.stream_id, super::Position { epoch: row.epoch, seq: row.seq })).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.stream_id, super::Position { epoch: row.epoch, seq: row.seq }))
+        .collect())
 }

@@ -12,7 +12,9 @@ use domain::NaiveDate;
 use serde_json::json;
 
 use super::sending;
-use crate::generator::{self, Choice, Generated, Options, Programme, SHORTEST_KEEP_ALIVE, SYNTHETIC_DAY, Tables};
+use crate::generator::{
+    self, Choice, Generated, Options, Programme, SHORTEST_KEEP_ALIVE, SYNTHETIC_DAY, Tables,
+};
 
 /// Documents between two lines of progress.
 const PROGRESS: usize = 1_000;
@@ -48,30 +50,70 @@ pub(super) fn command() -> Command {
     };
     Command::new("generate")
         .about("Makes a synthetic event as its senders would POST it")
-        .arg(arg("seed", "N", "Whole number; the same one gives the same bytes").required(true).value_parser(value_parser!(u64)))
-        .arg(arg("rows", "DIR", "Tables of a real event instead of made-up ones").value_parser(value_parser!(PathBuf)))
-        .arg(arg("day", "YYYY-MM-DD", "The logical day [2030-08-04; with --rows 2024-07-28]").value_parser(value_parser!(NaiveDate)))
-        .arg(arg("discipline", "CODE", "Only this one, such as ATH").value_parser(discipline).default_value(""))
-        .arg(arg("units", "N", "At most so many units, the first ones [12; with --rows all]").value_parser(value_parser!(u32)))
-        .arg(arg("competition", "CODE", "CompetitionCode of every document").value_parser(competition).default_value("SYN2030"))
+        .arg(
+            arg("seed", "N", "Whole number; the same one gives the same bytes")
+                .required(true)
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(
+            arg("rows", "DIR", "Tables of a real event instead of made-up ones")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            arg("day", "YYYY-MM-DD", "The logical day [2030-08-04; with --rows 2024-07-28]")
+                .value_parser(value_parser!(NaiveDate)),
+        )
+        .arg(
+            arg("discipline", "CODE", "Only this one, such as ATH")
+                .value_parser(discipline)
+                .default_value(""),
+        )
+        .arg(
+            arg("units", "N", "At most so many units, the first ones [12; with --rows all]")
+                .value_parser(value_parser!(u32)),
+        )
+        .arg(
+            arg("competition", "CODE", "CompetitionCode of every document")
+                .value_parser(competition)
+                .default_value("SYN2030"),
+        )
         .arg(
             arg("keep-alive", "SECONDS", "Between two keep-alives of a venue; 0 for none")
                 .value_parser(value_parser!(u32).range(0..=86_400))
                 .default_value(KEEP_ALIVE),
         )
         .arg(Arg::new("test").long("test").action(ArgAction::SetTrue).help("FeedFlag T instead of P"))
-        .arg(Arg::new("faults").long("faults").action(ArgAction::SetTrue).help("With the mistakes that senders make"))
-        .arg(arg("out", "DIR|-", "A directory that is made and must be empty, or standard output").required_unless_present("to"))
+        .arg(
+            Arg::new("faults")
+                .long("faults")
+                .action(ArgAction::SetTrue)
+                .help("With the mistakes that senders make"),
+        )
+        .arg(
+            arg("out", "DIR|-", "A directory that is made and must be empty, or standard output")
+                .required_unless_present("to"),
+        )
         .arg(arg("to", "URL", "A feed's /results/v1/odf").conflicts_with("out").requires("key-file"))
-        .arg(arg("key-file", "FILE", "The key of 32 characters for --to").value_parser(value_parser!(PathBuf)))
-        .arg(arg("speed", "X", "Times real time for --to, 0.1 to 1000, or max").value_parser(sending::speed).default_value("1"))
+        .arg(
+            arg("key-file", "FILE", "The key of 32 characters for --to").value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            arg("speed", "X", "Times real time for --to, 0.1 to 1000, or max")
+                .value_parser(sending::speed)
+                .default_value("1"),
+        )
         .after_long_help(TEACHING)
         .after_help(TEACHING)
 }
 
 fn discipline(text: &str) -> Result<String, String> {
-    let right = text.is_empty() || text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    if right { Ok(text.to_owned()) } else { Err("three characters of A-Z 0-9, such as ATH or BK3".to_owned()) }
+    let right = text.is_empty()
+        || text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if right {
+        Ok(text.to_owned())
+    } else {
+        Err("three characters of A-Z 0-9, such as ATH or BK3".to_owned())
+    }
 }
 
 fn competition(text: &str) -> Result<String, String> {
@@ -129,7 +171,8 @@ fn read(rows: &Path) -> Result<Tables, Stop> {
         fs::read_to_string(path).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))
     };
     let folder = rows.join("results");
-    let files = fs::read_dir(&folder).map_err(|error| Stop::failed(format!("{}: {error}", folder.display())))?;
+    let files =
+        fs::read_dir(&folder).map_err(|error| Stop::failed(format!("{}: {error}", folder.display())))?;
     let mut results = Vec::new();
     for file in files {
         let path = file?.path();
@@ -152,7 +195,8 @@ fn key(matches: &ArgMatches) -> Result<String, Stop> {
     let Some(path) = matches.get_one::<PathBuf>("key-file") else {
         return Err(Stop::Usage("--to needs --key-file".to_owned()));
     };
-    let key = fs::read_to_string(path).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
+    let key =
+        fs::read_to_string(path).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
     let key = key.trim();
     if key.len() != 32 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(Stop::Usage("the key file holds one key of 32 letters and digits".to_owned()));
@@ -193,11 +237,15 @@ fn write(documents: impl Iterator<Item = Generated>, folder: &Path, operator: &O
         bytes += generated.document.len();
         let file = format!("{count:07}.xml");
         fs::write(folder.join(&file), &generated.document)?;
-        let Generated { offset_ms, document_type, document_code, version, status, fault, expected, .. } = generated;
+        let Generated { offset_ms, document_type, document_code, version, status, fault, expected, .. } =
+            generated;
         let status = status.map_or("", crate::document_type::ResultStatus::name);
         let fault = fault.map_or("", generator::Fault::name);
         let expected = expected.outcome();
-        writeln!(index, "{file},{offset_ms},{document_type},{document_code},{version},{status},{fault},{expected}")?;
+        writeln!(
+            index,
+            "{file},{offset_ms},{document_type},{document_code},{version},{status},{fault},{expected}"
+        )?;
         if count % PROGRESS == 0 {
             progress(&format!("{count} documents written"))?;
         }

@@ -52,7 +52,7 @@ pub fn speed(text: &str) -> Result<Speed, String> {
 }
 
 /// What became of the documents.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     accepted: u64,
     duplicate: u64,
@@ -93,7 +93,8 @@ pub async fn send(
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(Stop::Usage("--to is an http or https address".to_owned()));
     }
-    let sender = Sender { client: operator.process().http_client(), url: url.to_owned(), key: key.to_owned() };
+    let sender =
+        Sender { client: operator.process().http_client(), url: url.to_owned(), key: key.to_owned() };
     let begun = Instant::now();
     let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::channel::<Generated>(WAITING)).unzip();
     let working = future::try_join_all(queues.into_iter().map(|queue| sender.work(queue)));
@@ -154,7 +155,9 @@ impl Sender {
                     Told::Refused(status) => {
                         tally.refused += 1;
                         let Generated { document_type, document_code, version, .. } = &generated;
-                        progress(&format!("refused with {status}: {document_type} {document_code} version {version}"))?;
+                        progress(&format!(
+                            "refused with {status}: {document_type} {document_code} version {version}"
+                        ))?;
                         break;
                     }
                     Told::Later(pause) => {

@@ -7,6 +7,7 @@
 
 mod access;
 mod events_over_http;
+mod generator;
 mod hostile;
 mod ingest;
 mod journey;
@@ -14,5 +15,6 @@ mod pages;
 mod policies;
 mod quarantine;
 mod refusals;
+mod rehearsal;
 mod replicas;
 mod world;

@@ -2,11 +2,12 @@
 
 use proto::results::v1::{
     CreatePublisherKeyRequest, DiscardQuarantinedRequest, GetEntitlementsRequest, GetEventUnitRequest,
-    GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
-    ListPublisherKeysRequest, ListQuarantinedRequest, PublishRequest, RequeueQuarantinedRequest,
-    RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
-    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
+    GetReplayRequest, GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest,
+    ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest, PublishRequest,
+    RequeueQuarantinedRequest, RevokePublisherKeyRequest, StartReplayRequest, StopReplayRequest,
+    SubscribeRequest, UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    rehearsal_service_client::RehearsalServiceClient, result_service_client::ResultServiceClient,
 };
 use tonic::Code;
 
@@ -18,6 +19,7 @@ macro_rules! codes {
         let mut feed = FeedServiceClient::new($peer);
         let mut results = ResultServiceClient::new($peer);
         let mut access = AccessServiceClient::new($peer);
+        let mut rehearsals = RehearsalServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
             ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
@@ -35,6 +37,9 @@ macro_rules! codes {
             access.list_publisher_keys(ListPublisherKeysRequest::default()).await.err(),
             access.update_entitlements(UpdateEntitlementsRequest::default()).await.err(),
             access.get_entitlements(GetEntitlementsRequest::default()).await.err(),
+            rehearsals.start_replay(StartReplayRequest::default()).await.err(),
+            rehearsals.stop_replay(StopReplayRequest::default()).await.err(),
+            rehearsals.get_replay(GetReplayRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -49,7 +54,7 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let wrong = Some(Code::InvalidArgument);
     let expected = [
         wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
-        wrong,
+        wrong, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 
