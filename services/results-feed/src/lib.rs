@@ -3,7 +3,8 @@
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
+//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`; what came
+//! once, sent again, at `RehearsalService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none.
 

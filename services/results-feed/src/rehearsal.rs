@@ -141,7 +141,7 @@ async fn wait_until(app: &App, driven: &Driven, shutdown: &Shutdown, due: Instan
 }
 
 fn warn(error: &Error, what: &'static str) {
-    tracing::warn!(error = error as &dyn std::error::Error, reason = error.reason(), "{what}");
+    tracing::warn!(error = error as &dyn std::error::Error, reason = error.reason(), what, "rehearsals disturbed");
 }
 
 /// Keeps the hubs of the rehearsals at the end of their streams.

@@ -44,11 +44,12 @@ Examples
   results-feed generate --seed 7 --rows ../shared/data/paris2024 --day 2024-07-28 --discipline SWM --out /tmp/swimming
   results-feed generate --seed 7 --faults --to http://localhost:8106/results/v1/odf --key-file key.txt --speed 60";
 
+fn arg(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
 pub(super) fn command() -> Command {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    Command::new("generate")
+    let command = Command::new("generate")
         .about("Makes a synthetic event as its senders would POST it")
         .arg(
             arg("seed", "N", "Whole number; the same one gives the same bytes")
@@ -89,6 +90,12 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("With the mistakes that senders make"),
         )
+        .after_help(TEACHING);
+    with_destination(command)
+}
+
+fn with_destination(command: Command) -> Command {
+    command
         .arg(
             arg("out", "DIR|-", "A directory that is made and must be empty, or standard output")
                 .required_unless_present("to"),
@@ -102,8 +109,6 @@ pub(super) fn command() -> Command {
                 .value_parser(sending::speed)
                 .default_value("1"),
         )
-        .after_long_help(TEACHING)
-        .after_help(TEACHING)
 }
 
 fn discipline(text: &str) -> Result<String, String> {
