@@ -8,6 +8,7 @@ mod feed;
 mod gaps;
 mod ingest;
 mod parse;
+mod rehearsal;
 mod results;
 mod rights;
 
@@ -15,4 +16,5 @@ pub use access::Access;
 pub use delivery::Delivery;
 pub use feed::Feed;
 pub use ingest::Ingest;
+pub use rehearsal::Rehearsal;
 pub use results::Results;

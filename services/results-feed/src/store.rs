@@ -14,6 +14,7 @@ mod feed;
 mod gaps;
 mod log;
 mod quarantine;
+mod rehearsal;
 mod schedule;
 mod search;
 
@@ -61,6 +62,11 @@ pub use log::{
 };
 pub use quarantine::{
     Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,
+};
+pub use rehearsal::{
+    advance_replay, begin_stream, busy_streams, claim_replay, clear_stream, count_originals, find_replay,
+    forget_days,
+    insert_replay, list_originals, list_positions, release_replay, set_replay_stage, stop_replay,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
 pub use search::{RawDocument, find_version, load_raw, search};

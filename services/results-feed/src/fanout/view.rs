@@ -4,19 +4,20 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 
 use crate::{
-    document_type::{DocumentType, FeedFlag, ResultStatus},
+    document_type::{DocumentType, ResultStatus},
     entitlement::{Facts, Participants, Representation, Rights, Subject},
     entry::{Change, Edition, Entry, GoneCause, Release, What, Withdrawal},
     frame::{Frame, Raw},
     header::DocumentKey,
     lane::Lane,
+    stream_name::StreamName,
 };
 
 /// What readers with the same rights may see: every question of permission in the feed is asked here.
 #[derive(Debug, Clone)]
 pub struct View {
     rights: Arc<Rights>,
-    feed_flag: FeedFlag,
+    stream: StreamName,
 }
 
 /// What an entry means for those who want to see its document.
@@ -45,13 +46,13 @@ pub enum Form {
 impl View {
     /// Of a stream by these rights.
     #[must_use]
-    pub fn new(rights: Arc<Rights>, feed_flag: FeedFlag, representation: Representation) -> Self {
+    pub fn new(rights: Arc<Rights>, stream: impl Into<StreamName>, representation: Representation) -> Self {
         // Topics of the canonical document share the rights that the hub keeps, and with them each decision.
         let rights = match representation {
             Representation::Json => rights,
             Representation::Odf => Arc::new((*rights).clone().in_representation(representation)),
         };
-        Self { rights, feed_flag }
+        Self { rights, stream: stream.into() }
     }
 
     /// By which rights.
@@ -62,8 +63,8 @@ impl View {
 
     /// Of which stream.
     #[must_use]
-    pub const fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag
+    pub const fn stream(&self) -> StreamName {
+        self.stream
     }
 
     /// What an entry means; nothing where its readers shall not notice it.
@@ -85,7 +86,7 @@ impl View {
     /// Whether a version may be seen when embargoes up to a time are over.
     #[must_use]
     pub fn sees(&self, edition: &Edition, released_until: DateTime<Utc>) -> bool {
-        self.rights.permit_at(&edition.subject(self.feed_flag), released_until)
+        self.rights.permit_at(&edition.subject(self.stream.feed_flag()), released_until)
     }
 
     /// Whether a version of this status and these facts may be seen.
@@ -97,7 +98,7 @@ impl View {
         (status, facts): (Option<ResultStatus>, &Facts),
         released_until: DateTime<Utc>,
     ) -> bool {
-        let (code, feed_flag) = (key.document_code.as_str(), self.feed_flag);
+        let (code, feed_flag) = (key.document_code.as_str(), self.stream.feed_flag());
         self.rights.permit_at(&Subject { code, document_type, status, feed_flag, facts }, released_until)
     }
 
@@ -111,14 +112,14 @@ impl View {
     /// Which participants of a version its readers get.
     #[must_use]
     pub fn participants_of(&self, edition: &Edition, released_until: DateTime<Utc>) -> Participants {
-        self.rights.participants_at(&edition.subject(self.feed_flag), released_until)
+        self.rights.participants_at(&edition.subject(self.stream.feed_flag()), released_until)
     }
 
     /// Why a version may not be seen by those who held the one before.
     #[must_use]
     pub fn refusal(&self, edition: &Edition, released_until: DateTime<Utc>) -> Sight {
         // What it became is no one's to know before its time, not even by its status.
-        if self.rights.is_embargoed_at(&edition.subject(self.feed_flag), released_until) {
+        if self.rights.is_embargoed_at(&edition.subject(self.stream.feed_flag()), released_until) {
             Sight::Gone(GoneCause::Embargoed)
         } else {
             Sight::Superseded

@@ -35,7 +35,7 @@ pub async fn subscribe(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let asked = subscription(&web, &headers, Query::parse(pairs)?).await?;
-    let figures = Arc::clone(web.app.hub(asked.feed_flag).figures());
+    let figures = Arc::clone(web.app.hub(asked.stream).figures());
     let place = (web.app.connect()?, figures.open(Carrier::Events));
     let mut reader = Reader::new(web.app.clone(), asked)?;
     let retry = Bytes::from(format!("retry: {}\n\n", reader.retry_ms()));
@@ -100,7 +100,7 @@ pub async fn subscription(web: &Web, headers: &HeaderMap, query: Query) -> Resul
     let last_event_id =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     Ok(Subscription {
-        feed_flag: query.feed_flag(),
+        stream: query.stream(),
         filter: query.filter(),
         representation: query.representation,
         // The header is newer: a browser sends it when it comes back to the address that it first opened.
@@ -121,7 +121,7 @@ pub async fn state(
     let client_id = reader(&web, &headers).await?;
     let rights = web.app.rights(client_id.as_deref()).await?;
     let limit = query.limit.unwrap_or(100);
-    let page = web.app.snapshot(&rights, query.feed_flag(), &query.prefixes, query.after, limit).await?;
+    let page = web.app.snapshot(&rights, query.stream(), &query.prefixes, query.after, limit).await?;
     let mut json = BytesMut::from(format!(r#"{{"cursor":"{}","documents":["#, page.cursor).as_bytes());
     for (at, edition) in page.editions.into_iter().enumerate() {
         if at > 0 {

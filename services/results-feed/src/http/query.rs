@@ -2,9 +2,9 @@ use chassis::FieldViolation;
 
 use crate::{
     Error,
-    document_type::FeedFlag,
     fanout::{Filter, MOST_PREFIXES, Mode, Representation},
     rsc::{Prefix, Rsc},
+    stream_name::StreamName,
 };
 
 /// Longest cursor in bytes; a longer one is none of ours.
@@ -25,8 +25,8 @@ pub struct Query {
     pub representation: Representation,
     /// `ticket`, instead of a token
     pub ticket: Option<String>,
-    /// `flag`: `P` or `T`
-    pub feed_flag: Option<FeedFlag>,
+    /// `flag`: `P`, `T` or `R1` to `R9`
+    pub stream: Option<StreamName>,
     /// `after`: a handle, of a state page
     pub after: i64,
     /// `from`: a unit, of a page of units
@@ -81,7 +81,7 @@ impl Query {
                 return Err(FieldViolation::new("ticket", "must be a ticket as it was given"));
             }
             "ticket" => self.ticket = Some(value),
-            "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
+            "flag" => self.stream = Some(chassis::parse("flag", &value)?),
             "after" => self.after = chassis::parse("after", &value)?,
             "from" => self.from = Some(chassis::parse("from", &value)?),
             "limit" => {
@@ -99,8 +99,8 @@ impl Query {
 
     /// Production, unless asked otherwise.
     #[must_use]
-    pub fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag.unwrap_or(FeedFlag::Production)
+    pub fn stream(&self) -> StreamName {
+        self.stream.unwrap_or(StreamName::Production)
     }
 
     /// What it wants to see.
