@@ -24,12 +24,12 @@ fn event(seed: u64, units: usize, faults: bool) -> Vec<Generated> {
     generator::generate(generator::synthetic(seed, SYNTHETIC_DAY, &choice), &options).collect()
 }
 
-async fn unlimited() -> World {
-    World::start_with(|config| config.publisher_rate = 0).await
+pub async fn unlimited() -> World {
+    World::start_with(|_| {}, |config| config.publisher_rate = 0).await
 }
 
 /// A verb of the command line, beside whatever runs.
-async fn operate(arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
+pub async fn operate(arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
     let with = (chassis::Settings::default(), domain::Clock::system());
     chassis::operate(&results_feed::VERBS, arguments, Service::ResultsFeed, with, |process| async move {
         // It works on no database.
@@ -40,7 +40,7 @@ async fn operate(arguments: &[&str]) -> (String, Result<(), chassis::Stop>) {
     .await
 }
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("results-feed-generate-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     folder

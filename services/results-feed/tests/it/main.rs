@@ -34,6 +34,7 @@ mod process;
 mod refusals;
 mod receiver;
 mod rehearsal;
+mod rehearsal_day;
 mod replicas;
 mod rights;
 mod rights_day;

@@ -18,7 +18,7 @@ use crate::world::{DEADLINE, World};
 /// How long a replay may take whose driver was killed: the lease of 10 s, and what is left.
 const TAKE_OVER: Duration = Duration::from_secs(40);
 
-fn small_day(faults: bool) -> Vec<Generated> {
+pub fn small_day(faults: bool) -> Vec<Generated> {
     let choice = Choice { units: Some(2), ..Choice::default() };
     let competition = "SYN2030".to_owned();
     let options = Options { seed: 11, competition, test: false, faults, keep_alive: 0 };
@@ -26,7 +26,7 @@ fn small_day(faults: bool) -> Vec<Generated> {
 }
 
 // As they come, with their pauses divided by 20 so that the replay of a day takes seconds.
-async fn send(world: &World, documents: &[Generated]) {
+pub async fn send(world: &World, documents: &[Generated]) {
     let (_, key) = world.key("P", &[]).await;
     let mut before = 0;
     for generated in documents {
@@ -38,7 +38,7 @@ async fn send(world: &World, documents: &[Generated]) {
     }
 }
 
-async fn may_read_tests(world: &World) {
+pub async fn may_read_tests(world: &World) {
     let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
     let rule =
         |feed_flag: &str| EntitlementRule { feed_flag: feed_flag.to_owned(), ..EntitlementRule::default() };
@@ -50,18 +50,18 @@ async fn may_read_tests(world: &World) {
     access.update_entitlements(request).await.unwrap();
 }
 
-async fn start(world: &World, request: StartReplayRequest) -> Result<Replay, Status> {
+pub async fn start(world: &World, request: StartReplayRequest) -> Result<Replay, Status> {
     let mut rehearsals = RehearsalServiceClient::new(world.app.grpc(&["results.admin"]));
     Ok(rehearsals.start_replay(request).await?.into_inner().replay.unwrap())
 }
 
-async fn get(world: &World, replay_id: &str) -> Replay {
+pub async fn get(world: &World, replay_id: &str) -> Replay {
     let mut rehearsals = RehearsalServiceClient::new(world.app.grpc(&["results.admin"]));
     let request = GetReplayRequest { replay_id: replay_id.to_owned() };
     rehearsals.get_replay(request).await.unwrap().into_inner().replay.unwrap()
 }
 
-async fn done(world: &World, replay: &Replay, deadline: Duration) -> Replay {
+pub async fn done(world: &World, replay: &Replay, deadline: Duration) -> Replay {
     eventually(deadline, || async {
         let now = get(world, &replay.replay_id).await;
         (now.stage == "done").then_some(now)
@@ -69,7 +69,7 @@ async fn done(world: &World, replay: &Replay, deadline: Duration) -> Replay {
     .await
 }
 
-fn of_day(speed: u32) -> StartReplayRequest {
+pub fn of_day(speed: u32) -> StartReplayRequest {
     StartReplayRequest { logical_date: SYNTHETIC_DAY.to_string(), speed, ..StartReplayRequest::default() }
 }
 
@@ -120,7 +120,7 @@ async fn snapshot(world: &World, feed_flag: &str) -> Vec<Snap> {
 fn content(snaps: Vec<Snap>) -> Vec<(String, i32, String, Vec<u8>)> {
     let mut all: Vec<_> = snaps
         .into_iter()
-        .map(|snap| (format!("{:?}", snap.key.unwrap()), snap.version, snap.result_status, snap.body))
+        .map(|snap| (format!("{:?}", snap.key.unwrap()), snap.version, snap.result_status, snap.body.to_vec()))
         .collect();
     all.sort();
     all
@@ -271,8 +271,8 @@ async fn who_may_not_see_tests_sees_no_rehearsal_and_loses_it_with_the_right() {
     let request = SubscribeRequest { feed_flag: "R1".to_owned(), ..SubscribeRequest::default() };
     let mut frames = feed.subscribe(request).await.unwrap().into_inner();
     let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    let mut is_told = false;
-    while !is_told {
+    let mut gone = 0;
+    while gone < 4 {
         let frame = tokio::time::timeout(DEADLINE, frames.message())
             .await
             .expect("a frame in time")
@@ -287,13 +287,14 @@ async fn who_may_not_see_tests_sees_no_rehearsal_and_loses_it_with_the_right() {
                 };
                 access.update_entitlements(request).await.unwrap();
             }
-            Frame::Reset(reset) => {
-                assert_eq!(reset.why, "FILTER_CHANGED");
-                is_told = true;
+            Frame::Gone(told) => {
+                assert_eq!(told.why, "REVOKED");
+                gone += 1;
             }
             _ => {}
         }
     }
+    assert!(snapshot(&world, "R1").await.is_empty());
     world.app.stop().await;
 }
 
