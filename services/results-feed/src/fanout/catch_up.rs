@@ -3,11 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     place::{Mode, Place},
     topic::{Representation, Topic},
+    view::View,
 };
 use crate::{
     Error,
     app::App,
     cursor::Cursor,
+    document_type::ResultStatus,
+    entitlement::Facts,
     entry::Entry,
     fanout::Sent,
     frame::{Frame, Raw},
@@ -103,6 +106,15 @@ impl CatchUp {
     }
 }
 
+/// Whether a reader may hold one of these versions of an entry's document.
+#[must_use]
+pub fn may_hold(view: &View, entry: &Entry, versions: &[(Option<ResultStatus>, Facts)]) -> bool {
+    entry.document().is_some_and(|(_, key, document_type)| {
+        let until = entry.released_until;
+        versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until))
+    })
+}
+
 impl Walker<'_> {
     async fn begin(&self, place: &Place, lane: Lane) -> Result<Option<Way>, Error> {
         let (after, until) = (place.at(lane), self.seen);
@@ -132,14 +144,14 @@ impl Walker<'_> {
 
     // Whether the reader may hold the document; asked only where it may not see what came.
     async fn held(&self, entry: &Entry, missed: &Missed) -> Result<bool, Error> {
-        let Some((handle, key, document_type)) = entry.document() else { return Ok(false) };
-        let (view, until) = (self.topic.view(), entry.released_until);
-        if entry.edition().is_some_and(|edition| view.sees(edition, until)) {
+        let Some((handle, _, _)) = entry.document() else { return Ok(false) };
+        let view = self.topic.view();
+        if entry.edition().is_some_and(|edition| view.sees(edition, entry.released_until)) {
             return Ok(true);
         }
         let range = (missed.from, entry.seq);
         let versions = self.app.list_facts(view.stream(), handle, range).await?;
-        Ok(versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until)))
+        Ok(may_hold(view, entry, &versions))
     }
 
     async fn read_log(&self, place: &mut Place, lane: Lane) -> Result<Vec<Sent>, Error> {

@@ -63,6 +63,13 @@ pub enum Step {
         /// Which.
         rules: usize,
     },
+    /// Time goes on.
+    Wait {
+        /// By so many minutes.
+        minutes: i64,
+    },
+    /// Embargoes end that are over.
+    Release,
     /// The log gives up all but its newest entries.
     Forget {
         /// How many it keeps.
@@ -142,6 +149,10 @@ pub fn steps(seed: u64) -> Vec<Step> {
                 steps.push(Step::Offer { document, what: offer(&mut random) });
             }
             steps.push(Step::Commit { replica: random.below(REPLICAS) });
+            if random.once_in(4) {
+                steps.push(Step::Wait { minutes: random.pick(&[1, 5, 10]) });
+                steps.push(Step::Release);
+            }
         } else {
             steps.push(other(&mut random));
         }
@@ -168,7 +179,7 @@ fn offer(random: &mut Random) -> Offer {
 
 fn other(random: &mut Random) -> Step {
     let (reader, replica) = (random.below(READERS), random.below(REPLICAS));
-    match random.below(40) {
+    match random.below(44) {
         0..=9 => Step::Receive { reader, most: 1 + random.below(3) },
         10..=15 => Step::Receive { reader, most: 50 },
         16..=21 => Step::Tail { replica, most: random.pick(&[1, 2, 100]) },
@@ -179,7 +190,9 @@ fn other(random: &mut Random) -> Step {
         32..=34 => Step::Heartbeat { reader },
         35 | 36 => Step::Entitle { client: random.below(CLIENTS.len()), rules: random.below(RULES.len()) },
         37 => Step::Restart { replica },
-        38 => Step::Forget { keep: random.below(12) },
+        38..=40 => Step::Wait { minutes: random.pick(&[1, 5, 10, 15]) },
+        41 => Step::Release,
+        42 => Step::Forget { keep: random.below(12) },
         _ => Step::Lose { commits: 1 + random.below(3) },
     }
 }
