@@ -216,6 +216,18 @@ pub struct PublishResponse {
     pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishStreamRequest {
+    /// As in PublishRequest.
+    #[prost(bytes = "vec", tag = "1")]
+    pub odf: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishStreamResponse {
+    /// Of the document that was sent in the same place.
+    #[prost(message, optional, tag = "1")]
+    pub outcome: ::core::option::Option<PublishResponse>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuarantinedDocument {
     #[prost(string, tag = "1")]
     pub quarantine_id: ::prost::alloc::string::String,
@@ -1615,9 +1627,11 @@ pub mod ingest_service_client {
         /// Many documents on one call, answered one by one in the order in which they were sent.
         pub async fn publish_stream(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::PublishRequest>,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::PublishStreamRequest,
+            >,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::PublishResponse>>,
+            tonic::Response<tonic::codec::Streaming<super::PublishStreamResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -1751,14 +1765,14 @@ pub mod ingest_service_server {
         ) -> std::result::Result<tonic::Response<super::PublishResponse>, tonic::Status>;
         /// Server streaming response type for the PublishStream method.
         type PublishStreamStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::PublishResponse, tonic::Status>,
+                Item = std::result::Result<super::PublishStreamResponse, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
         /// Many documents on one call, answered one by one in the order in which they were sent.
         async fn publish_stream(
             &self,
-            request: tonic::Request<tonic::Streaming<super::PublishRequest>>,
+            request: tonic::Request<tonic::Streaming<super::PublishStreamRequest>>,
         ) -> std::result::Result<
             tonic::Response<Self::PublishStreamStream>,
             tonic::Status,
@@ -1914,9 +1928,9 @@ pub mod ingest_service_server {
                     struct PublishStreamSvc<T: IngestService>(pub Arc<T>);
                     impl<
                         T: IngestService,
-                    > tonic::server::StreamingService<super::PublishRequest>
+                    > tonic::server::StreamingService<super::PublishStreamRequest>
                     for PublishStreamSvc<T> {
-                        type Response = super::PublishResponse;
+                        type Response = super::PublishStreamResponse;
                         type ResponseStream = T::PublishStreamStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -1925,7 +1939,7 @@ pub mod ingest_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                tonic::Streaming<super::PublishRequest>,
+                                tonic::Streaming<super::PublishStreamRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);

@@ -108,22 +108,34 @@ impl App {
     async fn make_manifests(&self, stream: StreamName) -> Result<(), Error> {
         let stream_id = self.hub(stream).stream_id();
         for (logical_date, revision) in store::list_due(&self.db, stream_id).await? {
-            // Before the lines: what comes in between is in the next revision.
-            let Position { epoch, seq: up_to_seq } = self.stored_position(stream).await?;
-            let lines = self.day_lines(stream_id, logical_date, up_to_seq).await?;
-            let hashes: Vec<_> = lines.iter().map(Line::hash).collect();
-            let made = Manifest {
-                logical_date,
-                revision: revision + 1,
-                documents: i32::try_from(lines.len()).unwrap_or(i32::MAX),
-                root: manifest::root(logical_date, &hashes),
-                up_to_seq,
-                made_at: self.clock.now(),
-            };
-            if store::insert_manifest(&self.db, stream_id, &epoch, &made).await? {
-                let (revision, documents) = (made.revision, made.documents);
-                tracing::info!(stream = stream_id, %logical_date, revision, documents, "manifest made");
-            }
+            self.make_manifest(stream, logical_date, revision + 1).await?;
+        }
+        Ok(())
+    }
+
+    #[tracing::instrument(name = "make manifest", skip_all, fields(%logical_date, revision))]
+    async fn make_manifest(
+        &self,
+        stream: StreamName,
+        logical_date: NaiveDate,
+        revision: i32,
+    ) -> Result<(), Error> {
+        let stream_id = self.hub(stream).stream_id();
+        // Before the lines: what comes in between is in the next revision.
+        let Position { epoch, seq: up_to_seq } = self.stored_position(stream).await?;
+        let lines = self.day_lines(stream_id, logical_date, up_to_seq).await?;
+        let hashes: Vec<_> = lines.iter().map(Line::hash).collect();
+        let made = Manifest {
+            logical_date,
+            revision,
+            documents: i32::try_from(lines.len()).unwrap_or(i32::MAX),
+            root: manifest::root(logical_date, &hashes),
+            up_to_seq,
+            made_at: self.clock.now(),
+        };
+        if store::insert_manifest(&self.db, stream_id, &epoch, &made).await? {
+            let documents = made.documents;
+            tracing::info!(stream = stream_id, %logical_date, revision, documents, "manifest made");
         }
         Ok(())
     }

@@ -66,7 +66,10 @@ impl App {
     /// Whether the log still holds everything from this entry on.
     pub async fn reaches_back_to(&self, stream: StreamName, seq: i64) -> Result<bool, Error> {
         let oldest = store::oldest_seq(&self.db, self.hub(stream).stream_id()).await?;
-        Ok(oldest.is_none_or(|oldest| oldest <= seq))
+        match oldest {
+            Some(oldest) => Ok(oldest <= seq),
+            None => Ok(self.stored_position(stream).await?.seq < seq),
+        }
     }
 
     /// A page of the current state for a reader.

@@ -128,6 +128,7 @@ impl Move {
             let cursor = (at + 1 == last).then(|| Cursor::new(epoch.to_owned(), seq));
             sent.push(Sent::own(frame, cursor));
         }
+        Lane::ALL.iter().for_each(|lane| place.arrive(*lane, seq));
         sent
     }
 }

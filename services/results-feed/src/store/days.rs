@@ -11,7 +11,6 @@ use crate::{
 };
 
 /// All clocks of a stream.
-#[tracing::instrument(name = "db.venue_clock.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_clocks(db: impl PgExecutor<'_>, stream_id: &str) -> Result<Vec<VenueClock>, Error> {
     let clocks = sqlx::query_as!(
         VenueClock,
@@ -113,7 +112,6 @@ pub async fn save_day(
 }
 
 /// Closed days that hold more than their newest manifest says, each with that manifest's revision; 0 where there is none.
-#[tracing::instrument(name = "db.manifest.list_due", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_due(pool: &PgPool, stream_id: &str) -> Result<Vec<(NaiveDate, i32)>, Error> {
     let rows = sqlx::query!(
         r#"
