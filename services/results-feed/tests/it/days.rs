@@ -55,7 +55,7 @@ pub async fn root_of_rows(world: &World, stream: &str, day: &str) -> (i64, Strin
                 case when l.kind = 'invalidation' then 'INVALIDATED' else encode(sha256(l.canonical), 'hex') end as hash
             from results.log l
             join results.document d using (document_id)
-            where l.stream_id = $2 and l.logical_date = $1::text::date and l.kind <> 'late'
+            where l.stream_id = $2 and l.logical_date = $1::text::date and l.kind in ('document', 'invalidation')
             order by l.document_id, l.seq desc
         ), line as (
             select newest.*, sha256('\x00'::bytea || convert_to(concat_ws(E'\t', competition_code, document_code,

@@ -3,7 +3,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test may fail by panic, and so may what its tests share"
+    clippy::print_stdout,
+    reason = "a test may fail by panic and prints what it saw, and so may what its tests share"
 )]
 
 mod access;
