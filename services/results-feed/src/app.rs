@@ -16,6 +16,7 @@ mod publish;
 mod quarantine;
 mod quota;
 mod read;
+mod rehearsal;
 mod release;
 mod republish;
 mod search;
@@ -30,7 +31,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use days::keep as keep_days;
@@ -39,6 +40,7 @@ pub use desk::{Shown, VenueHeard};
 pub use explain::{Explanation, Question};
 pub use publish::Publisher;
 pub use read::{SnapshotPage, UnitResult};
+pub use rehearsal::{Driven, NewReplay};
 pub use search::Body;
 pub use time_travel::PastPlace;
 
@@ -49,6 +51,7 @@ use crate::{
     entitlement::Entitlement,
     fanout::{Budget, Figures, Hub},
     store::{self, Position},
+    stream_name::{RehearsalNumber, StreamName},
     writer::Ticket,
 };
 
@@ -70,6 +73,9 @@ pub struct App {
     pepper: Secret,
     production: Channel,
     test: Channel,
+    /// By [`RehearsalNumber::index`].
+    rehearsals: Arc<[Arc<Hub>]>,
+    replay_started: Arc<Notify>,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
     ka_timeout: Duration,
@@ -136,13 +142,15 @@ impl App {
         metrics: Metrics,
     ) -> (Self, Queues) {
         let (budget, figures) = (Arc::<Budget>::default(), Arc::<Figures>::default());
-        let channel = |feed_flag: FeedFlag| {
-            let (writer, queue) = mpsc::channel(MOST_WAITING);
-            let hub = Hub::new(format!("{competition}-{feed_flag}"), feed_flag, &budget, &figures);
-            (Channel { hub: Arc::new(hub), writer }, queue)
+        let hub = |stream: StreamName| {
+            Arc::new(Hub::new(format!("{competition}-{stream}"), stream, &budget, &figures))
         };
-        let (production, production_queue) = channel(FeedFlag::Production);
-        let (test, test_queue) = channel(FeedFlag::Test);
+        let channel = |stream: StreamName| {
+            let (writer, queue) = mpsc::channel(MOST_WAITING);
+            (Channel { hub: hub(stream), writer }, queue)
+        };
+        let (production, production_queue) = channel(StreamName::Production);
+        let (test, test_queue) = channel(StreamName::Test);
         let app = Self {
             db,
             clock,
@@ -150,6 +158,8 @@ impl App {
             pepper,
             production,
             test,
+            rehearsals: RehearsalNumber::all().map(|number| hub(StreamName::Rehearsal(number))).collect(),
+            replay_started: Arc::default(),
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             ka_timeout: limits.ka_timeout,
             log: limits.log,
@@ -201,8 +211,13 @@ impl App {
 
     /// The hub of a stream.
     #[must_use]
-    pub const fn hub(&self, feed_flag: FeedFlag) -> &Arc<Hub> {
-        &self.channel(feed_flag).hub
+    pub fn hub(&self, stream: impl Into<StreamName>) -> &Arc<Hub> {
+        match stream.into() {
+            StreamName::Production => &self.production.hub,
+            StreamName::Test => &self.test.hub,
+            // There is one for each number.
+            StreamName::Rehearsal(number) => &self.rehearsals[number.index()],
+        }
     }
 
     const fn channel(&self, feed_flag: FeedFlag) -> &Channel {
@@ -212,10 +227,10 @@ impl App {
         }
     }
 
-    /// The feed flag of a stream's name.
+    /// The name of a stream by its id.
     #[must_use]
-    pub fn feed_flag_of(&self, stream_id: &str) -> Option<FeedFlag> {
-        FeedFlag::ALL.iter().copied().find(|flag| self.hub(*flag).stream_id() == stream_id)
+    pub fn stream_of(&self, stream_id: &str) -> Option<StreamName> {
+        StreamName::all().find(|stream| self.hub(*stream).stream_id() == stream_id)
     }
 
     /// Makes the streams that are not there yet.
@@ -246,8 +261,8 @@ impl App {
     }
 
     /// Where a stream is, as committed.
-    pub async fn stored_position(&self, feed_flag: FeedFlag) -> Result<Position, Error> {
-        let stored = store::position(&self.db, self.hub(feed_flag).stream_id()).await?;
+    pub async fn stored_position(&self, stream: impl Into<StreamName>) -> Result<Position, Error> {
+        let stored = store::position(&self.db, self.hub(stream).stream_id()).await?;
         stored.ok_or(Error::Unavailable("the stream is not made yet"))
     }
 }

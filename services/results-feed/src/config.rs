@@ -98,7 +98,12 @@ pub struct Config {
     pub log_zstd: LogZstd,
     /// Days for which every entry of the log is kept; of older ones the last version of each document of each day of
     /// competition is. 0 keeps all.
-    #[arg(id = "RESULTS_LOG_DAYS", long = "results-log-days", env = "RESULTS_LOG_DAYS", default_value_t = 60)]
+    #[arg(
+        id = "RESULTS_LOG_DAYS",
+        long = "results-log-days",
+        env = "RESULTS_LOG_DAYS",
+        default_value_t = 60
+    )]
     pub log_days: u16,
     /// Entries of a part of the log, which goes as a whole. Another number holds for parts made from then on.
     #[arg(

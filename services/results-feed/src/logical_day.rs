@@ -75,7 +75,8 @@ pub fn bounds(logical_date: NaiveDate, zone: Tz) -> Option<(DateTime<Utc>, DateT
         let local = date.and_hms_opt(0, 0, 0)? + TimeDelta::hours(ROLLS_AT_HOUR);
         // Where the hour comes twice or not at all, as clocks change, the earlier reading or the next hour stands.
         let begin = local.and_local_timezone(zone);
-        let begin = begin.earliest().or_else(|| (local + TimeDelta::hours(1)).and_local_timezone(zone).earliest());
+        let begin =
+            begin.earliest().or_else(|| (local + TimeDelta::hours(1)).and_local_timezone(zone).earliest());
         begin.map(|begin| begin.to_utc())
     };
     Some((begin(logical_date)?, begin(logical_date.succ_opt()?)?))
@@ -94,7 +95,10 @@ mod tests {
     #[test]
     fn a_day_lasts_from_three_to_three() {
         let (from, to) = bounds(date(), chrono_tz::Asia::Tokyo).unwrap();
-        assert_eq!((from.to_rfc3339(), to.to_rfc3339()), ("2030-08-03T18:00:00+00:00".into(), "2030-08-04T18:00:00+00:00".into()));
+        assert_eq!(
+            (from.to_rfc3339(), to.to_rfc3339()),
+            ("2030-08-03T18:00:00+00:00".into(), "2030-08-04T18:00:00+00:00".into())
+        );
         // Clocks change at 01:00 in Lisbon; at 03:00 in none of these zones does an hour lack.
         let spring = NaiveDate::from_ymd_opt(2030, 3, 31).unwrap();
         let (from, _) = bounds(spring, chrono_tz::Europe::Lisbon).unwrap();

@@ -38,9 +38,9 @@ impl App {
     /// served is answered by a reset, after which the reader begins with a snapshot. Each entry is judged by the rights
     /// that the reader had there, and shown only where it may be read now.
     pub async fn list_changes(&self, asked: &Subscription, most: i64) -> Result<Changes, Error> {
-        let (feed_flag, client_id) = (asked.feed_flag, asked.client_id.as_deref());
-        let stream_id = self.hub(feed_flag).stream_id();
-        let position = self.stored_position(feed_flag).await?;
+        let (stream, client_id) = (asked.stream, asked.client_id.as_deref());
+        let stream_id = self.hub(stream).stream_id();
+        let position = self.stored_position(stream).await?;
         let newest = Cursor::new(position.epoch.clone(), position.seq);
         let oldest = store::whole_from(&self.db, stream_id).await?;
         let from = match begin(asked.cursor.as_deref(), &newest, oldest) {
@@ -49,12 +49,12 @@ impl App {
         };
         let lowest = from.lowest();
         // Each page ends where the reader's rights changed, so those of its beginning hold in all of it.
-        let rights = self.rights_at(feed_flag, client_id, lowest).await?;
-        let view = View::new(Arc::new(rights), feed_flag, asked.representation)
+        let rights = self.rights_at(stream, client_id, lowest).await?;
+        let view = View::new(Arc::new(rights), stream, asked.representation)
             .readable(self.rights(client_id).await?.in_representation(asked.representation));
         let entries = store::list_after(&self.db, stream_id, lowest, position.seq, most).await?;
         // What went meanwhile would be a hole.
-        if !self.reaches_back_to(feed_flag, lowest + 1).await? {
+        if !self.reaches_back_to(stream, lowest + 1).await? {
             return Ok(Changes::reset(ResetCause::CursorTooOld, newest));
         }
         self.told(asked, &view, from, cut_to_size(entries), position.seq).await
@@ -75,7 +75,7 @@ impl App {
         let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
         let mut raws = match asked.representation {
             Representation::Json => std::collections::HashMap::new(),
-            Representation::Odf => self.list_raw(asked.feed_flag, &seqs).await?,
+            Representation::Odf => self.list_raw(asked.stream, &seqs).await?,
         };
         for entry in entries {
             let seq = entry.seq;

@@ -42,7 +42,9 @@ impl App {
         for part in log_parts::to_make(&parts, seq, self.log.part_entries) {
             let mut tx = chassis::begin(&self.db).await?;
             // Another process may be at it; what is missing then is made the next time.
-            if !store::try_parts_turn(&mut tx).await? || store::list_parts(&mut *tx, stream_id).await?.contains(&part) {
+            if !store::try_parts_turn(&mut tx).await?
+                || store::list_parts(&mut *tx, stream_id).await?.contains(&part)
+            {
                 return Ok(());
             }
             store::make_part(&mut tx, stream_id, part).await?;
@@ -72,7 +74,13 @@ impl App {
             }
             let kept = store::compact_part(&mut tx, stream_id, part, whole_from, now).await?;
             tx.commit().await?;
-            tracing::info!(stream = stream_id, from = part.from, to = part.to, kept, "part of the log compacted");
+            tracing::info!(
+                stream = stream_id,
+                from = part.from,
+                to = part.to,
+                kept,
+                "part of the log compacted"
+            );
         }
         if store::swept_until(&self.db, stream_id).await? < whole_from {
             self.sweep(feed_flag, whole_from).await?;
@@ -98,7 +106,11 @@ impl App {
         let lost = store::save_swept(&mut tx, stream_id, feed_flag, until).await?;
         tx.commit().await?;
         if lost > 0 {
-            tracing::warn!(stream = stream_id, lost, "versions that partners had not taken went with the old log");
+            tracing::warn!(
+                stream = stream_id,
+                lost,
+                "versions that partners had not taken went with the old log"
+            );
         }
         tracing::info!(stream = stream_id, until, deleted, "old log swept");
         Ok(())

@@ -14,6 +14,7 @@ use crate::{
     result,
     rsc::{Prefix, Rsc},
     store::{self, ScheduleFilter, UnitState},
+    stream_name::StreamName,
 };
 
 /// Which page of which past state.
@@ -31,25 +32,25 @@ impl App {
     pub async fn past_snapshot(
         &self,
         client_id: Option<&str>,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         place: PastPlace,
         limit: i64,
     ) -> Result<(SnapshotPage, i64), Error> {
         let now = self.clock.now();
-        let (seq, moment) = self.moment(feed_flag, place, now).await?;
+        let (seq, moment) = self.moment(stream, place, now).await?;
         let rights = self.rights(client_id).await?;
         // Rules allow from some time on and never end: what is readable then by the rules of now is readable now.
         let rights = rights.at(moment.min(now));
         let after = place.page.map_or(0, |page| page.after);
-        let mut editions = self.list_state(feed_flag, prefixes, seq, after, limit).await?;
-        let epoch = self.stored_position(feed_flag).await?.epoch;
+        let mut editions = self.list_state(stream, prefixes, seq, after, limit).await?;
+        let epoch = self.stored_position(stream).await?.epoch;
         // Again, behind the page: what goes meanwhile would be missing in it.
-        self.must_reach(feed_flag, seq).await?;
+        self.must_reach(stream, seq).await?;
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        let editions = self.seen(&rights, feed_flag, editions).await?;
+        let editions = self.seen(&rights, stream, editions).await?;
         Ok((SnapshotPage { cursor: Cursor::new(epoch, seq), editions, next }, seq))
     }
 
@@ -63,11 +64,11 @@ impl App {
     ) -> Result<Body, Error> {
         const MISSING: Error = Error::NotFound("document");
         let stream_id = store::stream_of(&self.db, handle).await?.ok_or(MISSING)?;
-        let feed_flag = self.feed_flag_of(&stream_id).ok_or(MISSING)?;
+        let stream = self.stream_of(&stream_id).ok_or(MISSING)?;
         let now = self.clock.now();
-        let (seq, moment) = self.moment(feed_flag, PastPlace { as_of, page: None }, now).await?;
+        let (seq, moment) = self.moment(stream, PastPlace { as_of, page: None }, now).await?;
         let standing = store::standing_at(&self.db, handle, seq).await?;
-        self.must_reach(feed_flag, seq).await?;
+        self.must_reach(stream, seq).await?;
         let rights = self.rights(Some(client_id)).await?.at(moment.min(now));
         self.get_body(&rights, handle, Some(standing.ok_or(MISSING)?), representation).await
     }
@@ -75,30 +76,30 @@ impl App {
     /// The place of a past state, and the time that embargoes are asked about.
     async fn moment(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         place: PastPlace,
         now: DateTime<Utc>,
     ) -> Result<(i64, DateTime<Utc>), Error> {
         let seq = match place.page {
             Some(page) => page.seq,
-            None => self.seq_of(feed_flag, place.as_of, now).await?,
+            None => self.seq_of(stream, place.as_of, now).await?,
         };
-        if seq > self.stored_position(feed_flag).await?.seq {
+        if seq > self.stored_position(stream).await?.seq {
             return Err(FieldViolation::new("as_of", "must not be in the future").into());
         }
-        self.must_reach(feed_flag, seq).await?;
+        self.must_reach(stream, seq).await?;
         let moment = match place.as_of {
             AsOf::Instant(instant) => Some(instant),
             AsOf::Seq(_) | AsOf::Day(_) => {
-                store::taken_at(&self.db, self.hub(feed_flag).stream_id(), seq).await?
+                store::taken_at(&self.db, self.hub(stream).stream_id(), seq).await?
             }
         };
         Ok((seq, moment.unwrap_or(DateTime::<Utc>::MIN_UTC)))
     }
 
     // Behind the last entry that is gone nothing is missing: what stood there is kept.
-    async fn must_reach(&self, feed_flag: FeedFlag, seq: i64) -> Result<(), Error> {
-        if self.reaches_back_to(feed_flag, seq + 1).await? {
+    async fn must_reach(&self, stream: StreamName, seq: i64) -> Result<(), Error> {
+        if self.reaches_back_to(stream, seq + 1).await? {
             return Ok(());
         }
         Err(FieldViolation::new("as_of", "must not be before the oldest entry that is kept").into())
@@ -107,11 +108,11 @@ impl App {
     /// The entry behind which a past state stands.
     pub(super) async fn seq_of(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         as_of: AsOf,
         now: DateTime<Utc>,
     ) -> Result<i64, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
         match as_of {
             AsOf::Seq(seq) => Ok(seq),
             AsOf::Instant(instant) if instant > now => {
@@ -122,7 +123,7 @@ impl App {
                 let closed = store::closed_seq(&self.db, stream_id, date).await?;
                 match closed.ok_or(Error::NotFound("day of competition"))? {
                     Some(seq) => Ok(seq),
-                    None => Ok(self.stored_position(feed_flag).await?.seq),
+                    None => Ok(self.stored_position(stream).await?.seq),
                 }
             }
         }

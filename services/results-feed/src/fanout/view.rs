@@ -4,12 +4,13 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 
 use crate::{
-    document_type::{DocumentType, FeedFlag, ResultStatus},
+    document_type::{DocumentType, ResultStatus},
     entitlement::{Facts, Participants, Representation, Rights, Subject},
     entry::{Change, Edition, Entry, GoneCause, Release, What, Withdrawal},
     frame::{Frame, Raw},
     header::DocumentKey,
     lane::Lane,
+    stream_name::StreamName,
 };
 
 /// What readers with the same rights may see: every question of permission in the feed is asked here.
@@ -18,7 +19,7 @@ pub struct View {
     rights: Arc<Rights>,
     /// Of a reader of what was: these must permit it too.
     now: Option<Arc<Rights>>,
-    feed_flag: FeedFlag,
+    stream: StreamName,
 }
 
 /// What an entry means for those who want to see its document.
@@ -47,13 +48,13 @@ pub enum Form {
 impl View {
     /// Of a stream by these rights.
     #[must_use]
-    pub fn new(rights: Arc<Rights>, feed_flag: FeedFlag, representation: Representation) -> Self {
+    pub fn new(rights: Arc<Rights>, stream: impl Into<StreamName>, representation: Representation) -> Self {
         // Topics of the canonical document share the rights that the hub keeps, and with them each decision.
         let rights = match representation {
             Representation::Json => rights,
             Representation::Odf => Arc::new((*rights).clone().in_representation(representation)),
         };
-        Self { rights, now: None, feed_flag }
+        Self { rights, now: None, stream: stream.into() }
     }
 
     /// Only what these rights permit too, in the same representation.
@@ -70,8 +71,8 @@ impl View {
 
     /// Of which stream.
     #[must_use]
-    pub const fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag
+    pub const fn stream(&self) -> StreamName {
+        self.stream
     }
 
     /// What an entry means; nothing where its readers shall not notice it.
@@ -93,7 +94,7 @@ impl View {
     /// Whether a version may be seen when embargoes up to a time are over.
     #[must_use]
     pub fn sees(&self, edition: &Edition, released_until: DateTime<Utc>) -> bool {
-        self.permit(&edition.subject(self.feed_flag), released_until)
+        self.permit(&edition.subject(self.stream.feed_flag()), released_until)
     }
 
     /// Whether a version of this status and these facts may be seen.
@@ -105,7 +106,7 @@ impl View {
         (status, facts): (Option<ResultStatus>, &Facts),
         released_until: DateTime<Utc>,
     ) -> bool {
-        let (code, feed_flag) = (key.document_code.as_str(), self.feed_flag);
+        let (code, feed_flag) = (key.document_code.as_str(), self.stream.feed_flag());
         self.permit(&Subject { code, document_type, status, feed_flag, facts }, released_until)
     }
 
@@ -119,7 +120,7 @@ impl View {
     /// Which participants of a version its readers get.
     #[must_use]
     pub fn participants_of(&self, edition: &Edition, released_until: DateTime<Utc>) -> Participants {
-        let subject = edition.subject(self.feed_flag);
+        let subject = edition.subject(self.stream.feed_flag());
         let then = self.rights.participants_at(&subject, released_until);
         match &self.now {
             Some(now) => then.and(now.participants(&subject)),
@@ -131,7 +132,7 @@ impl View {
     #[must_use]
     pub fn refusal(&self, edition: &Edition, released_until: DateTime<Utc>) -> Sight {
         // What it became is no one's to know before its time, not even by its status.
-        if self.rights.is_embargoed_at(&edition.subject(self.feed_flag), released_until) {
+        if self.rights.is_embargoed_at(&edition.subject(self.stream.feed_flag()), released_until) {
             Sight::Gone(GoneCause::Embargoed)
         } else {
             Sight::Superseded

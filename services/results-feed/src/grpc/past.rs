@@ -27,7 +27,7 @@ pub async fn list_changes(
     let cursor = parse::bounded("cursor", &request.cursor)?;
     let limit = parse::page_size("page_size", request.page_size)?;
     let asked = Subscription {
-        feed_flag: parse::feed_flag("feed_flag", &request.feed_flag)?,
+        stream: parse::stream("feed_flag", &request.feed_flag)?,
         filter: Filter::new(parse::prefixes("prefixes", &request.prefixes)?),
         representation: parse::representation("representation", &request.representation)?,
         cursor: (!cursor.is_empty()).then(|| cursor.to_owned()),

@@ -1,6 +1,7 @@
 use proto::results::v1::{
-    self as wire, GetEventUnitRequest, GetEventUnitResponse, GetResultRequest, GetResultResponse, GetStartListRequest, GetStartListResponse, ListScheduleRequest, ListScheduleResponse,
-    ListEventUnitsRequest, ListEventUnitsResponse, ListMedalStandingsRequest, ListMedalStandingsResponse,
+    self as wire, GetEventUnitRequest, GetEventUnitResponse, GetResultRequest, GetResultResponse,
+    GetStartListRequest, GetStartListResponse, ListEventUnitsRequest, ListEventUnitsResponse,
+    ListMedalStandingsRequest, ListMedalStandingsResponse, ListScheduleRequest, ListScheduleResponse,
     result_service_server::ResultService,
 };
 use tonic::{Request, Response, Status};

@@ -21,7 +21,7 @@ pub async fn list(
     let query = Query::parse(pairs)?;
     let client_id = reader(&web, &headers).await?;
     let asked = Subscription {
-        feed_flag: query.feed_flag(),
+        stream: query.stream(),
         filter: query.filter(),
         representation: query.representation,
         cursor: query.cursor,

@@ -37,7 +37,7 @@ pub async fn subscribe(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let asked = subscription(&web, &headers, Query::parse(pairs)?).await?;
-    let figures = Arc::clone(web.app.hub(asked.feed_flag).figures());
+    let figures = Arc::clone(web.app.hub(asked.stream).figures());
     let place = (web.app.connect()?, figures.open(Carrier::Events));
     let mut reader = Reader::new(web.app.clone(), asked)?;
     let retry = Bytes::from(format!("retry: {}\n\n", reader.retry_ms()));
@@ -102,7 +102,7 @@ pub async fn subscription(web: &Web, headers: &HeaderMap, query: Query) -> Resul
     let last_event_id =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     Ok(Subscription {
-        feed_flag: query.feed_flag(),
+        stream: query.stream(),
         filter: query.filter(),
         representation: query.representation,
         // The header is newer: a browser sends it when it comes back to the address that it first opened.
@@ -145,15 +145,15 @@ async fn state_page(
     query: &Query,
     limit: i64,
 ) -> Result<(SnapshotPage, Option<String>), Error> {
-    let (feed_flag, prefixes) = (query.feed_flag(), &query.prefixes);
+    let (stream, prefixes) = (query.stream(), &query.prefixes);
     if let Some(as_of) = query.as_of {
         let place = PastPlace { as_of, page: query.past_page()? };
-        let (page, seq) = web.app.past_snapshot(client_id, feed_flag, prefixes, place, limit).await?;
+        let (page, seq) = web.app.past_snapshot(client_id, stream, prefixes, place, limit).await?;
         let next = page.next.map(|after| PastPage { seq, after }.to_string());
         return Ok((page, next));
     }
     let rights = web.app.rights(client_id).await?;
-    let page = web.app.snapshot(&rights, feed_flag, prefixes, query.after()?, limit).await?;
+    let page = web.app.snapshot(&rights, stream, prefixes, query.after()?, limit).await?;
     let next = page.next.map(|handle| handle.to_string());
     Ok((page, next))
 }

@@ -3,9 +3,9 @@ use chassis::FieldViolation;
 use crate::{
     Error,
     as_of::{AsOf, PastPage},
-    document_type::FeedFlag,
     fanout::{Filter, MOST_PREFIXES, Mode, Representation},
     rsc::{Prefix, Rsc},
+    stream_name::StreamName,
 };
 
 /// Longest cursor in bytes; a longer one is none of ours.
@@ -26,8 +26,8 @@ pub struct Query {
     pub representation: Representation,
     /// `ticket`, instead of a token
     pub ticket: Option<String>,
-    /// `flag`: `P` or `T`
-    pub feed_flag: Option<FeedFlag>,
+    /// `flag`: `P`, `T` or `R1` to `R9`
+    pub stream: Option<StreamName>,
     /// `as_of`: a sequence number, an instant or a day, of a past state
     pub as_of: Option<AsOf>,
     /// `after`: a handle, of a state page; of a past state what its page named
@@ -84,7 +84,7 @@ impl Query {
                 return Err(FieldViolation::new("ticket", "must be a ticket as it was given"));
             }
             "ticket" => self.ticket = Some(value),
-            "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
+            "flag" => self.stream = Some(chassis::parse("flag", &value)?),
             "as_of" => self.as_of = Some(chassis::parse("as_of", &value)?),
             "after" if value.len() > LONGEST_CURSOR => {
                 return Err(FieldViolation::new("after", "must be a place as it was given"));
@@ -122,8 +122,8 @@ impl Query {
 
     /// Production, unless asked otherwise.
     #[must_use]
-    pub fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag.unwrap_or(FeedFlag::Production)
+    pub fn stream(&self) -> StreamName {
+        self.stream.unwrap_or(StreamName::Production)
     }
 
     /// What it wants to see.

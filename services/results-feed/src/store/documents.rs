@@ -55,7 +55,8 @@ pub async fn load_heads(
             document_subtype: row.document_subtype,
             language: row.language,
         };
-        let body = row.canonical.map(unpack).transpose()?.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
+        let body =
+            row.canonical.map(unpack).transpose()?.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
         let document = Document {
             version: row.version,
             sha256: row.sha256.as_deref().map(digest).transpose()?,

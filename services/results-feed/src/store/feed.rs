@@ -24,8 +24,8 @@ pub struct Missed {
     /// Of the entry.
     pub seq: i64,
     /// From here on are the versions that the reader may hold: the one that stood when it went away and what came since,
-    /// as it may have been told more than its cursor says. For a later entry of the document: what came since the one
-    /// before.
+    /// as it may have been told more than its cursor says. For a later entry of the document: what came since the version
+    /// of the one before.
     pub from: i64,
 }
 
@@ -104,16 +104,17 @@ pub async fn list_missed(
                 else (select max(o.seq) from results.log o
                       where o.document_id = w.document_id and o.stream_id = $1 and o.seq <= $3
                         and o.kind in ('document', 'invalidation'))
-                end as seq
+                end as seq, null::bigint as released_seq
             from wanted w
             union
-            select w.document_id, l.seq
+            select w.document_id, l.seq, l.released_seq
             from results.log l
             join wanted w on w.document_id = l.document_id
             where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and not l.conflatable
               and l.kind in ('document', 'invalidation', 'release')
         ), counted as (
-            select document_id, seq, lag(seq) over (partition by document_id order by seq) as before
+            select document_id, seq,
+                   lag(coalesce(released_seq, seq)) over (partition by document_id order by seq) as before
             from missed where seq > $2
         )
         select m.seq as "seq!", coalesce(m.before, held.seq, $2) as "from!"
@@ -271,7 +272,8 @@ pub async fn list_raw(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<Ha
     let mut raws = HashMap::with_capacity(rows.len());
     for row in rows {
         let sha256 = digest(&row.sha256.unwrap_or_default())?;
-        let raw = Raw { body: row.raw.map(unpack).transpose()?.map(Bytes::from), size: size(row.size)?, sha256 };
+        let raw =
+            Raw { body: row.raw.map(unpack).transpose()?.map(Bytes::from), size: size(row.size)?, sha256 };
         raws.insert(row.seq, raw);
     }
     Ok(raws)
@@ -288,7 +290,6 @@ pub async fn find_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option
 }
 
 /// Where the rights of each client changed last, up to `until`.
-#[tracing::instrument(name = "db.log.rights_changes", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn rights_changes(
     pool: &PgPool,
     stream_id: &str,

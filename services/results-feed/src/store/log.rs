@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{DateTime, Utc, Uuid};
-use sqlx::{PgPool, PgTransaction};
+use sqlx::{PgExecutor, PgPool, PgTransaction};
 
 use super::{
     LARGEST, digest, document_type, facts, join,
@@ -29,7 +29,7 @@ pub struct Position {
 /// Makes the streams that are not there.
 #[tracing::instrument(name = "db.stream.make", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn make_streams(
-    pool: &PgPool,
+    db: impl PgExecutor<'_>,
     stream_ids: &[String],
     epoch: &str,
     now: DateTime<Utc>,
@@ -44,7 +44,7 @@ pub async fn make_streams(
         epoch,
         now,
     )
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(())
 }

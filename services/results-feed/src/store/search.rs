@@ -207,10 +207,5 @@ pub async fn find_version(
         facts_at: row.facts_at,
         bytes: i32::try_from(raw.len()).map_err(|_| Error::Corrupt { what: "raw" })?,
     };
-    Ok(Some(WholeVersion {
-        stream_id: row.stream_id,
-        version: Version::try_from(version)?,
-        raw,
-        canonical,
-    }))
+    Ok(Some(WholeVersion { stream_id: row.stream_id, version: Version::try_from(version)?, raw, canonical }))
 }

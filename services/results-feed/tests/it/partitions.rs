@@ -92,7 +92,10 @@ async fn a_look_up_by_number_asks_one_part() {
     // As the state is read: the part is known only when the document is.
     let join = "select l.canonical from results.document d join results.log l on l.stream_id = d.stream_id and l.seq = d.seq \
                 where d.stream_id = 'SYN2030-P' and d.document_type = 'DT_MEDALS'";
-    sqlx::raw_sql("set enable_hashjoin = off; set enable_mergejoin = off").execute(&world.app.pool).await.unwrap();
+    sqlx::raw_sql("set enable_hashjoin = off; set enable_mergejoin = off")
+        .execute(&world.app.pool)
+        .await
+        .unwrap();
     let (_, looked) = cost(&world.app.pool, join).await;
     assert_eq!(looked.len(), 1, "{looked:?}");
     // As a reader that was away reads on.
@@ -140,7 +143,10 @@ async fn old_parts_go_and_the_state_of_documents_stays() {
     assert_eq!(feed.get_snapshot(past).await.unwrap_err().code(), Code::InvalidArgument);
     let (_, epoch) = first_page(&world, "").await;
     let (frames, _) = first_page(&world, &format!("{epoch}.3")).await;
-    assert!(matches!(frames.as_slice(), [Frame::Reset(reset)] if reset.why == "CURSOR_TOO_OLD"), "{frames:?}");
+    assert!(
+        matches!(frames.as_slice(), [Frame::Reset(reset)] if reset.why == "CURSOR_TOO_OLD"),
+        "{frames:?}"
+    );
     let gaps = feed.list_gaps(ListGapsRequest::default()).await.unwrap().into_inner().versions;
     let holes: Vec<(i32, i32)> = gaps.iter().map(|gap| (gap.first, gap.last)).collect();
     assert_eq!(holes, [(5, 8)], "versions that went are none that never came");
@@ -230,7 +236,8 @@ async fn documents_are_compressed_and_come_back_the_same() {
 /// Handles and versions of the state behind an entry.
 async fn state_at(world: &World, seq: i64) -> Vec<(i64, i32)> {
     let mut feed = FeedServiceClient::new(world.app.grpc(&["results.subscribe"]));
-    let request = GetSnapshotRequest { as_of: seq.to_string(), page_size: 500, ..GetSnapshotRequest::default() };
+    let request =
+        GetSnapshotRequest { as_of: seq.to_string(), page_size: 500, ..GetSnapshotRequest::default() };
     let page = feed.get_snapshot(request).await.unwrap().into_inner();
     page.documents.into_iter().map(|snap| (snap.handle, snap.version)).collect()
 }
@@ -281,7 +288,9 @@ async fn what_is_kept_of_the_old_log_carries_states_manifests_and_readers_that_c
     world.app.clock.advance(TimeDelta::days(3));
     fill(&world, &key, 13..=16).await;
     eventually(Duration::from_secs(30), || async {
-        let swept = count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'").await;
+        let swept =
+            count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'")
+                .await;
         (swept == 11).then_some(())
     })
     .await;
@@ -302,7 +311,9 @@ async fn what_is_kept_of_the_old_log_carries_states_manifests_and_readers_that_c
     world.app.clock.advance(TimeDelta::days(3));
     fill(&world, &key, 17..=30).await;
     eventually(Duration::from_secs(30), || async {
-        let swept = count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'").await;
+        let swept =
+            count(&world.app.pool, "select swept_until from results.stream where stream_id = 'SYN2030-P'")
+                .await;
         (swept == 21).then_some(())
     })
     .await;

@@ -3,14 +3,16 @@
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
     DiscardQuarantinedRequest, ExplainAccessRequest, GetDeliveryTargetRequest, GetDocumentRequest,
-    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest, GetStartListRequest,
-    ListDecisionsRequest, ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest,
-    ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest,
-    ListChangesRequest, ListScheduleRequest, ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
+    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetReplayRequest, GetResultRequest,
+    GetSnapshotRequest, GetStartListRequest, ListChangesRequest, ListDecisionsRequest,
+    ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest, ListGapsRequest,
+    ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest, ListScheduleRequest,
+    ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
     ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
-    SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
-    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    StartReplayRequest, StopReplayRequest, SubscribeRequest, UpdateDeliveryTargetRequest,
+    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    delivery_service_client::DeliveryServiceClient, feed_service_client::FeedServiceClient,
+    ingest_service_client::IngestServiceClient, rehearsal_service_client::RehearsalServiceClient,
     result_service_client::ResultServiceClient,
 };
 use tonic::Code;
@@ -24,6 +26,7 @@ macro_rules! codes {
         let mut results = ResultServiceClient::new($peer);
         let mut access = AccessServiceClient::new($peer);
         let mut delivery = DeliveryServiceClient::new($peer);
+        let mut rehearsals = RehearsalServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
             ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
@@ -59,6 +62,9 @@ macro_rules! codes {
             access.list_entitlements(ListEntitlementsRequest::default()).await.err(),
             access.explain_access(ExplainAccessRequest::default()).await.err(),
             access.list_decisions(ListDecisionsRequest::default()).await.err(),
+            rehearsals.start_replay(StartReplayRequest::default()).await.err(),
+            rehearsals.stop_replay(StopReplayRequest::default()).await.err(),
+            rehearsals.get_replay(GetReplayRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -72,7 +78,9 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None, None, wrong, wrong, None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong, wrong, None, wrong, None,
+        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None,
+        None, wrong, wrong, None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
+        wrong, None, wrong, None, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 

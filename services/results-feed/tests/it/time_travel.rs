@@ -129,7 +129,10 @@ async fn the_past_is_read_by_the_rules_of_today() {
 
     // Pages of the log are of then and now both, and without a history of the rights they show nothing.
     let (frames, _) = changes(&world, "", 0).await;
-    assert_eq!(kinds(&frames), ["FILTER_CHANGED", "FILTER_CHANGED", "FILTER_CHANGED", "delta 2", "FILTER_CHANGED"]);
+    assert_eq!(
+        kinds(&frames),
+        ["FILTER_CHANGED", "FILTER_CHANGED", "FILTER_CHANGED", "delta 2", "FILTER_CHANGED"]
+    );
     sqlx::query("delete from results.entitlement_version").execute(&world.app.pool).await.unwrap();
     let (frames, _) = changes(&world, "", 0).await;
     assert_eq!(kinds(&frames), ["FILTER_CHANGED"; 4]);
@@ -189,10 +192,11 @@ async fn what_an_embargo_holds_back_is_not_in_the_past_either() {
     let official = race.iter().position(|document| document.result_status == "OFFICIAL").unwrap();
     let before = world.send(&key, &race[..official]).await;
     let held = world.send(&key, &race[official..=official]).await;
-    let handle: i64 = sqlx::query_scalar("select handle from results.document where document_type = 'DT_RESULT'")
-        .fetch_one(&world.app.pool)
-        .await
-        .unwrap();
+    let handle: i64 =
+        sqlx::query_scalar("select handle from results.document where document_type = 'DT_RESULT'")
+            .fetch_one(&world.app.pool)
+            .await
+            .unwrap();
     let unofficial = result_at(&world, &before.to_string()).await.unwrap();
     assert_eq!(result_at(&world, &held.to_string()).await, None, "neither now nor then");
     assert_eq!(document_at(&world, handle, &held.to_string()).await, Err(Code::NotFound));
@@ -305,12 +309,14 @@ async fn pages_of_the_log_are_the_frames_of_a_subscription() {
 
     let url = world.app.http_url(&format!("/results/v1/changes?cursor={start}&limit=2&prefix={FINAL_100M}"));
     let page: Value =
-        serde_json::from_slice(&world.app.http().get(url).send().await.unwrap().bytes().await.unwrap()).unwrap();
+        serde_json::from_slice(&world.app.http().get(url).send().await.unwrap().bytes().await.unwrap())
+            .unwrap();
     assert_eq!((page["more"].as_bool(), page["frames"].as_array().unwrap().len()), (Some(true), 0));
     let next = page["cursor"].as_str().unwrap();
     let url = world.app.http_url(&format!("/results/v1/changes?cursor={next}&limit=1&prefix={FINAL_100M}"));
     let page: Value =
-        serde_json::from_slice(&world.app.http().get(url).send().await.unwrap().bytes().await.unwrap()).unwrap();
+        serde_json::from_slice(&world.app.http().get(url).send().await.unwrap().bytes().await.unwrap())
+            .unwrap();
     assert_eq!(page["frames"][0]["t"], "full");
     world.app.stop().await;
 }
@@ -445,7 +451,9 @@ async fn the_schedule_is_asked_by_day_discipline_and_venue() {
                 page_token,
             };
             let page = results.list_schedule(request).await.unwrap().into_inner();
-            seen.extend(page.event_units.iter().map(|unit| format!("{}{}", unit.discipline, &unit.unit[29..30])));
+            seen.extend(
+                page.event_units.iter().map(|unit| format!("{}{}", unit.discipline, &unit.unit[29..30])),
+            );
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 break;

@@ -187,8 +187,8 @@ impl Connection {
         self.phase = Phase::Live { topic, place, catch_up: CatchUp::default() };
     }
 
-    // The stream began anew, or the reader's rights changed.
-    fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+    /// The stream began anew, or the reader's rights changed.
+    pub fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
         if let Some(moving) = Moving::from_live(&self.phase) {
             self.phase = Phase::Moving(moving);
             return Vec::new();

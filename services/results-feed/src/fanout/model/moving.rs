@@ -28,6 +28,8 @@ pub struct Moving {
     place: Place,
     catch_up: CatchUp,
     until: i64,
+    /// It came with a cursor of behind the change: another process has told it.
+    is_told: bool,
 }
 
 impl Moving {
@@ -37,7 +39,8 @@ impl Moving {
         let until = topic.changed_at()?;
         let mut place = place.clone();
         place.go_back();
-        Some(Self { before: Arc::clone(topic), place, catch_up: CatchUp::default(), until })
+        let is_told = Lane::ALL.iter().all(|lane| place.at(*lane) >= until);
+        Some(Self { before: Arc::clone(topic), place, catch_up: CatchUp::default(), until, is_told })
     }
 }
 
@@ -53,30 +56,39 @@ impl Connection {
         };
         let view = view(store.rights_at(&self.part, from));
         let before = Arc::new(Topic::new(self.filter.clone(), view, Representation::Json, from));
-        self.phase = Phase::Moving(Moving { before, place, catch_up: CatchUp::default(), until });
+        self.phase =
+            Phase::Moving(Moving { before, place, catch_up: CatchUp::default(), until, is_told: false });
     }
 
     /// The next frames between rights.
     pub fn move_on(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        let position = replica.hub.position().expect("a position since its start");
+        if position.epoch != self.epoch && self.mutant != Some(Mutant::MovedAcrossEpochs) {
+            return self.begin_again(replica, store);
+        }
         let Phase::Moving(moving) = &mut self.phase else { return Vec::new() };
         let (epoch, mode, until) = (&self.epoch, self.part.mode, moving.until);
+        let seen = if self.mutant == Some(Mutant::CursorBeforeMove) { until } else { until - 1 };
         for lane in Lane::ALL {
             if self.mutant == Some(Mutant::MovedTooSoon) {
-                moving.place.arrive(lane, until);
+                moving.place.arrive(lane, seen);
             }
             let at = moving.place.at(lane);
-            if at < until {
+            if at < seen {
                 if self.mutant != Some(Mutant::CutLog) && store.is_cut_behind(at) {
                     let topic = self.topic(replica, store);
                     return vec![self.reset(ResetCause::CursorTooOld, replica, topic)];
                 }
-                let walker = Walker { store, topic: &moving.before, mode, epoch, seen: until };
+                let walker = Walker { store, topic: &moving.before, mode, epoch, seen };
                 return moving.catch_up.walk(&walker, &mut moving.place, lane);
             }
         }
-        let moved =
-            compare(store, &moving.before, &view(store.rights_at(&self.part, until)), until, self.mutant);
-        let frames = moved.tell(&mut moving.place, epoch);
+        let mut frames = Vec::new();
+        if !moving.is_told || self.mutant == Some(Mutant::ToldTwice) {
+            let after = view(store.rights_at(&self.part, until));
+            let moved = compare(store, &moving.before, &after, until, self.mutant);
+            frames = moved.tell(&mut moving.place, epoch);
+        }
         let place = moving.place.clone();
         let topic = self.topic(replica, store);
         self.go_on(replica, store, topic, place);

@@ -21,6 +21,14 @@ pub enum Mutant {
     KeptRevoked,
     /// A change of rights overtakes what came before it.
     MovedTooSoon,
+    /// A cursor says that a change of rights was told before it was.
+    CursorBeforeMove,
+    /// A change of rights is told again to who has gone on from it.
+    ToldTwice,
+    /// A change of rights ends in another epoch than it began.
+    MovedAcrossEpochs,
+    /// A late reader is not known to hold what was released to it.
+    UnknownReleased,
     /// Nothing is held back on the way.
     ForgottenEmbargo,
     /// Nobody hears that an embargo is over.
@@ -49,6 +57,10 @@ impl Mutant {
         (Self::ResumeUnmoved, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
         (Self::KeptRevoked, &[Kind::State, Kind::Missing]),
         (Self::MovedTooSoon, &[Kind::State, Kind::Missing]),
+        (Self::CursorBeforeMove, &[Kind::State, Kind::Missing, Kind::Forbidden]),
+        (Self::ToldTwice, &[Kind::Chain, Kind::State]),
+        (Self::MovedAcrossEpochs, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
+        (Self::UnknownReleased, &[Kind::Missing, Kind::State]),
         (Self::ForgottenEmbargo, &[Kind::Forbidden]),
         (Self::LostRelease, &[Kind::State, Kind::Missing]),
         (Self::ForgottenFilter, &[Kind::Forbidden]),

@@ -154,10 +154,37 @@ pub fn steps(seed: u64) -> Vec<Step> {
                 steps.push(Step::Release);
             }
         } else {
-            steps.push(other(&mut random));
+            match other(&mut random) {
+                Step::Entitle { client, rules } if random.once_in(2) => {
+                    move_reader(&mut random, &mut steps, (client, rules));
+                }
+                step => steps.push(step),
+            }
         }
     }
     steps
+}
+
+// A reader that is not yet told all of before when its rights change, and is lost on the way.
+fn move_reader(random: &mut Random, steps: &mut Vec<Step>, (client, rules): (usize, usize)) {
+    let (reader, replica) = (random.below(READERS), random.below(REPLICAS));
+    steps.push(Step::Receive { reader, most: 50 });
+    for _ in 0..=random.below(3) {
+        // The last lane, where its end is the end of the way.
+        let document = if random.once_in(2) { DOCUMENTS.len() - 1 } else { random.below(DOCUMENTS.len()) };
+        steps.push(Step::Offer { document, what: offer(random) });
+    }
+    steps.push(Step::Commit { replica });
+    steps.push(Step::Entitle { client, rules });
+    steps.push(Step::Tail { replica, most: 100 });
+    steps.push(Step::Tail { replica: random.below(REPLICAS), most: random.pick(&[1, 100]) });
+    steps.push(Step::Receive { reader, most: 1 + random.below(3) });
+    if random.once_in(2) {
+        steps.push(Step::Connect { reader, replica: random.below(REPLICAS), from: From::Newest });
+    } else {
+        steps.push(Step::Lose { commits: 1 + random.below(2) });
+        steps.push(Step::Tail { replica, most: 100 });
+    }
 }
 
 fn offer(random: &mut Random) -> Offer {

@@ -189,9 +189,8 @@ impl Store {
     }
 
     /// Whether entries right behind a place are no longer there.
-    pub fn is_cut_behind(&self, seq: i64) -> bool {
-        let oldest = self.entries.iter().map(|entry| entry.seq).find(|seq| *seq >= self.floor);
-        oldest.is_some_and(|oldest| oldest > seq + 1)
+    pub const fn is_cut_behind(&self, seq: i64) -> bool {
+        self.floor > seq + 1
     }
 
     /// Entries behind a place, up to another, that are still there.
@@ -235,7 +234,9 @@ impl Store {
             if Lane::of(document_type) == lane && wants(filter, entry) && (is_newest || !conflatable) {
                 let stood = before.get(&handle).map(|entry| entry.seq);
                 let shown = match &entry.what {
-                    What::Release(_) => self.version_at(handle, entry.seq),
+                    What::Release(_) if self.mutant != Some(Mutant::UnknownReleased) => {
+                        self.version_at(handle, entry.seq)
+                    }
                     _ => entry.seq,
                 };
                 let from = counted.insert(handle, shown).or(stood).unwrap_or(after);

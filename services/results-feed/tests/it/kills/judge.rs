@@ -46,5 +46,9 @@ pub async fn judge(pool: &PgPool, taken: &[Taken]) -> i64 {
 
 /// A document as it was sent: large ones are stored as Zstandard has them.
 fn unpacked(raw: Vec<u8>) -> Vec<u8> {
-    if raw.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) { zstd::stream::decode_all(raw.as_slice()).unwrap() } else { raw }
+    if raw.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        zstd::stream::decode_all(raw.as_slice()).unwrap()
+    } else {
+        raw
+    }
 }
