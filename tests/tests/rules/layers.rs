@@ -81,6 +81,18 @@ pub const ADAPTERS: &[Adapter] = &[
         may_use: &[],
         reason: "a task: gathers submissions into one transaction",
     },
+    Adapter {
+        service: "results-feed",
+        module: "rehearsal",
+        may_use: &[],
+        reason: "tasks: send replays at their pace, and follow their streams",
+    },
+    Adapter {
+        service: "results-feed",
+        module: "verbs",
+        may_use: &["reqwest"],
+        reason: "answers operators on the command line: writes files, posts documents to a feed",
+    },
 ];
 
 impl Layer {

@@ -16,11 +16,12 @@ use super::*;
 const GET: &str = "/kotinos.results.v1.ResultService/GetResult";
 const FORGOTTEN: &str = "kotinos.results.v1.FeedService";
 /// All of the package; the one that is forgotten is the last.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "kotinos.results.v1.IngestService",
     "kotinos.results.v1.DeliveryService",
     "kotinos.results.v1.ResultService",
     "kotinos.results.v1.AccessService",
+    "kotinos.results.v1.RehearsalService",
     FORGOTTEN,
 ];
 
@@ -47,11 +48,11 @@ impl<const N: usize> Tower<Request<Body>> for Yes<N> {
 }
 
 fn all_but_one() -> Grpc {
-    Grpc::new().add(Yes::<0>).add(Yes::<1>).add(Yes::<2>).add(Yes::<3>)
+    Grpc::new().add(Yes::<0>).add(Yes::<1>).add(Yes::<2>).add(Yes::<3>).add(Yes::<4>)
 }
 
 fn all() -> Grpc {
-    all_but_one().add(Yes::<4>)
+    all_but_one().add(Yes::<5>)
 }
 
 /// A process without database and topics, which nothing here needs.

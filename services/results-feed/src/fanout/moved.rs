@@ -67,12 +67,12 @@ impl Move {
     /// The database.
     pub async fn load(app: &App, before: &Topic, after: &Arc<Rights>, seq: i64) -> Result<Self, Error> {
         let (old, prefixes) = (before.view(), before.filter().prefixes());
-        let feed_flag = old.feed_flag();
-        let new = View::new(Arc::clone(after), feed_flag, before.representation());
-        let until = app.released_at(feed_flag, seq).await?;
+        let stream = old.stream();
+        let new = View::new(Arc::clone(after), stream, before.representation());
+        let until = app.released_at(stream, seq).await?;
         let (mut moved, mut handle) = (Self::none(seq), 0);
         loop {
-            let page = app.list_state(feed_flag, prefixes, seq, handle, PAGE).await?;
+            let page = app.list_state(stream, prefixes, seq, handle, PAGE).await?;
             let is_last = i64::try_from(page.len()).is_ok_and(|count| count < PAGE);
             for edition in page {
                 handle = edition.handle;
@@ -141,7 +141,7 @@ async fn load(
 ) -> Result<(Edition, Option<Raw>), Error> {
     let mut raws = match topic.representation() {
         Representation::Json => HashMap::new(),
-        Representation::Odf => app.list_raw(topic.view().feed_flag(), &[edition.seq]).await?,
+        Representation::Odf => app.list_raw(topic.view().stream(), &[edition.seq]).await?,
     };
     let raw = raws.remove(&edition.seq);
     Ok((app.cut(edition, participants).await?, raw))

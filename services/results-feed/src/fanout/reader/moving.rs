@@ -40,21 +40,21 @@ impl Moving {
 impl Reader {
     /// Goes on from a place, which may be before a change of its rights.
     pub(super) async fn go_on(&mut self, topic: Arc<Topic>, place: Place) -> Result<(), Error> {
-        let feed_flag = self.asked.feed_flag;
+        let stream = self.asked.stream;
         let from = Lane::ALL.map(|lane| place.at(lane)).into_iter().min().unwrap_or_default();
         if from >= self.hub.rights_changed_at(topic.view().rights()) {
             self.go_live(topic, place);
             return Ok(());
         }
         let rights = topic.view().rights();
-        let Some(until) = self.app.next_change(feed_flag, rights, from).await? else {
+        let Some(until) = self.app.next_change(stream, rights, from).await? else {
             self.go_live(topic, place);
             return Ok(());
         };
         let client_id = self.asked.client_id.as_deref().unwrap_or(PUBLIC);
-        let rights = Arc::new(self.app.rights_at(feed_flag, Some(client_id), from).await?);
+        let rights = Arc::new(self.app.rights_at(stream, Some(client_id), from).await?);
         let representation = self.asked.representation;
-        let view = View::new(rights, feed_flag, representation);
+        let view = View::new(rights, stream, representation);
         let before = Arc::new(Topic::new(self.asked.filter.clone(), view, representation, from));
         let moving = Moving { before, place, catch_up: CatchUp::default(), until, is_told: false };
         self.phase = Phase::Moving(Box::new(moving));
@@ -84,7 +84,7 @@ impl Reader {
         let mut frames = Vec::new();
         if !moving.is_told {
             let client_id = self.asked.client_id.as_deref().unwrap_or(PUBLIC);
-            let rights = Arc::new(self.app.rights_at(self.asked.feed_flag, Some(client_id), until).await?);
+            let rights = Arc::new(self.app.rights_at(self.asked.stream, Some(client_id), until).await?);
             let moved = moving.before.moved(&self.app, &rights, until).await?;
             frames = moved.tell(&mut moving.place, epoch);
         }
