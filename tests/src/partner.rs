@@ -20,7 +20,17 @@ use crate::{
 };
 
 /// Its client at identity.
-const CLIENT_ID: &str = "broadcaster";
+pub const CLIENT_ID: &str = "broadcaster";
+
+/// A connection to results-feed in the partner's own name (client credentials, signed proof).
+///
+/// # Errors
+/// Identity refuses.
+pub async fn channel(suite: &Suite) -> Result<Channel> {
+    let audience = Service::ResultsFeed.audience();
+    let tokens = suite.provider().await?.client_token(&suite.keys, CLIENT_ID, audience).await?;
+    Bearer::new(&tokens.access_token)?.channel(suite, Service::ResultsFeed)
+}
 
 /// A broadcaster on the gRPC feed, who keeps what the partner's guide tells to keep and checks what it promises. When its
 /// connection breaks, it comes back with its cursor.
@@ -44,16 +54,13 @@ pub struct Partner {
 }
 
 impl Partner {
-    /// A broadcaster with a token of its own (client credentials, signed proof).
+    /// A broadcaster that is not connected yet.
     ///
     /// # Errors
     /// Identity refuses.
     pub async fn new(suite: &Suite) -> Result<Self> {
-        let audience = Service::ResultsFeed.audience();
-        let tokens = suite.provider().await?.client_token(&suite.keys, CLIENT_ID, audience).await?;
-        let channel = Bearer::new(&tokens.access_token)?.channel(suite, Service::ResultsFeed)?;
         Ok(Self {
-            feed: FeedServiceClient::new(channel),
+            feed: FeedServiceClient::new(channel(suite).await?),
             frames: None,
             cursor: String::new(),
             documents: BTreeMap::new(),

@@ -9,7 +9,7 @@ use tonic::{
     transport::Endpoint,
 };
 
-use crate::{CodeFlow, Suite, WebVisitor, app_codes, fan};
+use crate::{CodeFlow, Provider, Suite, WebVisitor, app_codes, fan};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -71,19 +71,32 @@ impl Interceptor for Bearer {
     }
 }
 
+/// Signs somebody up on the same pages as everybody, by the console: a public client with code and PKCE. Then turns codes by
+/// app on, since a scope of staff needs two factors.
+///
+/// # Errors
+/// The pages are not as expected.
+pub async fn sign_up(
+    suite: &Suite,
+    provider: &Provider,
+    browser: &mut WebVisitor,
+    address: &str,
+) -> Result<()> {
+    let flow = CodeFlow::begin("console", REDIRECT_URI, "openid")?;
+    let start = provider.authorize_url(&flow)?;
+    fan::sign_up(suite, browser, address, start.as_str(), REDIRECT_URI).await?;
+    app_codes::turn_on(browser, &provider.issuer).await
+}
+
 impl Staff {
-    /// Signs up on the same pages as everybody, by the console: a public client with code and PKCE. Then turns codes by
-    /// app on, since a scope of staff needs two factors, and asks for the scopes.
+    /// Signs up, and asks for the scopes.
     ///
     /// # Errors
     /// The pages or the tokens are not as expected.
     pub async fn sign_up(suite: &Suite, address: &'static str, scopes: &[&str]) -> Result<Self> {
         let provider = suite.provider().await?;
         let mut browser = WebVisitor::new("en")?;
-        let flow = CodeFlow::begin("console", REDIRECT_URI, "openid")?;
-        let start = provider.authorize_url(&flow)?;
-        fan::sign_up(suite, &mut browser, address, start.as_str(), REDIRECT_URI).await?;
-        app_codes::turn_on(&mut browser, &provider.issuer).await?;
+        sign_up(suite, &provider, &mut browser, address).await?;
         let scope = format!("openid {}", scopes.join(" "));
         let flow = CodeFlow::begin("console", REDIRECT_URI, &scope)?;
         let start = provider.authorize_url(&flow)?;

@@ -27,7 +27,7 @@ use process::Process;
 pub use process::Readiness;
 pub use replica::Replica;
 
-use crate::{Crm, Provider, facts::Facts, second_rp::SecondRp};
+use crate::{Crm, NocServer, Provider, facts::Facts, second_rp::SecondRp};
 
 /// How the services are spread over processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Suite {
     pub facts: Facts,
     /// The second relying party.
     pub second_rp: SecondRp,
+    /// A NOC that has documents sent to it.
+    pub noc: NocServer,
     /// Where logs and screenshots lie.
     pub folder: PathBuf,
     programs: PathBuf,
@@ -122,7 +124,7 @@ impl Suite {
         }
         std::fs::create_dir_all(&folder)?;
         let addresses = Addresses::choose(shape)?;
-        let second_rp = SecondRp::listen().await?;
+        let (second_rp, noc) = (SecondRp::listen().await?, NocServer::start().await?);
         let keys = Keys::prepare(&folder, &addresses, &second_rp.logout_uri(), more).await?;
         let (sink, spans) = (SmtpSink::start().await, SpanCatcher::start().await);
         let database = Database::create().await?;
@@ -136,7 +138,7 @@ impl Suite {
             topic_prefix: &prefix,
             relay_url: &sink.url(),
             otlp_endpoint: &spans.endpoint(),
-            second_rp: second_rp.address(),
+            partners: [second_rp.address(), noc.address()],
         })?;
         environment.extend(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let suite = Self {
@@ -148,6 +150,7 @@ impl Suite {
             spans,
             facts,
             second_rp,
+            noc,
             folder,
             programs,
             environment,

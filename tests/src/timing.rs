@@ -4,9 +4,12 @@ use anyhow::{Context, Result, ensure};
 use domain::Service;
 use proto::results::v1::{CreatePublisherKeyRequest, access_service_client::AccessServiceClient};
 use serde::Deserialize;
-use testkit::races::{OdfDocument, hundred_metres_final};
+use testkit::races::{OdfDocument, hundred_metres_final, hundred_metres_protest};
 
 use crate::{Walk, until};
+
+/// Of the race: who wins, in which lane.
+const SEED: u64 = 1;
 
 /// The 100 m final, as timing tells it piece by piece.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl Race {
             CreatePublisherKeyRequest { name: "timing".to_owned(), ..CreatePublisherKeyRequest::default() };
         let key = access.create_publisher_key(request).await?.into_inner().secret;
         let timing = Timing::new(&walk.suite.addresses.url(Service::ResultsFeed), &key)?;
-        Ok(Self { timing, documents: hundred_metres_final(1), told: 0, again: 0, status: "LIVE" })
+        Ok(Self { timing, documents: hundred_metres_final(SEED), told: 0, again: 0, status: "LIVE" })
     }
 
     /// Tells so many results more, and whatever comes before and between them. Gives the last sequence number.
@@ -53,6 +56,22 @@ impl Race {
     /// A document that is not taken.
     pub async fn finish(&mut self) -> Result<i64> {
         self.tell(self.documents.len() - self.told).await
+    }
+
+    /// After the end: tells that the official result is protested against. What follows of it is told by the other methods.
+    ///
+    /// # Errors
+    /// A document that is not taken.
+    pub async fn protest(&mut self) -> Result<i64> {
+        self.documents.extend(hundred_metres_protest(SEED));
+        self.go_on(1).await
+    }
+
+    /// What was told so far with one of these statuses.
+    #[must_use]
+    pub fn told_as(&self, statuses: &[&str]) -> Vec<&OdfDocument> {
+        let told = self.documents.iter().take(self.told);
+        told.filter(|document| statuses.contains(&document.result_status)).collect()
     }
 
     /// Tells one of the results again as a new version, the next one each time: positions change, marks come and go, and the

@@ -70,6 +70,8 @@ pub enum Moment {
     RaceOn,
     /// Step 6: the first three are in.
     PodiumIn,
+    /// Step 6: the official result is protested against; the decision is to come.
+    Protested,
 }
 
 /// A service to kill, and when.

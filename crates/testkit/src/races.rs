@@ -59,25 +59,44 @@ const FIELD: [(&str, &str, &str); 8] = [
 /// positions and marks as they come, unofficial, official, medallists, standings. The same seed gives the same bytes.
 #[must_use]
 pub fn hundred_metres_final(seed: u64) -> Vec<OdfDocument> {
-    let runners = runners(seed);
+    run(&runners(seed)).documents
+}
+
+/// What follows [`hundred_metres_final`] when its result is protested against: the same result, PROTESTED; the official one
+/// in which the first across the line is disqualified and the others move up; medallists and standings again.
+#[must_use]
+pub fn hundred_metres_protest(seed: u64) -> Vec<OdfDocument> {
+    let mut runners = runners(seed);
+    let mut race = run(&runners);
+    let before = race.documents.len();
+    race.result("PROTESTED", 600_000, &finishers(&runners, 8));
+    runners.sort_by_key(|runner| runner.finish);
+    let disqualified = runners.remove(0);
+    let mut rows = finishers(&runners, 7);
+    row(&mut rows, &disqualified, 8, r#" IRM="DSQ""#);
+    race.result("OFFICIAL", 1_800_000, &rows);
+    race.medals(2, &runners);
+    race.documents.split_off(before)
+}
+
+fn run(runners: &[Runner]) -> Race {
     let mut race =
         Race { documents: Vec::new(), schedule: 0, result: 0, millisecond: 21 * 3_600_000 + 30 * 60_000 };
     race.schedule("SCHEDULED", 0);
     race.schedule("GETTING_READY", 600_000);
-    race.result("START_LIST", 60_000, &start_list(&runners));
+    race.result("START_LIST", 60_000, &start_list(runners));
     race.schedule("RUNNING", 540_000);
     for (at, metres) in SPLITS.into_iter().enumerate() {
-        race.result("LIVE", metres * 90, &positions(&runners, at));
+        race.result("LIVE", metres * 90, &positions(runners, at));
     }
     for finished in [1, 3, 8] {
-        race.result("LIVE", 250, &finishers(&runners, finished));
+        race.result("LIVE", 250, &finishers(runners, finished));
     }
     race.schedule("FINISHED", 2_000);
-    race.result("UNOFFICIAL", 5_000, &finishers(&runners, 8));
-    race.result("OFFICIAL", 240_000, &finishers(&runners, 8));
-    race.send(("DT_MEDALLISTS", EVENT_100M, 1, "OFFICIAL"), 1_000, &medallists(&runners));
-    race.send(("DT_MEDALS", ALL_SPORTS, 1, ""), 1_000, &standings(&runners));
-    race.documents
+    race.result("UNOFFICIAL", 5_000, &finishers(runners, 8));
+    race.result("OFFICIAL", 240_000, &finishers(runners, 8));
+    race.medals(1, runners);
+    race
 }
 
 struct Race {
@@ -100,6 +119,11 @@ impl Race {
     fn result(&mut self, status: &'static str, after: u32, rows: &str) {
         self.result += 1;
         self.send(("DT_RESULT", FINAL_100M, self.result, status), after, rows);
+    }
+
+    fn medals(&mut self, version: u32, runners: &[Runner]) {
+        self.send(("DT_MEDALLISTS", EVENT_100M, version, "OFFICIAL"), 1_000, &medallists(runners));
+        self.send(("DT_MEDALS", ALL_SPORTS, version, ""), 1_000, &standings(runners));
     }
 
     fn send(&mut self, header: (&'static str, &'static str, u32, &'static str), after: u32, inside: &str) {
@@ -302,5 +326,31 @@ mod tests {
         assert_eq!(statuses, [&["START_LIST"][..], &live, &["UNOFFICIAL", "OFFICIAL"]].concat());
         assert_eq!(documents.last().map(|document| document.document_type), Some("DT_MEDALS"));
         assert!(documents.iter().all(|document| document.document_code.len() == 34));
+    }
+
+    #[test]
+    fn a_protest_goes_on_from_the_final_and_the_second_wins() {
+        let (before, after) = (hundred_metres_final(7), hundred_metres_protest(7));
+        let told: Vec<(&str, u32, &str)> = after
+            .iter()
+            .map(|document| (document.document_type, document.version, document.result_status))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("DT_RESULT", 10, "PROTESTED"),
+                ("DT_RESULT", 11, "OFFICIAL"),
+                ("DT_MEDALLISTS", 2, "OFFICIAL"),
+                ("DT_MEDALS", 2, "")
+            ]
+        );
+        let codes = |document: &OdfDocument| -> Vec<String> {
+            let parts = document.xml.split("<Competitor Code=\"").skip(1);
+            parts.map(|part| part.split('"').next().unwrap_or_default().to_owned()).collect()
+        };
+        let (official, decided) = (codes(&before[before.len() - 3]), codes(&after[1]));
+        let (first, others) = official.split_first().unwrap();
+        assert_eq!(decided, [others, std::slice::from_ref(first)].concat());
+        assert_eq!(codes(&after[2]), decided[..3]);
     }
 }

@@ -1,16 +1,27 @@
-//! Step 6: the 100 m final, from timing to a partner that drops and comes back, and to Alice's page.
+//! Step 6: the 100 m final, from timing to everybody who follows it: a partner that drops and comes back, a NOC's server, the
+//! commentators' desk, the fans' pages and Alice's own; then a protest, which they all see decided.
+
+mod noc;
+mod protest;
+mod standing;
 
 use anyhow::{Context, Result, ensure};
-use domain::Service;
-use proto::results::v1::{
-    GetResultRequest, ListMedalStandingsRequest, result_service_client::ResultServiceClient,
-};
 use serde_json::Value;
 use testkit::races::FINAL_100M;
 
-use crate::{Moment, Page, Race, Walk, live_page::LivePage, partner::Partner, until};
+use self::standing::Standing;
+use crate::{Commentator, Moment, Race, Walk, live_page::LivePage, partner::Partner, until};
+
+/// Who follows the final.
+struct Audience {
+    partner: Partner,
+    live: LivePage,
+    desk: Commentator,
+}
 
 pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
+    noc::register(walk).await?;
+    let desk = Commentator::sign_up(walk.suite).await?;
     let mut race = Race::open(walk).await?;
     // Start list and positions at 30 m.
     race.go_on(2).await?;
@@ -34,23 +45,47 @@ pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
     let is_official = |frame: &Value| frame["st"] == "OFFICIAL";
     live.read_to(&walk.alice.browser, "the official result", is_official).await?;
 
-    check_partner(&mut partner, race.told() - before).await?;
-    let official = official_result(walk).await?;
-    let page = official_page(walk, &official).await?;
+    let mut audience = Audience { partner, live, desk };
+    let official = Standing::wait_for(walk, "OFFICIAL").await?;
+    ensure!(
+        official.ranks() == ["1", "2", "3", "4", "5", "6", "7", "8"],
+        "the ranks are {:?}",
+        official.ranks()
+    );
+    official.check_medals()?;
+    let shown = audience.is_shown(walk, &race, &official).await?;
+    let after_protest = protest::go(walk, &mut race, &mut audience, &official).await?;
+    check_partner(&mut audience.partner, race.told() - before).await?;
+
+    let Audience { partner, live, .. } = audience;
     let mut evidence = vec![format!(
         "partner: snapshot of {held}, dropped at cursor {dropped_at}, {} connections, at last {}",
         partner.connections, partner.cursor
     )];
     evidence.extend(partner.changes.iter().map(|(seq, what)| format!("seq {seq}: {what}")));
-    evidence.push(format!(
-        "Alice's page {}: {} live events from {}, then \"{}\"",
-        page.url.path(),
-        live.frames.len(),
-        live.feed().path(),
-        page.heading()
-    ));
-    evidence.extend(official);
+    evidence.push(format!("Alice's page: {} live events from {}", live.frames.len(), live.feed().path()));
+    evidence.extend(shown);
+    evidence.extend(official.lines());
+    evidence.extend(after_protest);
     Ok(evidence)
+}
+
+impl Audience {
+    /// Everybody is shown how the final stands, and the NOC holds what it wants.
+    async fn is_shown(
+        &mut self,
+        walk: &mut Walk<'_>,
+        race: &Race,
+        standing: &Standing,
+    ) -> Result<Vec<String>> {
+        let page = standing.is_on_alices_page(walk).await?;
+        Ok(vec![
+            format!("Alice's page {}: \"{}\", {}", page.url.path(), page.heading(), standing.status),
+            standing.is_on_the_fans_pages(walk).await?,
+            standing.is_on_the_desk(&mut self.desk).await?,
+            noc::has_everything(walk, race).await?,
+        ])
+    }
 }
 
 /// Alice finds the final among the units of her favourite sports, and her page goes live.
@@ -75,31 +110,4 @@ async fn check_partner(partner: &mut Partner, told: usize) -> Result<()> {
     let present = until("a snapshot", async || Ok(Some(partner.snapshot().await?))).await?;
     ensure!(partner.documents == present, "what the partner put together differs from the snapshot");
     Ok(())
-}
-
-async fn official_result(walk: &Walk<'_>) -> Result<Vec<String>> {
-    let mut results = ResultServiceClient::new(walk.daniel.channel(walk.suite, Service::ResultsFeed)?);
-    let request = GetResultRequest { unit: FINAL_100M.to_owned() };
-    let result = results.get_result(request).await?.into_inner().result.context("no result in the answer")?;
-    ensure!(
-        result.result_status == "OFFICIAL" && result.rows.len() == 8,
-        "the result is {}",
-        result.result_status
-    );
-    let ranks: Vec<&str> = result.rows.iter().map(|row| row.rank.as_str()).collect();
-    ensure!(ranks == ["1", "2", "3", "4", "5", "6", "7", "8"], "the ranks are {ranks:?}");
-    let standings = results.list_medal_standings(ListMedalStandingsRequest {}).await?.into_inner().standings;
-    let best = standings.first().context("there are no medal standings")?;
-    ensure!(best.noc == result.rows[0].noc, "{} won, and {} leads the medals", result.rows[0].noc, best.noc);
-    let row =
-        |row: &proto::results::v1::ResultRow| format!("{} {} {} {}", row.rank, row.name, row.noc, row.mark);
-    Ok(result.rows.iter().map(row).collect())
-}
-
-async fn official_page(walk: &mut Walk<'_>, official: &[String]) -> Result<Page> {
-    let page = walk.alice.portal(walk.suite, &format!("/my/results/{FINAL_100M}")).await?;
-    let text = page.text();
-    let mark = official[0].rsplit(' ').next().unwrap_or_default();
-    ensure!(text.contains(mark), "the page does not show the winner's {mark}");
-    Ok(page)
 }

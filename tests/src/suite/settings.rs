@@ -16,7 +16,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) topic_prefix: &'a str,
     pub(super) relay_url: &'a str,
     pub(super) otlp_endpoint: &'a str,
-    pub(super) second_rp: SocketAddr,
+    /// Servers of others that services may call although they are neither https nor public.
+    pub(super) partners: [SocketAddr; 2],
 }
 
 /// The brokers that the environment names.
@@ -45,7 +46,7 @@ pub(super) fn common(surroundings: &Surroundings<'_>) -> Result<BTreeMap<String,
     set("KOTINOS_OTLP_ENDPOINT", surroundings.otlp_endpoint.to_owned());
     set("KOTINOS_DRAIN_DELAY", "0s".to_owned());
     let mut egress = addresses.egress();
-    egress.push(surroundings.second_rp.to_string());
+    egress.extend(surroundings.partners.iter().map(ToString::to_string));
     set("KOTINOS_EGRESS_ALLOW", egress.join(","));
     for service in Service::ALL {
         let short = service.short().to_uppercase();

@@ -50,8 +50,8 @@ async fn the_journey_with_each_service_in_a_process_of_its_own() {
     walk("services", Shape::Services, &[]).await;
 }
 
-/// Each service is killed once in the middle of steps 2 to 6, where it has work under way, and started again; every
-/// step sees what it sees without a kill.
+/// Each service is killed in the middle of steps 2 to 6, where it has work under way, and started again; every step sees what
+/// it sees without a kill.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_and_restart() {
     let interruptions = [
@@ -62,6 +62,7 @@ async fn kill_and_restart() {
         (Moment::LoadApplied, Service::CrmSync),
         (Moment::RaceOn, Service::ResultsFeed),
         (Moment::PodiumIn, Service::Portal),
+        (Moment::Protested, Service::ResultsFeed),
     ]
     .map(|(moment, service)| Interruption { moment, service });
     walk("killed", Shape::Services, &interruptions).await;

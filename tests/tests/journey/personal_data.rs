@@ -8,7 +8,7 @@ use proto::results::v1::{CreatePublisherKeyRequest, access_service_client::Acces
 use testkit::races::hundred_metres_final;
 
 /// A birth date of the journey, and staff who have addresses too.
-const OTHERS: [&str; 3] = ["1990-04-01", "chie@staff.example", "daniel@staff.example"];
+const OTHERS: [&str; 4] = ["1990-04-01", "chie@staff.example", "daniel@staff.example", "emma@staff.example"];
 
 /// Looks everywhere where an operator may look.
 pub async fn stays_inside(walk: &Walk<'_>) -> Result<()> {

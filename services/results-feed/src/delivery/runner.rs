@@ -2,6 +2,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use domain::{DateTime, Utc, Uuid};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Candidate, Courier, LaneName, PATIENCE,
@@ -37,16 +38,28 @@ pub async fn run_target(courier: &Courier, target_id: Uuid, stopped: watch::Rece
 }
 
 async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bool>) -> Result<(), Error> {
+    let span = tracing::info_span!("take over target", %target_id);
+    let runners = take_over(courier, target_id).instrument(span).await?;
+    let lanes = runners.into_iter().map(|runner| Box::pin(runner.run(stopped.clone())));
+    futures::future::try_join_all(lanes).await?;
+    Ok(())
+}
+
+// A runner for each lane; none for a target that is not to be driven.
+async fn take_over(courier: &Courier, target_id: Uuid) -> Result<Vec<Runner>, Error> {
     let app = &courier.app;
-    let Some((target, sealed)) = store::find_target(app.db(), target_id).await? else { return Ok(()) };
+    let Some((target, sealed)) = store::find_target(app.db(), target_id).await? else {
+        return Ok(Vec::new());
+    };
     if !target.is_running() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     parked(courier, target_id, false);
     let Some(key) = app.open_delivery_key(target_id, &sealed) else {
         tracing::error!(%target_id, "key of a delivery target cannot be opened, target parked");
         parked(courier, target_id, true);
-        return store::park_target(app.db(), target_id, app.clock().now()).await;
+        store::park_target(app.db(), target_id, app.clock().now()).await?;
+        return Ok(Vec::new());
     };
     let hub = Arc::clone(app.hub(target.filter.feed_flag));
     let term = store::begin_term(app.db(), target_id).await?;
@@ -54,7 +67,7 @@ async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bo
     let mut runners = Vec::new();
     for lane in LaneName::ALL {
         let Some(progress) = store::load_progress(app.db(), target_id, lane.name()).await? else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let to = Address {
             target_id,
@@ -81,9 +94,7 @@ async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bo
             aside: HashSet::new(),
         });
     }
-    let lanes = runners.into_iter().map(|runner| Box::pin(runner.run(stopped.clone())));
-    futures::future::try_join_all(lanes).await?;
-    Ok(())
+    Ok(runners)
 }
 
 fn parked(courier: &Courier, target_id: Uuid, is_parked: bool) {
@@ -244,7 +255,8 @@ impl Runner {
     }
 
     async fn renew_rights(&mut self) -> Result<(), Error> {
-        self.rights = rights_of(&self.courier.app, &self.target).await?;
+        let span = tracing::info_span!("renew rights of target", target_id = %self.to.target_id);
+        self.rights = rights_of(&self.courier.app, &self.target).instrument(span).await?;
         let (rights, feed_flag) = (&self.rights, self.target.filter.feed_flag);
         self.lane.retain(|candidate| rights.permit(&candidate.subject(feed_flag)));
         Ok(())
@@ -355,6 +367,9 @@ impl Runner {
         let target_id = self.to.target_id;
         tracing::error!(%target_id, lane = self.to.lane.name(), "delivery target took a document not for a day, target parked");
         parked(&self.courier, target_id, true);
-        store::park_target(self.courier.app.db(), target_id, self.courier.app.clock().now()).await
+        let (db, now) = (self.courier.app.db(), self.courier.app.clock().now());
+        store::park_target(db, target_id, now)
+            .instrument(tracing::info_span!("park target", %target_id))
+            .await
     }
 }

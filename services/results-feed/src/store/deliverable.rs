@@ -104,7 +104,6 @@ fn candidate(row: DeliverableRow) -> Result<Option<Candidate>, Error> {
 }
 
 /// The entries behind `seq` up to `last`, at most `limit`, in order.
-#[tracing::instrument(name = "db.log.list_deliverable", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_deliverable(
     pool: &PgPool,
     stream_id: &str,
@@ -139,7 +138,6 @@ pub async fn list_deliverable(
 }
 
 /// What waits to be sent to a target once more and is not known yet, oldest first.
-#[tracing::instrument(name = "db.delivery_resend.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_resends(
     pool: &PgPool,
     target_id: Uuid,
@@ -202,7 +200,6 @@ pub async fn insert_resends(tx: &mut PgTransaction<'_>, target_id: Uuid, seqs: &
 }
 
 /// Forgets those that were taken.
-#[tracing::instrument(name = "db.delivery_resend.delete", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn delete_resends(pool: &PgPool, target_id: Uuid, seqs: &[i64]) -> Result<(), Error> {
     sqlx::query!(
         "delete from results.delivery_resend where target_id = $1 and seq = any ($2)",
@@ -215,7 +212,6 @@ pub async fn delete_resends(pool: &PgPool, target_id: Uuid, seqs: &[i64]) -> Res
 }
 
 /// Notes versions that a target refuses, so that its lane goes on without them.
-#[tracing::instrument(name = "db.delivery_resend.insert_set_aside", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn insert_set_aside(
     pool: &PgPool,
     target_id: Uuid,
@@ -238,7 +234,6 @@ pub async fn insert_set_aside(
 }
 
 /// The documents of which versions are set aside.
-#[tracing::instrument(name = "db.delivery_resend.list_set_aside", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_set_aside(pool: &PgPool, target_id: Uuid, stream_id: &str) -> Result<HashSet<Uuid>, Error> {
     let documents = sqlx::query_scalar!(
         r#"

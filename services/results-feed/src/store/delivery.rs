@@ -326,7 +326,6 @@ pub async fn load_progress(pool: &PgPool, target_id: Uuid, lane: &str) -> Result
 }
 
 /// Saves how far a lane is; false for one whose term is over.
-#[tracing::instrument(name = "db.delivery_progress.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn save_progress(
     pool: &PgPool,
     target_id: Uuid,
