@@ -32,31 +32,33 @@ fn user_alone(payload: &[u8]) -> Option<Vec<u8>> {
     Some(user.encode_to_vec())
 }
 
-/// The newest record of a key.
+/// A record.
 #[derive(Debug, PartialEq, Eq)]
-struct Newest {
+struct Told {
     version: String,
     state: Option<Vec<u8>>,
 }
 
-/// Tells all states again, and compares with what the services said by themselves.
+/// Tells all states again, and compares with what the services said by themselves. What they have said may still be on its
+/// way when that begins, and comes before what is told again.
 pub async fn is_the_same(suite: &Suite) -> Result<()> {
     for (service, topic, least, state) in STATES {
-        let before = newest(suite, topic, state).await;
+        let before = suite.facts.on(topic).await.len();
         let said = suite.verb(service, &["republish", topic]).await?;
         let count = said.split(' ').next().unwrap_or_default();
         let count: usize = count.parse().with_context(|| format!("{service} says {said:?}"))?;
         ensure!(count >= least, "{service} tells {count} states of {topic}, at least {least} are there");
         let what = format!("{count} states of {topic} again");
-        until(&what, async || {
-            let records = suite.facts.on(topic).await.len();
-            Ok((records == before.records + count).then_some(()))
+        let told = until(&what, async || {
+            let told = told(suite, topic, state).await;
+            let records: usize = told.values().map(Vec::len).sum();
+            let is_whole = records >= before + count && told.values().all(|of_key| is_told_again(of_key));
+            Ok(is_whole.then_some(told))
         })
         .await?;
-        let after = newest(suite, topic, state).await;
-        ensure!(after.keys.len() == count, "{} keys of {topic}, {count} told", after.keys.len());
-        for (key, now) in &after.keys {
-            let was = before.keys.get(key).with_context(|| format!("{topic} never had a key {key}"))?;
+        ensure!(told.len() == count, "{} keys of {topic}, {count} told", told.len());
+        for (key, of_key) in &told {
+            let [.., was, now] = of_key.as_slice() else { continue };
             ensure!(was == now, "{topic}, {key}: told {was:?}, and again {now:?}");
         }
         println!("   {service} told {count} states of {topic} again");
@@ -64,18 +66,18 @@ pub async fn is_the_same(suite: &Suite) -> Result<()> {
     Ok(())
 }
 
-struct Told {
-    records: usize,
-    keys: BTreeMap<String, Newest>,
+/// Whether its newest version was said twice.
+fn is_told_again(of_key: &[Told]) -> bool {
+    matches!(of_key, [.., was, now] if was.version == now.version)
 }
 
-async fn newest(suite: &Suite, topic: &str, state: State) -> Told {
-    let records = suite.facts.on(topic).await;
-    let count = records.len();
-    // Records of a key lie in one partition, in order.
-    let keys = records.into_iter().map(|mut record| {
+/// What was said of each key, in order: records of a key lie in one partition.
+async fn told(suite: &Suite, topic: &str, state: State) -> BTreeMap<String, Vec<Told>> {
+    let mut told: BTreeMap<_, Vec<Told>> = BTreeMap::new();
+    for mut record in suite.facts.on(topic).await {
         let version = record.headers.remove("kotinos_version").unwrap_or_default();
-        (record.key, Newest { version, state: record.payload.as_deref().and_then(state) })
-    });
-    Told { records: count, keys: keys.collect() }
+        let of_key = told.entry(record.key).or_default();
+        of_key.push(Told { version, state: record.payload.as_deref().and_then(state) });
+    }
+    told
 }

@@ -105,6 +105,7 @@ impl App {
     }
 
     /// Forgets old decisions; gives whether there may be more.
+    #[tracing::instrument(name = "forget decisions", skip_all)]
     pub async fn forget_decisions(&self) -> Result<bool, Error> {
         let deleted = store::delete_decisions(&self.db, self.clock.now() - KEPT, SWEEP).await?;
         Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == SWEEP))

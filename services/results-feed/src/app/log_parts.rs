@@ -40,47 +40,42 @@ impl App {
         let seq = self.stored_position(feed_flag).await?.seq;
         let parts = store::list_parts(&self.db, stream_id).await?;
         for part in log_parts::to_make(&parts, seq, self.log.part_entries) {
-            let mut tx = chassis::begin(&self.db).await?;
-            // Another process may be at it; what is missing then is made the next time.
-            if !store::try_parts_turn(&mut tx).await?
-                || store::list_parts(&mut *tx, stream_id).await?.contains(&part)
-            {
+            if !self.make_part(stream_id, part).await? {
                 return Ok(());
             }
-            store::make_part(&mut tx, stream_id, part).await?;
-            tx.commit().await?;
-            tracing::info!(stream = stream_id, from = part.from, to = part.to, "part of the log made");
         }
         Ok(())
     }
 
+    // False where another process is at it: what is missing then is made the next time.
+    #[tracing::instrument(name = "make part of the log", skip_all, fields(stream = stream_id))]
+    async fn make_part(&self, stream_id: &str, part: log_parts::Part) -> Result<bool, Error> {
+        let mut tx = chassis::begin(&self.db).await?;
+        if !store::try_parts_turn(&mut tx).await?
+            || store::list_parts(&mut *tx, stream_id).await?.contains(&part)
+        {
+            return Ok(false);
+        }
+        store::make_part(&mut tx, stream_id, part).await?;
+        tx.commit().await?;
+        tracing::info!(stream = stream_id, from = part.from, to = part.to, "part of the log made");
+        Ok(true)
+    }
+
     async fn give_up_old_entries(&self, feed_flag: FeedFlag) -> Result<(), Error> {
-        let (stream_id, now) = (self.hub(feed_flag).stream_id(), self.clock.now());
-        let horizon = now - TimeDelta::days(self.log.days.into());
+        let stream_id = self.hub(feed_flag).stream_id();
+        let horizon = self.clock.now() - TimeDelta::days(self.log.days.into());
         let old_until = store::seq_at(&self.db, stream_id, horizon).await?;
         let parts = store::list_parts(&self.db, stream_id).await?;
         let before = store::whole_from(&self.db, stream_id).await?;
         let whole_from = log_parts::whole_from(&parts, before, old_until);
         if whole_from > before {
-            store::save_whole_from(&self.db, stream_id, whole_from).await?;
-            tracing::info!(stream = stream_id, whole_from, "older entries of the log go");
+            self.give_up_before(stream_id, whole_from).await?;
         }
         for part in log_parts::to_compact(&parts, whole_from) {
-            let mut tx = chassis::begin(&self.db).await?;
-            if !store::try_parts_turn(&mut tx).await?
-                || !store::list_parts(&mut *tx, stream_id).await?.contains(&part)
-            {
+            if !self.compact_part(stream_id, part, whole_from).await? {
                 return Ok(());
             }
-            let kept = store::compact_part(&mut tx, stream_id, part, whole_from, now).await?;
-            tx.commit().await?;
-            tracing::info!(
-                stream = stream_id,
-                from = part.from,
-                to = part.to,
-                kept,
-                "part of the log compacted"
-            );
         }
         if store::swept_until(&self.db, stream_id).await? < whole_from {
             self.sweep(feed_flag, whole_from).await?;
@@ -88,7 +83,35 @@ impl App {
         Ok(())
     }
 
+    #[tracing::instrument(name = "give up old entries", skip_all, fields(stream = stream_id))]
+    async fn give_up_before(&self, stream_id: &str, whole_from: i64) -> Result<(), Error> {
+        store::save_whole_from(&self.db, stream_id, whole_from).await?;
+        tracing::info!(stream = stream_id, whole_from, "older entries of the log go");
+        Ok(())
+    }
+
+    // False where another process is at it.
+    #[tracing::instrument(name = "compact part of the log", skip_all, fields(stream = stream_id))]
+    async fn compact_part(
+        &self,
+        stream_id: &str,
+        part: log_parts::Part,
+        whole_from: i64,
+    ) -> Result<bool, Error> {
+        let mut tx = chassis::begin(&self.db).await?;
+        if !store::try_parts_turn(&mut tx).await?
+            || !store::list_parts(&mut *tx, stream_id).await?.contains(&part)
+        {
+            return Ok(false);
+        }
+        let kept = store::compact_part(&mut tx, stream_id, part, whole_from, self.clock.now()).await?;
+        tx.commit().await?;
+        tracing::info!(stream = stream_id, from = part.from, to = part.to, kept, "part of the log compacted");
+        Ok(true)
+    }
+
     // What lies beside every part, and what was kept of older parts and something newer took the place of.
+    #[tracing::instrument(name = "sweep old log", skip_all)]
     async fn sweep(&self, feed_flag: FeedFlag, until: i64) -> Result<(), Error> {
         let stream_id = self.hub(feed_flag).stream_id();
         let (mut from, mut deleted) = (1, 0);

@@ -4,7 +4,6 @@ use sqlx::{PgExecutor, PgTransaction};
 use crate::{Error, document_type::FeedFlag, log_parts::Part};
 
 /// The parts of a stream, in order.
-#[tracing::instrument(name = "db.log_part.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_parts(db: impl PgExecutor<'_>, stream_id: &str) -> Result<Vec<Part>, Error> {
     let parts = sqlx::query_as!(
         Part,
@@ -23,7 +22,6 @@ pub async fn list_parts(db: impl PgExecutor<'_>, stream_id: &str) -> Result<Vec<
 
 /// Whether this transaction may change parts: one at a time, and nobody waits. Whoever waits for the locks of a change
 /// makes every sender behind it wait too, so it gives up soon and comes back.
-#[tracing::instrument(name = "db.log_part.try_turn", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn try_parts_turn(tx: &mut PgTransaction<'_>) -> Result<bool, Error> {
     let taken = sqlx::query_scalar!(
         r#"
@@ -67,7 +65,6 @@ pub async fn compact_part(
 }
 
 /// From where on the log of a stream is whole.
-#[tracing::instrument(name = "db.stream.whole_from", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn whole_from(db: impl PgExecutor<'_>, stream_id: &str) -> Result<i64, Error> {
     let from = sqlx::query_scalar!("select whole_from from results.stream where stream_id = $1", stream_id)
         .fetch_optional(db)
@@ -89,7 +86,6 @@ pub async fn save_whole_from(db: impl PgExecutor<'_>, stream_id: &str, from: i64
 }
 
 /// Up to where nothing is left that may go.
-#[tracing::instrument(name = "db.stream.swept_until", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn swept_until(db: impl PgExecutor<'_>, stream_id: &str) -> Result<i64, Error> {
     let until = sqlx::query_scalar!("select swept_until from results.stream where stream_id = $1", stream_id)
         .fetch_optional(db)

@@ -5,7 +5,6 @@ use super::documents::{EditionRow, Found, found};
 use crate::{Error, rsc::Rsc};
 
 /// The newest entry that was taken up to an instant; 0 before the first one.
-#[tracing::instrument(name = "db.log.seq_at", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn seq_at(pool: &PgPool, stream_id: &str, instant: DateTime<Utc>) -> Result<i64, Error> {
     // Clocks of replicas differ a little: what lies before the newest one in time belongs to the state all the same. Late
     // versions change no state.
