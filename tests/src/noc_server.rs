@@ -142,3 +142,41 @@ impl Desk {
 fn lock<T>(held: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+    use testkit::races::hundred_metres_final;
+
+    use super::*;
+
+    async fn send(server: &NocServer, key: &str, document: &OdfDocument) -> u16 {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(document.xml.as_bytes()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http.post(server.url()).header("x-api-key", key).header("content-encoding", "gzip");
+        request.body(gzip.finish().unwrap()).send().await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn it_tells_what_came_twice_from_what_came_late_or_is_not_wanted() {
+        let race = hundred_metres_final(1);
+        let results: Vec<&OdfDocument> = race.iter().filter(|one| one.document_type == "DT_RESULT").collect();
+        let server = NocServer::start().await.unwrap();
+        for document in [results[0], results[1], results[1]] {
+            assert_eq!(send(&server, server.key(), document).await, 200);
+        }
+        server.has_each_of(&results[..2]).await.unwrap();
+        assert_eq!(server.taken(), 3);
+        server.has_each_of(&results[..1]).await.unwrap_err();
+        assert_eq!(send(&server, server.key(), results[0]).await, 200);
+        server.has_each_of(&results[..2]).await.unwrap_err();
+
+        let server = NocServer::start().await.unwrap();
+        assert_eq!(send(&server, server.key(), results[0]).await, 200);
+        assert_eq!(send(&server, "another", results[0]).await, 401);
+        server.has_each_of(&results[..1]).await.unwrap_err();
+    }
+}

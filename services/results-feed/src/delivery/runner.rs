@@ -38,14 +38,14 @@ pub async fn run_target(courier: &Courier, target_id: Uuid, stopped: watch::Rece
 }
 
 async fn try_run(courier: &Courier, target_id: Uuid, stopped: watch::Receiver<bool>) -> Result<(), Error> {
-    let span = tracing::info_span!("take over target", %target_id);
-    let runners = take_over(courier, target_id).instrument(span).await?;
+    let runners = take_over(courier, target_id).await?;
     let lanes = runners.into_iter().map(|runner| Box::pin(runner.run(stopped.clone())));
     futures::future::try_join_all(lanes).await?;
     Ok(())
 }
 
 // A runner for each lane; none for a target that is not to be driven.
+#[tracing::instrument(name = "take over target", skip_all, fields(%target_id))]
 async fn take_over(courier: &Courier, target_id: Uuid) -> Result<Vec<Runner>, Error> {
     let app = &courier.app;
     let Some((target, sealed)) = store::find_target(app.db(), target_id).await? else {

@@ -5,7 +5,10 @@ use proto::results::v1::{
     EntitlementRule, GetDeliveryTargetRequest, ListDeliveryTargetsRequest, PauseDeliveryRequest,
     ResumeDeliveryRequest, UpdateDeliveryTargetRequest, delivery_service_client::DeliveryServiceClient,
 };
-use testkit::{eventually, races::hundred_metres_final};
+use testkit::{
+    eventually,
+    races::{hundred_metres_final, hundred_metres_protest},
+};
 use tonic::Code;
 
 use crate::{
@@ -36,6 +39,29 @@ async fn a_target_gets_original_bytes_in_the_order_of_each_document() {
         assert_eq!(post.headers["x-api-key"], KEY);
         assert_eq!(post.headers["content-encoding"], "gzip");
     }
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_of_official_results_gets_a_protest_and_what_came_of_it() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let receiver = Receiver::start(|_| 200).await;
+    let mut request = wish(&receiver.url);
+    let statuses = ["OFFICIAL", "PROTESTED"].map(str::to_owned).to_vec();
+    request.filter = Some(DeliveryFilter { statuses, ..DeliveryFilter::default() });
+    let target = target(&world, request).await;
+    world.send(&key, &hundred_metres_final(1)).await;
+    let last = world.send(&key, &hundred_metres_protest(1)).await;
+    wait_for_progress(&world, &target.target_id, "results", last).await;
+    let taken = receiver.taken();
+    assert_in_order(&taken);
+    let mut got: Vec<(String, u32)> =
+        taken.iter().map(|post| (post.document_type(), post.document().1)).collect();
+    got.sort_unstable();
+    let expected =
+        [("DT_MEDALLISTS", 1), ("DT_MEDALLISTS", 2), ("DT_RESULT", 9), ("DT_RESULT", 10), ("DT_RESULT", 11)];
+    assert_eq!(got, expected.map(|(document_type, version)| (document_type.to_owned(), version)));
     world.app.stop().await;
 }
 

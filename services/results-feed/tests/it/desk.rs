@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::UserId;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
-use testkit::races::{FINAL_100M, hundred_metres_final};
+use testkit::races::{FINAL_100M, hundred_metres_final, hundred_metres_protest};
 
 use crate::{
     identity::{Identity, Person},
@@ -132,6 +132,26 @@ async fn a_commentator_signs_in_and_sees_the_final() {
         "{}",
         nothing.body
     );
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_commentator_sees_a_protest_and_what_came_of_it() {
+    let (world, _identity) = world_of(chie()).await;
+    let (_, key) = world.key("P", &[]).await;
+    world.send(&key, &hundred_metres_final(1)).await;
+    let protest = hundred_metres_protest(1);
+    let mut browser = Browser::new(&world);
+    browser.sign_in().await;
+    let path = format!("{DESK}?unit={FINAL_100M}");
+    for (documents, word) in
+        [(&protest[..0], "Official"), (&protest[..1], "Protested"), (&protest[1..], "Official")]
+    {
+        world.send(&key, documents).await;
+        let page = browser.get(&path).await.body;
+        assert!(page.contains(&format!("<strong id=\"result-status\">{word}</strong>")), "{page}");
+        assert_eq!(page.matches("<td data-part=\"irm\">DSQ</td>").count(), usize::from(documents.len() > 1));
+    }
     world.app.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! The pages of fans: three languages, no script needed, nothing from elsewhere.
 
-use testkit::races::{FINAL_100M, hundred_metres_final};
+use testkit::races::{FINAL_100M, hundred_metres_final, hundred_metres_protest};
 
 use crate::world::World;
 
@@ -35,6 +35,51 @@ async fn the_final_is_shown_in_three_languages() {
     }
     let (_, html) = page(&world, &format!("{path}?lang=fr"), "ja").await;
     assert!(html.contains("<html lang=\"fr\">"), "a link outweighs the header");
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_protest_is_shown_and_so_is_what_came_of_it() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    world.send(&key, &hundred_metres_final(1)).await;
+    let path = format!("/results/live/{FINAL_100M}");
+    // Of each line the competitor, the rank and the remark.
+    let lines = |html: &str| -> Vec<[String; 3]> {
+        let cell = |row: &str, name: &str| {
+            let cell = row.split(&format!("/{name}\">")).nth(1).unwrap();
+            cell.split('<').next().unwrap().to_owned()
+        };
+        let rows = html.split("<tr data-row=\"").skip(1);
+        rows.map(|row| [row.split('"').next().unwrap().to_owned(), cell(row, "Rank"), cell(row, "IRM")])
+            .collect()
+    };
+    let (_, html) = page(&world, &path, "en").await;
+    let official = lines(&html);
+    let leads = async || {
+        let (_, html) = page(&world, "/results/medals", "en").await;
+        html.split("<tr data-row=\"").nth(1).unwrap()[..3].to_owned()
+    };
+    let leader = leads().await;
+
+    let protest = hundred_metres_protest(1);
+    world.send(&key, &protest[..1]).await;
+    let (_, html) = page(&world, &path, "en").await;
+    assert!(html.contains("<strong id=\"result-status\">Protested</strong>"), "{html}");
+    assert_eq!(lines(&html), official);
+    assert_eq!(leads().await, leader);
+
+    world.send(&key, &protest[1..]).await;
+    let (_, html) = page(&world, &path, "en").await;
+    assert!(html.contains("<strong id=\"result-status\">Official</strong>"), "{html}");
+    let decided = lines(&html);
+    let competitors = |lines: &[[String; 3]]| lines.iter().map(|[one, ..]| one.clone()).collect::<Vec<_>>();
+    let mut expected = competitors(&official);
+    expected.rotate_left(1);
+    assert_eq!(competitors(&decided), expected);
+    assert_eq!(decided[0][1..], ["1", ""]);
+    assert_eq!(decided[7][1..], ["", "DSQ"]);
+    assert_ne!(leads().await, leader);
     world.app.stop().await;
 }
 

@@ -99,7 +99,7 @@ async fn check_facts(walk: &Walk<'_>, before: &Standing, after: &Standing) -> Re
 }
 
 fn kind(record: &CaughtRecord) -> &str {
-    record.headers.get("ce_type").map_or("", String::as_str)
+    &record.ce_type
 }
 
 fn once_each(records: Vec<CaughtRecord>) -> Vec<CaughtRecord> {
