@@ -5,6 +5,8 @@ mod noc;
 mod protest;
 mod standing;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testkit::races::FINAL_100M;
@@ -22,6 +24,7 @@ struct Audience {
 pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
     noc::register(walk).await?;
     let desk = Commentator::sign_up(walk.suite).await?;
+    let mails = mails_to_fans(walk);
     let mut race = Race::open(walk).await?;
     // Start list and positions at 30 m.
     race.go_on(2).await?;
@@ -56,6 +59,7 @@ pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
     let shown = audience.is_shown(walk, &race, &official).await?;
     let after_protest = protest::go(walk, &mut race, &mut audience, &official).await?;
     check_partner(&mut audience.partner, race.told() - before).await?;
+    ensure!(mails_to_fans(walk) == mails, "fans got mails while they followed the final");
 
     let Audience { partner, live, .. } = audience;
     let mut evidence = vec![format!(
@@ -67,6 +71,7 @@ pub async fn go(walk: &mut Walk<'_>) -> Result<Vec<String>> {
     evidence.extend(shown);
     evidence.extend(official.lines());
     evidence.extend(after_protest);
+    evidence.push(format!("mails to Alice and Bob: {} before, none came", mails.len()));
     Ok(evidence)
 }
 
@@ -86,6 +91,13 @@ impl Audience {
             noc::has_everything(walk, race).await?,
         ])
     }
+}
+
+/// Message-IDs of everything that reached Alice and Bob.
+fn mails_to_fans(walk: &Walk<'_>) -> BTreeSet<String> {
+    let mails = walk.suite.sink.mails().into_iter();
+    let to_fans = mails.filter(|mail| mail.is_to(walk.alice.address) || mail.is_to(walk.bob.address));
+    to_fans.map(|mail| mail.message_id).collect()
 }
 
 /// Alice finds the final among the units of her favourite sports, and her page goes live.
