@@ -83,9 +83,8 @@ impl Audience {
         race: &Race,
         standing: &Standing,
     ) -> Result<Vec<String>> {
-        let page = standing.is_on_alices_page(walk).await?;
         Ok(vec![
-            format!("Alice's page {}: \"{}\", {}", page.url.path(), page.heading(), standing.status),
+            standing.is_on_alices_page(walk).await?,
             standing.is_on_the_fans_pages(walk).await?,
             standing.is_on_the_desk(&mut self.desk).await?,
             noc::has_everything(walk, race).await?,

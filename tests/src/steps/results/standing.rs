@@ -29,6 +29,13 @@ const DESK: Columns = [
     "#rows [data-part=irm]",
 ];
 
+/// How pages say a status.
+type Words = [(&'static str, &'static str); 2];
+
+const ENGLISH: Words = [("OFFICIAL", "Official"), ("PROTESTED", "Protested")];
+/// Alice's language.
+const JAPANESE: Words = [("OFFICIAL", "公式"), ("PROTESTED", "抗議中")];
+
 /// The final and the medals at one time.
 #[derive(Debug)]
 pub struct Standing {
@@ -75,7 +82,10 @@ impl Standing {
 
     /// A line each, for people.
     pub fn lines(&self) -> Vec<String> {
-        self.cells().iter().map(|cells| cells.join(" ").trim().to_owned()).collect()
+        let line = |cells: &[String; 5]| {
+            cells.iter().filter(|cell| !cell.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
+        self.cells().iter().map(line).collect()
     }
 
     /// What the public is shown without signing in: the result, and the medal table.
@@ -83,14 +93,11 @@ impl Standing {
         let mut fan = WebVisitor::new("en")?;
         let base = format!("{}/results", walk.suite.addresses.url(Service::ResultsFeed));
         let unit = format!("{base}/live/{FINAL_100M}");
-        let page = until("the final on the fans' page", async || {
+        let status = until("the final on the fans' page", async || {
             let page = fan.visit(&unit).await?.ok()?;
-            self.is_shown(&page, PAGE)?;
-            Ok(Some(page))
+            self.is_shown(&page, PAGE, ENGLISH).map(Some)
         })
         .await?;
-        let status = page.texts("#result-status").join("");
-        ensure!(status.to_uppercase() == self.status, "the fans' page says {status}, not {}", self.status);
         let medals = format!("{base}/medals");
         let lines = until("the medal table", async || {
             let page = fan.visit(&medals).await?.ok()?;
@@ -106,24 +113,22 @@ impl Standing {
 
     /// What a commentator is shown.
     pub async fn is_on_the_desk(&self, desk: &mut Commentator) -> Result<String> {
-        let page = until("the final on the commentators' desk", async || {
+        let status = until("the final on the commentators' desk", async || {
             let page = desk.desk(FINAL_100M).await?;
-            self.is_shown(&page, DESK)?;
-            Ok(Some(page))
+            self.is_shown(&page, DESK, ENGLISH).map(Some)
         })
         .await?;
-        let status = page.texts("#result-status").join("");
-        ensure!(status.to_uppercase() == self.status, "the desk says {status}, not {}", self.status);
         Ok(format!("commentators' desk {}: {status}, {}", desk.path(), self.first_line()?))
     }
 
     /// What Alice is shown.
-    pub async fn is_on_alices_page(&self, walk: &mut Walk<'_>) -> Result<Page> {
+    pub async fn is_on_alices_page(&self, walk: &mut Walk<'_>) -> Result<String> {
         let (suite, alice) = (walk.suite, &mut walk.alice);
         until("the final on Alice's page", async || {
             let page = alice.portal(suite, &format!("/my/results/{FINAL_100M}")).await?;
-            self.is_shown(&page, PAGE)?;
-            Ok(Some(page))
+            let status = self.is_shown(&page, PAGE, JAPANESE)?;
+            let (path, heading) = (page.url.path(), page.heading());
+            Ok(Some(format!("Alice's page {path}: \"{heading}\", {status}, {}", self.first_line()?)))
         })
         .await
     }
@@ -133,14 +138,23 @@ impl Standing {
         lines.into_iter().next().context("a result without lines")
     }
 
-    fn is_shown(&self, page: &Page, columns: Columns) -> Result<()> {
+    // Gives how the page says the status.
+    fn is_shown(&self, page: &Page, columns: Columns, words: Words) -> Result<String> {
+        let status = page.texts("#result-status").join("");
+        let expected = words.iter().find(|(code, _)| *code == self.status).map(|(_, word)| *word);
+        ensure!(
+            expected == Some(status.as_str()),
+            "{} says {status}, while the final is {}",
+            page.url.path(),
+            self.status
+        );
         let columns = columns.map(|column| page.texts(column));
         let shown: Vec<[String; 5]> = (0..columns[0].len())
             .map(|at| columns.each_ref().map(|column| column.get(at).cloned().unwrap_or_default()))
             .collect();
         let expected = self.cells();
         ensure!(shown == expected, "{} shows {shown:?}, not {expected:?}", page.url.path());
-        Ok(())
+        Ok(status)
     }
 
     fn cells(&self) -> Vec<[String; 5]> {
