@@ -39,7 +39,7 @@ pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use desk::{Shown, VenueHeard};
 pub use explain::{Explanation, Question};
 pub use publish::Publisher;
-pub use read::{SnapshotPage, UnitResult};
+pub use read::{Reach, SnapshotPage, UnitResult};
 pub use rehearsal::{Driven, NewReplay};
 pub use search::Body;
 pub use time_travel::PastPlace;

@@ -64,8 +64,8 @@ pub use log::{
     renew_epoch, save_seq,
 };
 pub use log_parts::{
-    compact_part, list_parts, make_part, save_swept, save_whole_from, sweep, swept_until, try_parts_turn,
-    whole_from,
+    compact_part, epoch_and_whole_from, list_parts, make_part, save_swept, save_whole_from, sweep,
+    swept_until, try_parts_turn, whole_from,
 };
 pub use quarantine::{
     Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::App;
+use super::{App, Reach};
 use crate::{
     Error,
     cursor::Cursor,
@@ -9,7 +9,7 @@ use crate::{
     fanout::{Place, Sent, Subscription, View},
     frame::{Frame, ResetCause},
     lane::Lane,
-    store,
+    store::{self, Position},
 };
 
 /// Most bytes of documents in a page.
@@ -54,8 +54,13 @@ impl App {
             .readable(self.rights(client_id).await?.in_representation(asked.representation));
         let entries = store::list_after(&self.db, stream_id, lowest, position.seq, most).await?;
         // What went meanwhile would be a hole.
-        if !self.reaches_back_to(stream, lowest + 1).await? {
-            return Ok(Changes::reset(ResetCause::CursorTooOld, newest));
+        match self.reach(stream, &newest.epoch, lowest + 1).await? {
+            Reach::Whole => {}
+            Reach::Cut => return Ok(Changes::reset(ResetCause::CursorTooOld, newest)),
+            Reach::OtherEpoch => {
+                let Position { epoch, seq } = self.stored_position(stream).await?;
+                return Ok(Changes::reset(ResetCause::EpochChanged, Cursor::new(epoch, seq)));
+            }
         }
         self.told(asked, &view, from, cut_to_size(entries), position.seq).await
     }

@@ -51,6 +51,17 @@ pub struct MedalStandings {
     pub received_at: DateTime<Utc>,
 }
 
+/// What the log is to somebody who has read in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It holds everything that was asked about.
+    Whole,
+    /// Some of that is given up.
+    Cut,
+    /// It is of another epoch.
+    OtherEpoch,
+}
+
 impl App {
     /// Documents of the current state behind a handle, whoever may see them.
     pub async fn list_editions(
@@ -61,6 +72,19 @@ impl App {
         limit: i64,
     ) -> Result<Vec<Edition>, Error> {
         store::list_editions(&self.db, self.hub(stream).stream_id(), prefixes, after, limit).await
+    }
+
+    /// What the log is to somebody who has read in it what is of this epoch, from this entry on.
+    pub async fn reach(&self, stream: StreamName, epoch: &str, seq: i64) -> Result<Reach, Error> {
+        let (stored, whole_from) =
+            store::epoch_and_whole_from(&self.db, self.hub(stream).stream_id()).await?;
+        Ok(if stored != epoch {
+            Reach::OtherEpoch
+        } else if whole_from > seq {
+            Reach::Cut
+        } else {
+            Reach::Whole
+        })
     }
 
     /// Whether the log still holds everything from this entry on.

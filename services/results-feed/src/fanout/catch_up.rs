@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error,
-    app::App,
+    app::{App, Reach},
     cursor::Cursor,
     document_type::ResultStatus,
     entitlement::Facts,
@@ -44,6 +44,8 @@ pub enum Piece {
     Frames(Vec<Sent>),
     /// Too much was missed: a snapshot is shorter.
     TooFar,
+    /// The log is of another epoch, of which this process has not heard yet: what was read is not what was missed.
+    OtherEpoch,
 }
 
 /// One connection, on its way.
@@ -68,14 +70,21 @@ impl CatchUp {
     /// # Errors
     /// The database.
     pub async fn walk(&mut self, walker: &Walker<'_>, place: &mut Place, lane: Lane) -> Result<Piece, Error> {
-        let from = place.at(lane);
+        let (from, before) = (place.at(lane), place.clone());
         let piece = match walker.mode {
             Mode::Every => walker.read_log(place, lane).await.map(Piece::Frames),
             Mode::State => self.tell_missed(walker, place, lane).await,
         };
         // Behind the piece: what went from the log meanwhile would be a hole in it.
-        let stream = walker.topic.view().stream();
-        if walker.app.reaches_back_to(stream, from + 1).await? { piece } else { Ok(Piece::TooFar) }
+        match walker.app.reach(walker.topic.view().stream(), walker.epoch, from + 1).await? {
+            Reach::Whole => piece,
+            Reach::Cut => Ok(Piece::TooFar),
+            Reach::OtherEpoch => {
+                *place = before;
+                self.missed = None;
+                Ok(Piece::OtherEpoch)
+            }
+        }
     }
 
     async fn tell_missed(

@@ -149,7 +149,7 @@ impl Hub {
         let mut state = self.state();
         if !state.is_of(epoch) {
             drop(state);
-            self.behind.notify_one();
+            self.hurry();
             return 0;
         }
         let before = state.seq();
@@ -174,6 +174,11 @@ impl Hub {
     #[must_use]
     pub fn heard(&self) -> i64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Has the stream's row read at once.
+    pub fn hurry(&self) {
+        self.behind.notify_one();
     }
 
     /// Resolves when entries of another epoch came.

@@ -23,11 +23,14 @@ use crate::{
     entitlement::Participants,
     entry::Entry,
     frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause},
+    store::Position,
     stream_name::StreamName,
 };
 
 /// Most frames that are taken in one go: so many wait in a connection's hands while its carrier is busy.
 const MOST_FRAMES: usize = 16;
+/// How long a connection waits in one go for its process to hear of an epoch that it has met in the log.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Age of a connection in seconds, to which up to a tenth is added.
 const AGE_SECONDS: u64 = 600;
 
@@ -202,19 +205,38 @@ impl Reader {
         if let Some(lane) = taken.behind {
             let epoch = &self.epoch;
             let walker = Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
-            return match live.catch_up.walk(&walker, &mut live.place, lane).await? {
-                Piece::Frames(frames) => Ok(frames),
-                Piece::TooFar => {
-                    let topic = Arc::clone(&live.topic);
-                    Ok(vec![self.reset(ResetCause::CursorTooOld, topic)])
-                }
-            };
+            let piece = live.catch_up.walk(&walker, &mut live.place, lane).await?;
+            return self.told(piece).await;
         }
         match self.wait().await {
             Wake::Moved => Ok(Vec::new()),
             Wake::Heartbeat => self.heartbeat().await,
             Wake::Bye(why) => Ok(vec![self.bye(why)]),
         }
+    }
+
+    async fn told(&mut self, piece: Piece) -> Result<Vec<Sent>, Error> {
+        match piece {
+            Piece::Frames(frames) => Ok(frames),
+            Piece::TooFar => {
+                let topic = self.topic().await?;
+                Ok(vec![self.reset(ResetCause::CursorTooOld, topic)])
+            }
+            Piece::OtherEpoch => {
+                self.wait_for_epoch().await;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    // Not for ever: whether the connection must end is looked at in between.
+    async fn wait_for_epoch(&self) {
+        self.hub.hurry();
+        let mut positions = self.hub.watch();
+        let is_new = |position: &Option<Position>| {
+            position.as_ref().is_some_and(|position| position.epoch != self.epoch)
+        };
+        let _ = tokio::time::timeout(LONGEST_WAIT, positions.wait_for(is_new)).await;
     }
 
     async fn give(&mut self, taken: Taken) -> Result<Vec<Sent>, Error> {

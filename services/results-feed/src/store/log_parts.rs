@@ -72,6 +72,14 @@ pub async fn whole_from(db: impl PgExecutor<'_>, stream_id: &str) -> Result<i64,
     from.ok_or(Error::NotFound("stream"))
 }
 
+/// The epoch of a stream, and the entry from which on its log is whole.
+pub async fn epoch_and_whole_from(db: impl PgExecutor<'_>, stream_id: &str) -> Result<(String, i64), Error> {
+    let found = sqlx::query!("select epoch, whole_from from results.stream where stream_id = $1", stream_id)
+        .fetch_optional(db)
+        .await?;
+    found.map(|row| (row.epoch, row.whole_from)).ok_or(Error::NotFound("stream"))
+}
+
 /// Notes that a stream is whole from an entry on only, before anything goes: readers are refused first.
 #[tracing::instrument(name = "db.stream.save_whole_from", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn save_whole_from(db: impl PgExecutor<'_>, stream_id: &str, from: i64) -> Result<(), Error> {

@@ -117,7 +117,7 @@ impl Connection {
                 Phase::Start => (self.start(replica, store), false),
                 Phase::Snapshot { .. } => (self.page(replica, store), false),
                 Phase::Live { .. } => self.changes(replica, store),
-                Phase::Moving(_) => (self.move_on(replica, store), false),
+                Phase::Moving(_) => self.move_on(replica, store),
             };
             if rests || !frames.is_empty() {
                 return self.wire(&frames, snapshot_at);
@@ -286,8 +286,12 @@ impl Connection {
             let topic = Arc::clone(topic);
             return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
         }
-        let walker = Walker { store, topic, mode, epoch: &self.epoch, seen };
-        (catch_up.walk(&walker, place, lane), false)
+        let is_deaf_to_epochs = self.mutant == Some(Mutant::MixedEpochs);
+        let walker = Walker { store, topic, mode, epoch: &self.epoch, seen, is_deaf_to_epochs };
+        match catch_up.walk(&walker, place, lane) {
+            Some(frames) => (frames, false),
+            None => (Vec::new(), true),
+        }
     }
 
     fn give(&self, taken: Taken) -> Vec<Sent> {

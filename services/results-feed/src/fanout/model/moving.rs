@@ -60,13 +60,13 @@ impl Connection {
             Phase::Moving(Moving { before, place, catch_up: CatchUp::default(), until, is_told: false });
     }
 
-    /// The next frames between rights.
-    pub fn move_on(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+    /// The next frames between rights, and whether there is nothing more for now.
+    pub fn move_on(&mut self, replica: &Replica, store: &Store) -> (Vec<Sent>, bool) {
         let position = replica.hub.position().expect("a position since its start");
         if position.epoch != self.epoch && self.mutant != Some(Mutant::MovedAcrossEpochs) {
-            return self.begin_again(replica, store);
+            return (self.begin_again(replica, store), false);
         }
-        let Phase::Moving(moving) = &mut self.phase else { return Vec::new() };
+        let Phase::Moving(moving) = &mut self.phase else { return (Vec::new(), false) };
         let (epoch, mode, until) = (&self.epoch, self.part.mode, moving.until);
         let seen = if self.mutant == Some(Mutant::CursorBeforeMove) { until } else { until - 1 };
         for lane in Lane::ALL {
@@ -77,11 +77,18 @@ impl Connection {
             if at < seen {
                 if self.mutant != Some(Mutant::CutLog) && store.is_cut_behind(at) {
                     let topic = self.topic(replica, store);
-                    return vec![self.reset(ResetCause::CursorTooOld, replica, topic)];
+                    return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
                 }
-                let walker = Walker { store, topic: &moving.before, mode, epoch, seen };
-                return moving.catch_up.walk(&walker, &mut moving.place, lane);
+                let is_deaf_to_epochs = self.mutant == Some(Mutant::MixedEpochs);
+                let walker = Walker { store, topic: &moving.before, mode, epoch, seen, is_deaf_to_epochs };
+                return match moving.catch_up.walk(&walker, &mut moving.place, lane) {
+                    Some(frames) => (frames, false),
+                    None => (Vec::new(), true),
+                };
             }
+        }
+        if store.epoch_name() != *epoch && self.mutant != Some(Mutant::MixedEpochs) {
+            return (Vec::new(), true);
         }
         let mut frames = Vec::new();
         if !moving.is_told || self.mutant == Some(Mutant::ToldTwice) {
@@ -92,7 +99,7 @@ impl Connection {
         let place = moving.place.clone();
         let topic = self.topic(replica, store);
         self.go_on(replica, store, topic, place);
-        frames
+        (frames, false)
     }
 }
 

@@ -158,11 +158,29 @@ pub fn steps(seed: u64) -> Vec<Step> {
                 Step::Entitle { client, rules } if random.once_in(2) => {
                     move_reader(&mut random, &mut steps, (client, rules));
                 }
+                Step::Lose { commits } if random.once_in(2) => {
+                    read_on_in_another_epoch(&mut random, &mut steps, commits);
+                }
                 step => steps.push(step),
             }
         }
     }
     steps
+}
+
+// Readers of processes that have not heard of the loss, while the log goes on behind it.
+fn read_on_in_another_epoch(random: &mut Random, steps: &mut Vec<Step>, commits: usize) {
+    steps.push(Step::Lose { commits });
+    for _ in 0..=random.below(4) {
+        steps.push(Step::Offer { document: random.below(DOCUMENTS.len()), what: offer(random) });
+    }
+    steps.push(Step::Commit { replica: random.below(REPLICAS) });
+    let reader = random.below(READERS);
+    if random.once_in(2) {
+        let ago = random.below(4);
+        steps.push(Step::Connect { reader, replica: random.below(REPLICAS), from: From::Older { ago } });
+    }
+    steps.push(Step::Receive { reader, most: 50 });
 }
 
 // A reader that is not yet told all of before when its rights change, and is lost on the way.

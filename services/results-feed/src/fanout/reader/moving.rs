@@ -3,13 +3,13 @@ use std::sync::Arc;
 use super::{Phase, Reader, Sent, Topic};
 use crate::{
     Error,
+    app::Reach,
     entitlement::PUBLIC,
     fanout::{
-        catch_up::{CatchUp, Piece, Walker},
+        catch_up::{CatchUp, Walker},
         place::Place,
         view::View,
     },
-    frame::ResetCause,
     lane::Lane,
 };
 
@@ -72,13 +72,8 @@ impl Reader {
         for lane in Lane::ALL {
             if moving.place.at(lane) < seen {
                 let walker = Walker { app: &self.app, topic: &moving.before, mode, epoch, seen };
-                return match moving.catch_up.walk(&walker, &mut moving.place, lane).await? {
-                    Piece::Frames(frames) => Ok(frames),
-                    Piece::TooFar => {
-                        let topic = self.topic().await?;
-                        Ok(vec![self.reset(ResetCause::CursorTooOld, topic)])
-                    }
-                };
+                let piece = moving.catch_up.walk(&walker, &mut moving.place, lane).await?;
+                return self.told(piece).await;
             }
         }
         let mut frames = Vec::new();
@@ -86,6 +81,10 @@ impl Reader {
             let client_id = self.asked.client_id.as_deref().unwrap_or(PUBLIC);
             let rights = Arc::new(self.app.rights_at(self.asked.stream, Some(client_id), until).await?);
             let moved = moving.before.moved(&self.app, &rights, until).await?;
+            if self.app.reach(self.asked.stream, epoch, until).await? == Reach::OtherEpoch {
+                self.wait_for_epoch().await;
+                return Ok(frames);
+            }
             frames = moved.tell(&mut moving.place, epoch);
         }
         let place = moving.place.clone();
