@@ -1,0 +1,110 @@
+//! Who delivers: all take the same documents, and readers look for the same markers.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use testkit::measure::{Contestant as Process, Surroundings};
+
+use crate::{
+    documents::marker,
+    floor::Floor,
+    mosquitto::Mosquitto,
+    nats::Nats,
+    ours::Feed,
+    publisher::Publisher,
+    readers::{Clock, Hail},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Socket,
+    Events,
+    Floor,
+    Nats,
+    JetStream,
+    Mosquitto,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "results-feed, WebSocket",
+            Self::Events => "results-feed, server-sent events",
+            Self::Floor => "bare floor: prepared bytes to sockets",
+            Self::Nats => "NATS core",
+            Self::JetStream => "NATS JetStream",
+            Self::Mosquitto => "Mosquitto, QoS 0",
+        }
+    }
+}
+
+enum Server {
+    Ours(Box<Feed>, Publisher),
+    Floor(Floor),
+    Nats(Nats),
+    Mosquitto(Mosquitto),
+}
+
+/// One that runs.
+pub struct Contestant {
+    kind: Kind,
+    server: Server,
+}
+
+impl Contestant {
+    /// Nothing where it is not installed.
+    pub async fn start(kind: Kind, surroundings: &Surroundings) -> Result<Option<Self>> {
+        let server = match kind {
+            Kind::Socket | Kind::Events => {
+                let feed = Feed::install(surroundings).await?;
+                let publisher = Publisher::new(feed.http, feed.key().await?);
+                Some(Server::Ours(Box::new(feed), publisher))
+            }
+            Kind::Floor => Some(Server::Floor(Floor::start().await?)),
+            Kind::Nats => Nats::start(false).await?.map(Server::Nats),
+            Kind::JetStream => Nats::start(true).await?.map(Server::Nats),
+            Kind::Mosquitto => Mosquitto::start().await?.map(Server::Mosquitto),
+        };
+        Ok(server.map(|server| Self { kind, server }))
+    }
+
+    pub const fn process(&self) -> &Process {
+        match &self.server {
+            Server::Ours(feed, _) => &feed.process,
+            Server::Floor(floor) => &floor.process,
+            Server::Nats(nats) => &nats.process,
+            Server::Mosquitto(mosquitto) => &mosquitto.process,
+        }
+    }
+
+    /// So many readers, of what the query asks for where it is ours.
+    pub fn hails(&self, count: usize, query: &str) -> Vec<Hail> {
+        let hail = |number| match &self.server {
+            Server::Ours(feed, _) if self.kind == Kind::Socket => feed.by_socket(query, None),
+            Server::Ours(feed, _) => feed.by_events(query, None),
+            Server::Floor(floor) => floor.reader(),
+            Server::Nats(nats) => nats.reader(number),
+            Server::Mosquitto(mosquitto) => mosquitto.reader(number),
+        };
+        (0..count).map(hail).collect()
+    }
+
+    /// Sends a document; peers get a frame of this many bytes with its marker instead.
+    pub async fn send(
+        &mut self,
+        number: u32,
+        document: &str,
+        frame: usize,
+        clock: &Arc<Clock>,
+    ) -> Result<()> {
+        let mut bytes = marker(number).into_bytes();
+        bytes.resize(frame.max(bytes.len()), b'x');
+        clock.send(number);
+        match &mut self.server {
+            Server::Ours(_, publisher) => publisher.post(document).await,
+            Server::Floor(floor) => floor.send(&bytes).await,
+            Server::Nats(nats) => nats.send(&bytes).await,
+            Server::Mosquitto(mosquitto) => mosquitto.send(&bytes).await,
+        }
+    }
+}
