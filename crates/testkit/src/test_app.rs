@@ -17,8 +17,6 @@ use tokio::{
 
 use crate::{Db, Issuer, RecordCatcher, Topics, client_keys::ClientKeys};
 
-/// Who the token of [`TestApp::grpc`] is of.
-const CLIENT: &str = "test-client";
 const THREADS: usize = 2;
 /// Start and stop run on the app's own thread, with unoptimised futures.
 const STACK: usize = 8 << 20;
@@ -81,6 +79,9 @@ fn show_logs() {
 }
 
 impl TestApp {
+    /// The OAuth client that calls in its own name.
+    pub const CLIENT: &str = "test-client";
+
     /// Starts on an empty database: components migrate their schemas themselves, as everywhere.
     ///
     /// # Panics
@@ -153,7 +154,7 @@ impl TestApp {
     /// A caller by gRPC with these scopes: a client that acts for itself.
     #[must_use]
     pub fn grpc(&self, scopes: &[&str]) -> Peer {
-        self.grpc_with(&self.token(CLIENT, CLIENT, scopes))
+        self.grpc_with(&self.token(Self::CLIENT, Self::CLIENT, scopes))
     }
 
     /// A caller by gRPC with these scopes: a person who is signed in at the portal.

@@ -3,14 +3,17 @@
 mod access;
 mod append;
 mod effects;
+mod gaps;
 mod publish;
+mod quarantine;
+mod quota;
 mod read;
 mod republish;
 
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use chassis::Secret;
+use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc};
@@ -42,6 +45,8 @@ pub struct App {
     production: Channel,
     test: Channel,
     large_parses: Arc<Semaphore>,
+    quota: quota::Quota,
+    metrics: Metrics,
     connections: Arc<Semaphore>,
 }
 
@@ -49,6 +54,15 @@ pub struct App {
 struct Channel {
     hub: Arc<Hub>,
     writer: mpsc::Sender<Ticket>,
+}
+
+/// How much is taken at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Feed connections.
+    pub connections: usize,
+    /// Documents of one publisher; 0 is no limit.
+    pub documents_a_second: u32,
 }
 
 /// The receiving ends for the writer tasks.
@@ -68,7 +82,8 @@ impl App {
         clock: Clock,
         competition: &str,
         pepper: Secret,
-        connections: usize,
+        limits: Limits,
+        metrics: Metrics,
     ) -> (Self, Queues) {
         let channel = |feed_flag: FeedFlag| {
             let (writer, queue) = mpsc::channel(MOST_WAITING);
@@ -84,7 +99,9 @@ impl App {
             production,
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
-            connections: Arc::new(Semaphore::new(connections)),
+            quota: quota::Quota::new(limits.documents_a_second, &metrics),
+            metrics,
+            connections: Arc::new(Semaphore::new(limits.connections)),
         };
         (app, Queues { production: production_queue, test: test_queue })
     }

@@ -39,6 +39,24 @@ pub struct Config {
         default_value_t = 5_000
     )]
     pub max_connections: usize,
+    /// Documents a second that one publisher, an API key or an OAuth client, may send, with twice as many at once; more
+    /// are answered 429 with Retry-After (`RESOURCE_EXHAUSTED` by gRPC). 0 is no limit.
+    #[arg(
+        id = "RESULTS_PUBLISHER_RATE",
+        long = "results-publisher-rate",
+        env = "RESULTS_PUBLISHER_RATE",
+        default_value_t = 1_000
+    )]
+    pub publisher_rate: u32,
+    /// Seconds within which the body of a document must arrive; a slower one is answered 408.
+    #[arg(
+        id = "RESULTS_BODY_SECONDS",
+        long = "results-body-seconds",
+        env = "RESULTS_BODY_SECONDS",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..=600)
+    )]
+    pub body_seconds: u16,
     /// Zone in which pages show times (IANA name).
     #[arg(
         id = "RESULTS_TIME_ZONE",

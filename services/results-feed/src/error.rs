@@ -21,6 +21,9 @@ pub enum Error {
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
+    /// The publisher sends more than its share.
+    #[error("too many documents, try again later")]
+    OverQuota(std::time::Duration),
     /// What is stored can't be read back.
     #[error("stored {what} can't be read")]
     Corrupt {
@@ -52,6 +55,7 @@ impl Coded for Error {
             Self::UnknownKey => Code::Unauthenticated,
             Self::StaleVersion { .. } => Code::FailedPrecondition,
             Self::Unavailable(_) => Code::Unavailable,
+            Self::OverQuota(_) => Code::ResourceExhausted,
             Self::Corrupt { .. } | Self::Random => Code::Internal,
             Self::Outbox(error) => error.code(),
             Self::Database(error) => chassis::database_code(error),
@@ -65,6 +69,7 @@ impl Coded for Error {
             Self::UnknownKey => "UNKNOWN_KEY",
             Self::StaleVersion { .. } => "STALE_VERSION",
             Self::Unavailable(_) => "NOT_NOW",
+            Self::OverQuota(_) => "QUOTA_EXCEEDED",
             Self::Corrupt { .. } => "CORRUPT",
             Self::Random => "RANDOM",
             Self::Outbox(error) => error.reason(),
@@ -80,6 +85,9 @@ impl Coded for Error {
     }
 
     fn retry_after(&self) -> Option<std::time::Duration> {
+        if let Self::OverQuota(wait) = self {
+            return Some(*wait);
+        }
         // Senders repeat after 5 s anyway (ODF Foundation Principles 8.2).
         (self.code() == Code::Unavailable).then_some(std::time::Duration::from_secs(5))
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod feed;
+mod gaps;
 mod ingest;
 mod parse;
 mod results;

@@ -66,6 +66,8 @@ pub struct Header {
     pub logical_date: NaiveDate,
     /// The system that sent it; not part of the key, kept for diagnosis.
     pub source: String,
+    /// The number that its source gave it: ODF1 alone has one.
+    pub serial: Option<i64>,
 }
 
 impl Header {
@@ -74,16 +76,11 @@ impl Header {
     /// # Errors
     /// The first field that is missing or breaks its rule.
     pub fn of(attributes: &BTreeMap<String, Node>) -> Result<Self, Reason> {
-        let document_type: DocumentType =
-            required(attributes, "DocumentType")?.parse().map_err(|_| Reason::UnknownType)?;
-        let document_code = required(attributes, "DocumentCode")?;
-        if !document_type.has_free_code() {
-            document_code.parse::<Rsc>().map_err(|error| Reason::RscInvalid(error.position))?;
-        }
-        let language = optional(attributes, "Language")?.unwrap_or(ENGLISH);
-        if language.len() != 3 || !language.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(Reason::HeaderInvalid("Language"));
-        }
+        let serial = serial(attributes)?;
+        let (key, document_type) = match serial {
+            Some(_) => numbered(attributes)?,
+            None => named(attributes)?,
+        };
         let time = required(attributes, "Time")?;
         if time.len() != 9 || !time.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Reason::HeaderInvalid("Time"));
@@ -100,22 +97,72 @@ impl Header {
         };
         let feed_flag = required(attributes, "FeedFlag")?;
         Ok(Self {
-            key: DocumentKey {
-                competition_code: required(attributes, "CompetitionCode")?.to_owned(),
-                document_code: document_code.to_owned(),
-                document_subcode: optional(attributes, "DocumentSubcode")?.unwrap_or_default().to_owned(),
-                document_type: document_type.name().to_owned(),
-                document_subtype: optional(attributes, "DocumentSubtype")?.unwrap_or_default().to_owned(),
-                language: language.to_owned(),
-            },
+            key,
             document_type,
             version,
             status,
             feed_flag: feed_flag.parse().map_err(|_| Reason::HeaderInvalid("FeedFlag"))?,
             logical_date: date(attributes, "LogicalDate")?,
             source: required(attributes, "Source")?.to_owned(),
+            serial,
         })
     }
+}
+
+// The six fields of ODF2.
+fn named(attributes: &BTreeMap<String, Node>) -> Result<(DocumentKey, DocumentType), Reason> {
+    let document_type: DocumentType =
+        required(attributes, "DocumentType")?.parse().map_err(|_| Reason::UnknownType)?;
+    let document_code = required(attributes, "DocumentCode")?;
+    if !document_type.has_free_code() {
+        document_code.parse::<Rsc>().map_err(|error| Reason::RscInvalid(error.position))?;
+    }
+    let key = DocumentKey {
+        competition_code: required(attributes, "CompetitionCode")?.to_owned(),
+        document_code: document_code.to_owned(),
+        document_subcode: optional(attributes, "DocumentSubcode")?.unwrap_or_default().to_owned(),
+        document_type: document_type.name().to_owned(),
+        document_subtype: optional(attributes, "DocumentSubtype")?.unwrap_or_default().to_owned(),
+        language: language(attributes)?,
+    };
+    Ok((key, document_type))
+}
+
+// A message with the header of ODF1 is kept as a table of codes under its type and its number: its codes are no RSCs and
+// its other fields mean something else. Its own type, or its subtype where it is a table of codes, is the subtype.
+fn numbered(attributes: &BTreeMap<String, Node>) -> Result<(DocumentKey, DocumentType), Reason> {
+    let document_type: DocumentType = "DT_CODES".parse().map_err(|_| Reason::UnknownType)?;
+    let own_type = required(attributes, "DocumentType")?;
+    let subtype = if own_type == document_type.name() {
+        optional(attributes, "DocumentSubtype")?.unwrap_or_default()
+    } else {
+        own_type
+    };
+    let key = DocumentKey {
+        competition_code: required(attributes, "CompetitionCode")?.to_owned(),
+        document_code: required(attributes, "DocumentCode")?.to_owned(),
+        document_subcode: required(attributes, "Serial")?.to_owned(),
+        document_type: document_type.name().to_owned(),
+        document_subtype: subtype.to_owned(),
+        language: language(attributes)?,
+    };
+    Ok((key, document_type))
+}
+
+fn language(attributes: &BTreeMap<String, Node>) -> Result<String, Reason> {
+    let language = optional(attributes, "Language")?.unwrap_or(ENGLISH);
+    if language.len() != 3 || !language.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(Reason::HeaderInvalid("Language"));
+    }
+    Ok(language.to_owned())
+}
+
+fn serial(attributes: &BTreeMap<String, Node>) -> Result<Option<i64>, Reason> {
+    let Some(text) = optional(attributes, "Serial")? else { return Ok(None) };
+    if text.len() > 10 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Reason::HeaderInvalid("Serial"));
+    }
+    text.parse().map(Some).map_err(|_| Reason::HeaderInvalid("Serial"))
 }
 
 fn optional<'a>(

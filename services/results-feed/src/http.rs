@@ -5,6 +5,8 @@ mod odf;
 mod pages;
 mod query;
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -23,10 +25,12 @@ struct Web {
     app: App,
     process: chassis::Process,
     pages: Pages,
+    /// Longest time for the body of a document to arrive.
+    body_patience: Duration,
 }
 
 /// The public routes.
-pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
+pub fn router(app: App, process: chassis::Process, pages: Pages, body_patience: Duration) -> Router {
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
@@ -38,7 +42,7 @@ pub fn router(app: App, process: chassis::Process, pages: Pages) -> Router {
         .route("/results/assets/live.js", get(pages::script))
         .route("/results/assets/live.css", get(pages::style))
         .route("/results/assets/icon.svg", get(pages::icon))
-        .with_state(Web { app, process, pages })
+        .with_state(Web { app, process, pages, body_patience })
 }
 
 /// An error of the transport, outside the table of codes: a status and a reason (RFC 9457).

@@ -1,7 +1,7 @@
 //! results-feed owns the competition's documents: it takes ODF, keeps every version in one ordered durable log, and
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
-//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService.Publish`.
+//! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
 //! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
@@ -34,6 +34,8 @@ mod store;
 mod unit_schedule;
 mod writer;
 
+use std::time::Duration;
+
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
@@ -65,9 +67,11 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
         process.clock(),
         &config.competition,
         config.pepper,
-        config.max_connections,
+        app::Limits { connections: config.max_connections, documents_a_second: config.publisher_rate },
+        process.metrics().clone(),
     );
     let pages = http::Pages::new(config.time_zone)?;
+    let body_patience = Duration::from_secs(config.body_seconds.into());
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
         .streams(MOST_STREAMS)
@@ -79,7 +83,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
                 .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages))
+        .http(http::router(app.clone(), process.clone(), pages, body_patience))
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following) = (app.clone(), app.clone());

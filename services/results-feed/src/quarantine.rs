@@ -29,21 +29,34 @@ pub enum Reason {
     TooComplex,
 }
 
+impl Reason {
+    /// Its name without what it is about.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotGzip => "NOT_GZIP",
+            Self::NotXml => "NOT_XML",
+            Self::Doctype => "DOCTYPE",
+            Self::HeaderMissing(_) => "HEADER_MISSING",
+            Self::HeaderInvalid(_) => "HEADER_INVALID",
+            Self::RscInvalid(_) => "RSC_INVALID",
+            Self::UnknownType => "UNKNOWN_TYPE",
+            Self::CompetitionUnknown => "COMPETITION_UNKNOWN",
+            Self::FlagMismatch => "FLAG_MISMATCH",
+            Self::SourceNotAllowed => "SOURCE_NOT_ALLOWED",
+            Self::VersionConflict => "VERSION_CONFLICT",
+            Self::TooComplex => "TOO_COMPLEX",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())?;
         match self {
-            Self::NotGzip => f.write_str("NOT_GZIP"),
-            Self::NotXml => f.write_str("NOT_XML"),
-            Self::Doctype => f.write_str("DOCTYPE"),
-            Self::HeaderMissing(field) => write!(f, "HEADER_MISSING({field})"),
-            Self::HeaderInvalid(field) => write!(f, "HEADER_INVALID({field})"),
-            Self::RscInvalid(position) => write!(f, "RSC_INVALID({position})"),
-            Self::UnknownType => f.write_str("UNKNOWN_TYPE"),
-            Self::CompetitionUnknown => f.write_str("COMPETITION_UNKNOWN"),
-            Self::FlagMismatch => f.write_str("FLAG_MISMATCH"),
-            Self::SourceNotAllowed => f.write_str("SOURCE_NOT_ALLOWED"),
-            Self::VersionConflict => f.write_str("VERSION_CONFLICT"),
-            Self::TooComplex => f.write_str("TOO_COMPLEX"),
+            Self::HeaderMissing(field) | Self::HeaderInvalid(field) => write!(f, "({field})"),
+            Self::RscInvalid(position) => write!(f, "({position})"),
+            _ => Ok(()),
         }
     }
 }

@@ -258,6 +258,37 @@ mod tests {
         assert!(refused.iter().all(|(_, position)| *position == 4), "{refused:?}");
     }
 
+    // Codes of four tables, whose columns are the parts of the code.
+    #[test]
+    fn every_code_of_pyeongchang_is_read() {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/odf/pyeongchang2018-codes");
+        if !folder.exists() {
+            return println!("skipped: there is no ../shared/data beside the project");
+        }
+        let mut count = 0;
+        for (table, columns) in [("DisciplineGender", 2), ("Event", 3), ("Phase", 4), ("EventUnit", 5)] {
+            let text = fs::read_to_string(folder.join(format!("{table}.csv"))).unwrap();
+            for line in text.lines().skip(1).filter(|line| line.split(',').nth(columns - 1).is_some()) {
+                let parts: String = line.split(',').take(columns).collect();
+                // A line that goes on inside quotes begins with no code.
+                if line.split(',').next().is_none_or(|discipline| discipline.len() != 3)
+                    || parts.contains(char::is_lowercase)
+                {
+                    continue;
+                }
+                let code = format!("{parts:-<34}");
+                assert_eq!(
+                    code.parse::<Rsc>().map(|rsc| rsc.to_string()),
+                    Ok(code.clone()),
+                    "{table}: {line}"
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 1_000, "{count} codes");
+    }
+
     proptest! {
         #[test]
         fn what_is_read_prints_back_the_same(

@@ -3,7 +3,9 @@
 
 mod access;
 mod documents;
+mod gaps;
 mod log;
+mod quarantine;
 mod schedule;
 
 pub use access::{
@@ -11,12 +13,15 @@ pub use access::{
     save_entitlement,
 };
 pub use documents::{
-    Found, find_by_code, find_edition, insert_quarantined, list_editions, load_heads, newest_medal_standings,
-    save_heads,
+    Found, find_by_code, find_edition, list_editions, load_heads, newest_medal_standings, save_heads,
 };
+pub use gaps::{Serial, SerialGap, VersionGap, insert_serials, list_serial_gaps, list_version_gaps};
 pub use log::{
     Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, oldest_seq,
     position, renew_epoch, save_seq,
+};
+pub use quarantine::{
+    Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,
 };
 pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
 
@@ -25,11 +30,20 @@ use crate::{
     document::Sha256,
     document_type::{DocumentType, ResultStatus},
     entry::LARGEST_BODY,
+    rsc::Prefix,
 };
 
 // Lists leave out larger bodies.
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
 const LARGEST: i32 = LARGEST_BODY as i32;
+
+// What `like any` takes. A prefix holds nothing that `like` would take for a pattern.
+fn patterns(prefixes: &[Prefix]) -> Vec<String> {
+    match prefixes {
+        [] => vec!["%".to_owned()],
+        some => some.iter().map(|prefix| format!("{}%", prefix.as_str())).collect(),
+    }
+}
 
 fn digest(bytes: &[u8]) -> Result<Sha256, Error> {
     bytes.try_into().map_err(|_| Error::Corrupt { what: "sha256" })

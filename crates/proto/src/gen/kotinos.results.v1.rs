@@ -175,6 +175,110 @@ pub struct PublishResponse {
     pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantinedDocument {
+    #[prost(string, tag = "1")]
+    pub quarantine_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// Key id or OAuth client that sent it.
+    #[prost(string, tag = "3")]
+    pub publisher: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Bytes of the document.
+    #[prost(uint64, tag = "5")]
+    pub size: u64,
+    /// Its first 512 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub head: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListQuarantinedRequest {
+    /// What reasons begin with, such as RSC_INVALID; empty for all.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// Key id or OAuth client; empty for all.
+    #[prost(string, tag = "2")]
+    pub publisher: ::prost::alloc::string::String,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListQuarantinedResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub documents: ::prost::alloc::vec::Vec<QuarantinedDocument>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequeueQuarantinedRequest {
+    #[prost(string, tag = "1")]
+    pub quarantine_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequeueQuarantinedResponse {
+    #[prost(message, optional, tag = "1")]
+    pub outcome: ::core::option::Option<PublishResponse>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardQuarantinedRequest {
+    #[prost(string, tag = "1")]
+    pub quarantine_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardQuarantinedResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGapsRequest {
+    /// RSC prefixes of documents, at most 64; none means all.
+    #[prost(string, repeated, tag = "1")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// Documents looked at for a page: at most 500; 0 means 100.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGapsResponse {
+    /// On the first page, to those who may see DT_CODES of every code.
+    #[prost(message, repeated, tag = "1")]
+    pub serials: ::prost::alloc::vec::Vec<SerialGap>,
+    #[prost(message, repeated, tag = "2")]
+    pub versions: ::prost::alloc::vec::Vec<VersionGap>,
+    #[prost(string, tag = "3")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Serial numbers of a source (ODF1) that never came.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SerialGap {
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// The day of competition, YYYY-MM-DD: serials count by the day.
+    #[prost(string, tag = "2")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub first: i64,
+    #[prost(int64, tag = "4")]
+    pub last: i64,
+}
+/// Versions of a document that never came. They are legal: a higher version replaces all lower ones.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VersionGap {
+    #[prost(int64, tag = "1")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "3")]
+    pub first: i32,
+    #[prost(int32, tag = "4")]
+    pub last: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubscribeRequest {
     /// RSC prefixes, at most 64; none means everything that the caller may see.
     #[prost(string, repeated, tag = "1")]
@@ -778,6 +882,123 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("kotinos.results.v1.IngestService", "Publish"));
             self.inner.unary(req, path, codec).await
         }
+        /// Many documents on one call, answered one by one in the order in which they were sent.
+        pub async fn publish_stream(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::PublishRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PublishResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.IngestService/PublishStream",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.IngestService", "PublishStream"),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
+        /// What was kept aside, newest first.
+        pub async fn list_quarantined(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQuarantinedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.IngestService/ListQuarantined",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.IngestService",
+                        "ListQuarantined",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries a document again, once what was in its way is gone. It stays in quarantine unless it is taken now.
+        pub async fn requeue_quarantined(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RequeueQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequeueQuarantinedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.IngestService/RequeueQuarantined",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.IngestService",
+                        "RequeueQuarantined",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes it. Discarding twice is no error.
+        pub async fn discard_quarantined(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiscardQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiscardQuarantinedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.IngestService/DiscardQuarantined",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.IngestService",
+                        "DiscardQuarantined",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -798,6 +1019,44 @@ pub mod ingest_service_server {
             &self,
             request: tonic::Request<super::PublishRequest>,
         ) -> std::result::Result<tonic::Response<super::PublishResponse>, tonic::Status>;
+        /// Server streaming response type for the PublishStream method.
+        type PublishStreamStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PublishResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Many documents on one call, answered one by one in the order in which they were sent.
+        async fn publish_stream(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::PublishRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::PublishStreamStream>,
+            tonic::Status,
+        >;
+        /// What was kept aside, newest first.
+        async fn list_quarantined(
+            &self,
+            request: tonic::Request<super::ListQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQuarantinedResponse>,
+            tonic::Status,
+        >;
+        /// Tries a document again, once what was in its way is gone. It stays in quarantine unless it is taken now.
+        async fn requeue_quarantined(
+            &self,
+            request: tonic::Request<super::RequeueQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequeueQuarantinedResponse>,
+            tonic::Status,
+        >;
+        /// Deletes it. Discarding twice is no error.
+        async fn discard_quarantined(
+            &self,
+            request: tonic::Request<super::DiscardQuarantinedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiscardQuarantinedResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct IngestServiceServer<T> {
@@ -905,6 +1164,192 @@ pub mod ingest_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.IngestService/PublishStream" => {
+                    #[allow(non_camel_case_types)]
+                    struct PublishStreamSvc<T: IngestService>(pub Arc<T>);
+                    impl<
+                        T: IngestService,
+                    > tonic::server::StreamingService<super::PublishRequest>
+                    for PublishStreamSvc<T> {
+                        type Response = super::PublishResponse;
+                        type ResponseStream = T::PublishStreamStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::PublishRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngestService>::publish_stream(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PublishStreamSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.IngestService/ListQuarantined" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListQuarantinedSvc<T: IngestService>(pub Arc<T>);
+                    impl<
+                        T: IngestService,
+                    > tonic::server::UnaryService<super::ListQuarantinedRequest>
+                    for ListQuarantinedSvc<T> {
+                        type Response = super::ListQuarantinedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListQuarantinedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngestService>::list_quarantined(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListQuarantinedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.IngestService/RequeueQuarantined" => {
+                    #[allow(non_camel_case_types)]
+                    struct RequeueQuarantinedSvc<T: IngestService>(pub Arc<T>);
+                    impl<
+                        T: IngestService,
+                    > tonic::server::UnaryService<super::RequeueQuarantinedRequest>
+                    for RequeueQuarantinedSvc<T> {
+                        type Response = super::RequeueQuarantinedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RequeueQuarantinedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngestService>::requeue_quarantined(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RequeueQuarantinedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.IngestService/DiscardQuarantined" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiscardQuarantinedSvc<T: IngestService>(pub Arc<T>);
+                    impl<
+                        T: IngestService,
+                    > tonic::server::UnaryService<super::DiscardQuarantinedRequest>
+                    for DiscardQuarantinedSvc<T> {
+                        type Response = super::DiscardQuarantinedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiscardQuarantinedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IngestService>::discard_quarantined(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiscardQuarantinedSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1092,6 +1537,31 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// What never came: serial numbers of sources, versions of documents.
+        pub async fn list_gaps(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGapsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGapsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListGaps",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("kotinos.results.v1.FeedService", "ListGaps"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1124,6 +1594,14 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// What never came: serial numbers of sources, versions of documents.
+        async fn list_gaps(
+            &self,
+            request: tonic::Request<super::ListGapsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGapsResponse>,
             tonic::Status,
         >;
     }
@@ -1279,6 +1757,51 @@ pub mod feed_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/ListGaps" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGapsSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListGapsRequest>
+                    for ListGapsSvc<T> {
+                        type Response = super::ListGapsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGapsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_gaps(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGapsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -29,6 +29,7 @@ impl App {
         let receipts: Vec<Receipt> =
             batch.iter().map(|submission| ledger.take(submission, domain::new_id())).collect();
         keep_conflicts(&mut tx, batch, &receipts, now).await?;
+        keep_serials(&mut tx, stream_id, batch, now).await?;
         let (seq, heads, rows) = ledger.finish();
         let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
         store::insert_rows(&mut tx, stream_id, &rows, now).await?;
@@ -47,6 +48,22 @@ impl App {
         hub.append(&stream.epoch, &entries);
         Ok(receipts)
     }
+}
+
+// Whatever became of the message: its number came.
+async fn keep_serials(
+    tx: &mut PgTransaction<'_>,
+    stream_id: &str,
+    batch: &[Submission],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let serial_of = |submission: &Submission| {
+        let header = &submission.decoded.header;
+        let (source, logical_date) = (header.source.clone(), header.logical_date);
+        header.serial.map(|serial| store::Serial { source, logical_date, serial })
+    };
+    let serials: Vec<store::Serial> = batch.iter().filter_map(serial_of).collect();
+    if serials.is_empty() { Ok(()) } else { store::insert_serials(tx, stream_id, &serials, now).await }
 }
 
 async fn keep_conflicts(

@@ -31,7 +31,9 @@ pub enum Publisher {
 }
 
 impl Publisher {
-    fn name(&self) -> &str {
+    /// Its name in the log and in quarantine.
+    #[must_use]
+    pub fn name(&self) -> &str {
         match self {
             Self::Key(key) => &key.key_id,
             Self::Client(client_id) => client_id,
@@ -56,6 +58,13 @@ impl App {
     /// Takes a document; answered once it is durable. What is wrong with it is in the receipt and not an error, since an
     /// error makes its sender repeat it.
     pub async fn publish(&self, publisher: &Publisher, raw: Bytes) -> Result<Receipt, Error> {
+        self.quota.take(publisher.name()).map_err(Error::OverQuota)?;
+        let receipt = self.take(publisher, raw).await?;
+        self.count(&receipt);
+        Ok(receipt)
+    }
+
+    async fn take(&self, publisher: &Publisher, raw: Bytes) -> Result<Receipt, Error> {
         let decoded = match self.decode(raw.clone()).await? {
             Ok(decoded) => decoded,
             Err(reason) => return self.quarantine(publisher, &raw, reason).await,
@@ -63,6 +72,16 @@ impl App {
         if let Err(reason) = self.admit(publisher, &decoded) {
             return self.quarantine(publisher, &raw, reason).await;
         }
+        self.submit(publisher.name().to_owned(), decoded, raw).await
+    }
+
+    /// Hands a document to its stream's writer, and waits for the commit.
+    pub(super) async fn submit(
+        &self,
+        publisher: String,
+        decoded: Decoded,
+        raw: Bytes,
+    ) -> Result<Receipt, Error> {
         let feed_flag = decoded.header.feed_flag;
         let canonical = decoded.body.as_ref().map(|body| Bytes::from(body.to_bytes()));
         let submission = Submission {
@@ -70,7 +89,7 @@ impl App {
             canonical,
             decoded,
             raw,
-            publisher: publisher.name().to_owned(),
+            publisher,
             span: tracing::Span::current(),
         };
         let (reply, answer) = oneshot::channel();
@@ -84,7 +103,16 @@ impl App {
         }
     }
 
-    async fn decode(&self, raw: Bytes) -> Result<Result<Decoded, Reason>, Error> {
+    fn count(&self, receipt: &Receipt) {
+        let reason = match receipt {
+            Receipt::Quarantined(reason) => reason.code(),
+            _ => "",
+        };
+        let labels = [("outcome", receipt.outcome()), ("reason", reason)];
+        self.metrics.add("results_documents", "Documents that came, by what became of them", &labels, 1);
+    }
+
+    pub(super) async fn decode(&self, raw: Bytes) -> Result<Result<Decoded, Reason>, Error> {
         if raw.len() < LARGE {
             return Ok(odf::decode(&raw));
         }
@@ -94,7 +122,7 @@ impl App {
         decoded.map_err(|_| Error::Unavailable("going down"))
     }
 
-    fn admit(&self, publisher: &Publisher, decoded: &Decoded) -> Result<(), Reason> {
+    pub(super) fn admit(&self, publisher: &Publisher, decoded: &Decoded) -> Result<(), Reason> {
         let header = &decoded.header;
         if header.key.competition_code != *self.competition {
             return Err(Reason::CompetitionUnknown);
@@ -103,19 +131,6 @@ impl App {
             Publisher::Key(key) => key.admit(header.feed_flag, &header.key.document_code),
             Publisher::Client(_) => Ok(()),
         }
-    }
-
-    /// Keeps aside what came, with what is wrong with it.
-    pub async fn quarantine(
-        &self,
-        publisher: &Publisher,
-        raw: &[u8],
-        reason: Reason,
-    ) -> Result<Receipt, Error> {
-        let (name, now) = (reason.to_string(), self.clock.now());
-        store::insert_quarantined(&self.db, &name, publisher.name(), raw, &sha256(raw), now).await?;
-        tracing::warn!(reason = %name, publisher = publisher.name(), "document quarantined");
-        Ok(Receipt::Quarantined(reason))
     }
 }
 

@@ -2,12 +2,12 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, SubscribeMode, SubscribeRequest,
-    feed_frame::Frame as Kind, feed_service_server::FeedService,
+    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, ListGapsRequest, ListGapsResponse,
+    SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
-use super::parse;
+use super::{gaps, parse};
 use crate::{
     Error,
     app::App,
@@ -62,6 +62,14 @@ impl FeedService for Feed {
         let client_id = parse::reader(&request)?;
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
     }
+
+    async fn list_gaps(
+        &self,
+        request: Request<ListGapsRequest>,
+    ) -> Result<Response<ListGapsResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        gaps::list(&self.app, &client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
 }
 
 impl Feed {
@@ -73,10 +81,7 @@ impl Feed {
         let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
         let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
         let limit = parse::page_size("page_size", request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => 0,
-            token => chassis::parse("page_token", parse::bounded("page_token", token)?)?,
-        };
+        let after = parse::handle("page_token", &request.page_token)?;
         let rights = self.app.rights(Some(client_id)).await?;
         let page = self.app.snapshot(&rights, feed_flag, &prefixes, after, limit).await?;
         Ok(GetSnapshotResponse {

@@ -43,6 +43,11 @@ pub fn bounded<'a>(field: &str, text: &'a str) -> Result<&'a str, Error> {
     Ok(text)
 }
 
+/// A handle behind which a page begins; 0 when empty.
+pub fn handle(field: &str, token: &str) -> Result<i64, Error> {
+    if token.is_empty() { Ok(0) } else { Ok(chassis::parse(field, bounded(field, token)?)?) }
+}
+
 /// 100 when 0, at most 500.
 pub fn page_size(field: &str, asked: u32) -> Result<i64, Error> {
     match asked {

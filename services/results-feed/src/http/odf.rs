@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use axum::{
     Json,
     body::Body,
@@ -14,8 +12,6 @@ use crate::{Error, decoders::gzip, ledger::Receipt, quarantine::Reason};
 
 /// Most bytes of a body as sent (ODF Foundation Principles 8.2).
 const LARGEST: usize = 10 << 20;
-/// Longest time for a body to arrive.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const TOO_LARGE: Refusal = Refusal {
     status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -30,7 +26,7 @@ const UNKNOWN_ENCODING: Refusal = Refusal {
 const TOO_SLOW: Refusal = Refusal {
     status: StatusCode::REQUEST_TIMEOUT,
     reason: "BODY_TOO_SLOW",
-    rule: "a document arrives within 20 seconds",
+    rule: "a document arrives within the time that RESULTS_BODY_SECONDS names",
 };
 
 /// What a sender is told.
@@ -52,7 +48,7 @@ pub async fn take(State(web): State<Web>, headers: HeaderMap, body: Body) -> Res
         Some(b"gzip") => true,
         Some(_) => return Err(UNKNOWN_ENCODING.into()),
     };
-    let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, LARGEST)).await;
+    let body = tokio::time::timeout(web.body_patience, axum::body::to_bytes(body, LARGEST)).await;
     let body = body.map_err(|_| TOO_SLOW)?.map_err(|_| TOO_LARGE)?;
     let receipt = match if is_packed { inflate(body.clone()).await? } else { Some(body.clone()) } {
         Some(raw) => web.app.publish(&publisher, raw).await?,

@@ -8,7 +8,7 @@ use super::{LARGEST, digest, document_type, size, status};
 use crate::{
     Error,
     canonical::Node,
-    document::{Document, Sha256},
+    document::Document,
     entry::Edition,
     header::DocumentKey,
     ledger::Head,
@@ -123,34 +123,6 @@ pub async fn save_heads(
     Ok(rows.into_iter().map(|row| (row.document_id, row.handle)).collect())
 }
 
-/// Keeps a document aside; a repeat of it fills no second row.
-#[tracing::instrument(name = "db.quarantine.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn insert_quarantined(
-    db: impl sqlx::PgExecutor<'_>,
-    reason: &str,
-    publisher: &str,
-    raw: &[u8],
-    sha256: &Sha256,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        r#"
-        insert into results.quarantine (quarantine_id, reason, publisher, raw, sha256, received_at)
-        values ($1, $2, $3, $4, $5, $6)
-        on conflict (publisher, sha256, reason) do nothing
-        "#,
-        domain::new_id(),
-        reason,
-        publisher,
-        raw,
-        sha256.as_slice(),
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 struct EditionRow {
     handle: i64,
     competition_code: String,
@@ -203,11 +175,7 @@ pub async fn list_editions(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Edition>, Error> {
-    // A prefix holds nothing that `like` would take for a pattern.
-    let patterns: Vec<String> = match prefixes {
-        [] => vec!["%".to_owned()],
-        some => some.iter().map(|prefix| format!("{}%", prefix.as_str())).collect(),
-    };
+    let patterns = super::patterns(prefixes);
     let rows = sqlx::query_as!(
         EditionRow,
         r#"

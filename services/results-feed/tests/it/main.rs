@@ -8,9 +8,11 @@
 mod access;
 mod events_over_http;
 mod hostile;
+mod ingest;
 mod journey;
 mod pages;
 mod policies;
+mod quarantine;
 mod refusals;
 mod replicas;
 mod world;

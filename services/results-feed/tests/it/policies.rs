@@ -1,9 +1,10 @@
 //! Every RPC with an empty request, and with one that is too large.
 
 use proto::results::v1::{
-    CreatePublisherKeyRequest, GetEntitlementsRequest, GetEventUnitRequest, GetResultRequest,
-    GetSnapshotRequest, ListEventUnitsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest,
-    PublishRequest, RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
+    CreatePublisherKeyRequest, DiscardQuarantinedRequest, GetEntitlementsRequest, GetEventUnitRequest,
+    GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
+    ListPublisherKeysRequest, ListQuarantinedRequest, PublishRequest, RequeueQuarantinedRequest,
+    RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
     access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
     ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
 };
@@ -19,8 +20,12 @@ macro_rules! codes {
         let mut access = AccessServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
+            ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
+            ingest.requeue_quarantined(RequeueQuarantinedRequest::default()).await.err(),
+            ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
             results.get_result(GetResultRequest::default()).await.err(),
@@ -42,7 +47,10 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let world = World::start().await;
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin"];
     let wrong = Some(Code::InvalidArgument);
-    let expected = [wrong, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong];
+    let expected = [
+        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
+        wrong,
+    ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 
     let mut feed = FeedServiceClient::new(world.app.grpc(&all));

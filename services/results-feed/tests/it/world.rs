@@ -29,19 +29,34 @@ pub struct Told {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_on(None).await
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than the usual ones.
+    pub async fn start_with(change: impl Fn(&mut results_feed::Config) + Send + 'static) -> Self {
+        Self::start_on(None, change).await
+    }
+
+    /// The client that tests call as.
+    pub fn client_id(&self) -> String {
+        TestApp::CLIENT.to_owned()
     }
 
     /// Another replica over the same database.
     pub async fn beside(&self) -> Self {
-        Self::start_on(Some(self.database_url.clone())).await
+        Self::start_on(Some(self.database_url.clone()), |_| {}).await
     }
 
-    async fn start_on(shared: Option<String>) -> Self {
+    async fn start_on(
+        shared: Option<String>,
+        change: impl Fn(&mut results_feed::Config) + Send + 'static,
+    ) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
         let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
             let database_url = shared.unwrap_or(own);
-            let component = results_feed::component(config(&database_url), process).await?;
+            let mut config = config(&database_url);
+            change(&mut config);
+            let component = results_feed::component(config, process).await?;
             tell.send(database_url).unwrap();
             Ok(vec![component])
         })
@@ -106,6 +121,8 @@ pub fn config(database_url: &str) -> results_feed::Config {
         competition: "SYN2030".to_owned(),
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
+        publisher_rate: 1_000,
+        body_seconds: 20,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }

@@ -1,0 +1,49 @@
+use super::App;
+use crate::{
+    Error,
+    document_type::FeedFlag,
+    entitlement::{Rights, Subject},
+    rsc::Prefix,
+    store::{self, SerialGap, VersionGap},
+};
+
+/// What never came.
+#[derive(Debug, Clone, Default)]
+pub struct Gaps {
+    /// Serials of sources, on the first page only.
+    pub serials: Vec<SerialGap>,
+    /// Versions of documents that the reader may see.
+    pub versions: Vec<VersionGap>,
+    /// Handle behind which the next page begins.
+    pub next: Option<i64>,
+}
+
+impl App {
+    /// A page of what never came. Serials say nothing of a code, so they are for those who may see a table of every code.
+    pub async fn list_gaps(
+        &self,
+        rights: &Rights,
+        feed_flag: FeedFlag,
+        prefixes: &[Prefix],
+        after: i64,
+        limit: i64,
+    ) -> Result<Gaps, Error> {
+        let stream_id = self.hub(feed_flag).stream_id();
+        let sees_serials = "DT_CODES".parse().is_ok_and(|document_type| {
+            rights.permit(&Subject { code: "", document_type, status: None, feed_flag })
+        });
+        let serials = if after == 0 && sees_serials {
+            store::list_serial_gaps(&self.db, stream_id).await?
+        } else {
+            Vec::new()
+        };
+        let (mut versions, next) =
+            store::list_version_gaps(&self.db, stream_id, prefixes, after, limit).await?;
+        versions.retain(|gap| {
+            let (code, document_type, status) =
+                (gap.key.document_code.as_str(), gap.document_type, gap.status);
+            rights.permit(&Subject { code, document_type, status, feed_flag })
+        });
+        Ok(Gaps { serials, versions, next })
+    }
+}
