@@ -1,9 +1,14 @@
 //! Who delivers: all take the same documents, and readers look for the same markers.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use testkit::measure::{Contestant as Process, Surroundings};
+use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
     documents::marker,
@@ -105,6 +110,19 @@ impl Contestant {
             Server::Floor(floor) => floor.send(&bytes).await,
             Server::Nats(nats) => nats.send(&bytes).await,
             Server::Mosquitto(mosquitto) => mosquitto.send(&bytes).await,
+        }
+    }
+}
+
+/// A connection to one that has just been started.
+pub async fn connect(process: &mut Process, address: SocketAddr) -> Result<TcpStream> {
+    let begin = Instant::now();
+    loop {
+        process.check()?;
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(_) if begin.elapsed() < Duration::from_secs(10) => sleep(Duration::from_millis(10)).await,
+            Err(error) => return Err(error).context("it does not listen"),
         }
     }
 }

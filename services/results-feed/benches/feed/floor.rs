@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use testkit::measure::{Contestant, free_address};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{processors, readers::Hail};
+use crate::{contestants, processors, readers::Hail};
 
 /// With it the benchmark's own program is the floor: `--floor ADDRESS`.
 pub const ARGUMENT: &str = "--floor";
@@ -27,13 +27,8 @@ impl Floor {
         let address = free_address()?;
         let mut command = processors::on_the_first(&std::env::current_exe()?);
         command.args([ARGUMENT, &address.to_string()]);
-        let process = Contestant::start(command, "floor")?;
-        let control = loop {
-            match tokio::net::TcpStream::connect(address).await {
-                Ok(control) => break control,
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
-        };
+        let mut process = Contestant::start(command, "floor")?;
+        let control = contestants::connect(&mut process, address).await?;
         control.set_nodelay(true)?;
         Ok(Self { process, address, control })
     }

@@ -48,11 +48,13 @@ fn main() -> ExitCode {
 }
 
 fn run(size: &Size) -> Result<()> {
+    // Before the load has fewer.
+    let machine = system::machine();
     processors::give_load_its_own();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let surroundings = Surroundings::find().await?;
-        println!("{}, {} connections, runs of {} s", system::machine(), size.connections, size.run.as_secs());
+        println!("{machine}, {} connections, runs of {} s", size.connections, size.run.as_secs());
         let mut failed = Vec::new();
         for workload in &size.workloads {
             println!("\n## {workload}\n");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use testkit::measure::{Contestant, free_address};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::{processors, readers::Hail};
+use crate::{contestants, processors, readers::Hail};
 
 const TOPIC: &str = "feed";
 
@@ -30,13 +30,11 @@ impl Mosquitto {
         )?;
         let mut command = processors::on_the_first(program.as_ref());
         command.arg("-c").arg(file.path());
-        let process = Contestant::start(command, "mosquitto")?;
-        let mut publisher = loop {
-            match TcpStream::connect(address).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
-        };
+        if let Ok(libraries) = std::env::var("BENCH_LIBRARIES") {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let mut process = Contestant::start(command, "mosquitto")?;
+        let mut publisher = contestants::connect(&mut process, address).await?;
         publisher.set_nodelay(true)?;
         publisher.write_all(&connect("publisher")).await?;
         Ok(Some(Self { process, address, publisher, _configuration: file }))

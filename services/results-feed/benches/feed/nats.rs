@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{processors, readers::Hail};
+use crate::{contestants, processors, readers::Hail};
 
 const SUBJECT: &str = "feed";
 const STREAM: &str = "FEED";
@@ -32,13 +32,8 @@ impl Nats {
         let mut command = processors::on_the_first(program.as_ref());
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         command.args(["-a", &host, "-p", &port, "-js", "-sd"]).arg(folder.path());
-        let process = Contestant::start(command, "nats")?;
-        let publisher = loop {
-            match TcpStream::connect(address).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
-        };
+        let mut process = Contestant::start(command, "nats")?;
+        let publisher = contestants::connect(&mut process, address).await?;
         publisher.set_nodelay(true)?;
         let mut nats = Self { process, address, publisher, is_durable, _folder: folder };
         nats.publisher.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await?;
