@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints identity's bootstrap file: the first clients with their public keys, and the first staff.
 
-    deploy/local/bootstrap.py KEYS [--base-url URL]... [--second-rp-logout URL] > bootstrap.json
+    deploy/local/bootstrap.py KEYS [--base-url URL]... [--results-url URL]... [--second-rp-logout URL] > bootstrap.json
 
 KEYS is the directory that `deploy/local/keys` made. Needs `openssl` and the standard library only.
 """
@@ -32,8 +32,11 @@ LOGO = ('<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox=
 THEME = {"accent": "#2f5d27", "accent_dark": "#a9d19a",
          "logo": {"media_type": "image/svg+xml", "data": base64.b64encode(LOGO.encode()).decode()}}
 
+# At the commentators' desk, whose pages are results-feed's.
+COMMENTARY = ["results.cis"]
+
 # The staff, and what each of them may do.
-STAFF = {"chie@staff.example": CAMPAIGNS, "daniel@staff.example": OPERATIONS}
+STAFF = {"chie@staff.example": CAMPAIGNS, "daniel@staff.example": OPERATIONS, "emma@staff.example": COMMENTARY}
 
 
 def service(name, audiences, scopes):
@@ -43,8 +46,13 @@ def service(name, audiences, scopes):
             "scopes": scopes}
 
 
-def clients(base_urls, second_rp_logout):
+def clients(base_urls, results_urls, second_rp_logout):
     """The table of clients; keys are added by `complete`."""
+    results = service("results", ["results"], ["openid", *COMMENTARY])
+    results["name"] = "Commentators"
+    results["grant_types"] = ["authorization_code"]
+    results["redirect_uris"] = [f"{url}/results/cis/callback" for url in results_urls]
+    results["post_logout_redirect_uris"] = [f"{url}/results/live" for url in results_urls]
     portal = service("portal", ["identity", "profile", "segmentation", "mailer", "results"],
                      OIDC + FAN + ["results.read", "results.subscribe", "segmentation.check"])
     portal["name"] = "My Page"
@@ -62,7 +70,7 @@ def clients(base_urls, second_rp_logout):
                 ["segmentation.freeze", "segmentation.read", "profile.read", "consent.read", "consent.write"]),
         service("crmsync", ["profile", "segmentation"],
                 ["profile.read", "consent.read", "segmentation.read", "segmentation.members", "segmentation.freeze"]),
-        service("results", [], []),
+        results,
         portal,
         {   # staff sign in with it from a terminal; any port of the loopback (RFC 8252 7.3)
             "client_id": "console", "name": "Console", "kind": "first_party", "auth": "none",
@@ -75,9 +83,10 @@ def clients(base_urls, second_rp_logout):
             "post_logout_redirect_uris": ["http://127.0.0.1/"], "backchannel_logout_uri": second_rp_logout,
             "scopes": OIDC,
         },
-        {   # a partner that reads the feed of results
+        {   # a partner that reads the feed of results, and may have documents sent
             "client_id": "broadcaster", "name": "Broadcaster", "kind": "partner", "auth": "private_key_jwt",
-            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"], "scopes": ["results.subscribe"],
+            "grant_types": ["client_credentials"], "audiences": ["kotinos.results"],
+            "scopes": ["results.subscribe", "results.deliver"],
         },
     ]
 
@@ -114,11 +123,17 @@ def main():
     parser.add_argument("--base-url", action="append", dest="base_urls", metavar="URL",
                         help="where fans reach the portal; may be repeated, the first gets back-channel logouts "
                              "(default: the all-in-one's, then the portal's own port)")
+    parser.add_argument("--results-url", action="append", dest="results_urls", metavar="URL",
+                        help="where commentators reach results-feed; may be repeated (default: the all-in-one's, then the "
+                             "own port of results-feed)")
     parser.add_argument("--second-rp-logout", metavar="URL", help="back-channel logout URI of the second relying party")
     given = parser.parse_args()
     base_urls = given.base_urls or ["http://localhost:8100", "http://localhost:8107"]
     base_urls = [url.rstrip("/") for url in base_urls]
-    file = {"clients": [complete(client, given.keys) for client in clients(base_urls, given.second_rp_logout)],
+    results_urls = given.results_urls or ["http://localhost:8100", "http://localhost:8106"]
+    results_urls = [url.rstrip("/") for url in results_urls]
+    table = clients(base_urls, results_urls, given.second_rp_logout)
+    file = {"clients": [complete(client, given.keys) for client in table],
             "staff": [{"email": email, "scopes": scopes} for email, scopes in STAFF.items()]}
     json.dump(file, sys.stdout, indent=2)
     print()

@@ -1,9 +1,10 @@
-// One person's way through the pages of steps 1, 2 and 6, and those of the own sign-in, in a real browser, in one
+// One person's way through the pages of steps 1, 2 and 6, those of the own sign-in, and results-feed's own, in a real browser, in one
 // language, with or without script.
 // Every page is checked by axe-core for WCAG 2.2 AA and kept as a picture. The test that starts this program answers its
-// questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on.
+// questions, one line of JSON each: {"ask": "mail"} by {"link": url}, {"ask": "race"} once results have moved on, {"ask": "status"}
+// once they have another status.
 //
-//   node pages.mjs '{"portal", "language", "script", "address", "password", "unit", "chromium", "pictures"}'
+//   node pages.mjs '{"portal", "results", "language", "script", "address", "password", "unit", "chromium", "pictures"}'
 import { createHmac } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -216,24 +217,144 @@ async function tellAboutOneself() {
   await look("sessions");
 }
 
+// Counts what moves by itself from now on: nothing may (Cumulative Layout Shift).
+async function watchShifts() {
+  if (!given.script) return;
+  await page.evaluate(() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) {
+        if (!entry.hadRecentInput) window.shifts.push({ value: entry.value, at: entry.sources.map(({ node }) => node && node.nodeName + "#" + node.id) });
+      }
+    }).observe({ type: "layout-shift" });
+  });
+}
+
+async function nothingMoved(name) {
+  // Two frames: what was painted is counted.
+  const shifts = await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(window.shifts), 50)))));
+  must(shifts.length === 0, `${name} moves while it changes: ${JSON.stringify(shifts)}`);
+}
+
+// The race goes on, and the page shows it: by itself with a script, without a reload and without moving anything; by its
+// refresh link without.
+async function changes(name, selector, refresh, what = "race") {
+  const text = () => page.locator(selector).innerText();
+  const before = await text();
+  await watchShifts();
+  await page.evaluate(() => { window.same = true; });
+  await ask(what);
+  if (given.script) {
+    await page.waitForFunction(([where, old]) => document.querySelector(where).innerText !== old, [selector, before]);
+    must(await page.evaluate(() => window.same === true), `${name} was loaded again`);
+    await nothingMoved(name);
+    await look(`${name}-live`);
+  } else {
+    // A shared page may be a second old.
+    for (let tries = 0; tries < 20 && (await text()) === before; tries++) {
+      await new Promise((done) => setTimeout(done, 250));
+      await follow(page.locator(refresh));
+    }
+    must((await text()) !== before, `the refresh link of ${name} shows nothing new`);
+    await look(`${name}-refreshed`);
+  }
+}
+
 async function followTheRace() {
   await page.goto(`${given.portal}/my/results`);
   await look("results");
+  await changes("results", "main .cards", "main p a[href='/my/results']", "status");
   await follow(page.locator(`main a[href*='${given.unit}']`));
   must((await page.locator("main tbody tr").count()) === 8, "the final does not show eight lanes");
   await look("final");
-  const before = await page.locator("main").innerText();
-  await ask("race");
+  await changes("final", "main", `main a[href*='${given.unit}']`);
+}
+
+// What everybody may see, without a sign-in.
+async function lookAsEverybody() {
+  await page.goto(`${given.results}/results/live?lang=${given.language}`);
+  await look("public-units");
+  await follow(page.locator(`main a[href*='${given.unit}']`));
+  must((await page.locator("main tbody tr").count()) === 8, "the public final does not show eight lanes");
+  await look("public-final");
+  await changes("public-final", "#live", `#live a`);
+  await page.goto(`${given.results}/results/medals?lang=${given.language}`);
+  must((await page.locator("main tbody tr").count()) === 3, "the standings do not show three organisations");
+  await look("public-medals");
+}
+
+async function atTheDesk() {
+  await page.goto(`${given.results}/results/cis?lang=${given.language}`);
+  must(new URL(page.url()).pathname === "/results/cis", `the desk leads to ${page.url()}`);
+  await look("desk-disciplines");
+  await follow(page.locator("main a[href*='/results/cis/ATH']"));
+  must((await page.locator("#rows tbody tr").count()) === 8, "the desk does not show eight lanes");
+  must((await page.locator("#starters-rows tbody tr").count()) === 8, "the desk does not show eight starters");
+  await look("desk");
   if (given.script) {
-    // Nobody reloads: the page moves by itself.
-    await page.waitForFunction((old) => document.querySelector("main").innerText !== old, before);
-    await look("final-live");
-  } else {
-    // A link in the page does it.
-    await follow(page.locator(`main a[href*='${given.unit}']`));
-    must((await page.locator("main").innerText()) !== before, "the refresh link shows nothing new");
-    await look("final-refreshed");
+    await page.waitForFunction(() => document.getElementById("lamp").dataset.state === "live");
+    await keysAtTheDesk();
+    await aHoleAtTheDesk();
   }
+  await changes("desk", "#results", "#refresh");
+  const name = await page.locator("#rows tbody tr").first().locator("a").innerText();
+  await follow(page.locator("#rows tbody tr").first().locator("a"));
+  must((await page.locator("#biography-title").innerText()).includes(name), "the biography is of somebody else");
+  await look("desk-biography");
+}
+
+// A frame that is missing is said, and the page goes on from the last cursor; that is of an epoch that never was, so the
+// server starts it again, and the page is whole.
+async function aHoleAtTheDesk() {
+  const cursors = [];
+  await page.route("**/results/v1/feed?**", (route) => {
+    cursors.push(new URL(route.request().url()).searchParams.get("cursor"));
+    if (cursors.length > 1) return route.continue();
+    const frames = [["1.7", { t: "skip", p: 5, s: 7, n: 1 }], ["1.8", { t: "gone", k: 999999999, s: 8, p: 7 }], ["1.11", { t: "skip", p: 10, s: 11, n: 1 }]];
+    const body = frames.map(([id, frame]) => `id: ${id}\ndata: ${JSON.stringify(frame)}\n\n`).join("");
+    return route.fulfill({ contentType: "text/event-stream", body });
+  });
+  await page.reload();
+  await page.waitForFunction(() => document.getElementById("missed").textContent !== "");
+  const said = await page.locator("#missed").innerText();
+  const { missed, mended } = await page.evaluate(() => JSON.parse(document.getElementById("desk").dataset.words));
+  must(said.includes(missed), `a hole is told as ${said}`);
+  await page.waitForFunction((word) => document.getElementById("missed").textContent.includes(word), mended);
+  await page.waitForFunction(() => document.getElementById("lamp").dataset.state === "live");
+  must(cursors[1] === "1.8", `the desk went on from ${cursors[1]}`);
+  await page.unroute("**/results/v1/feed?**");
+  must((await page.locator("#rows tbody tr").count()) === 8, "the desk is not whole again");
+  await look("desk-mended");
+}
+
+// Hands on the keyboard: everything is reached, nothing holds the focus, and the keys can be turned off.
+async function keysAtTheDesk() {
+  const focused = (selector) => page.evaluate((wanted) => document.activeElement.matches(wanted), selector);
+  for (const [key, where] of [["u", "#units .scroll"], ["r", "#results .scroll"], ["s", "#starters .scroll"], ["b", "#biography .scroll"], ["c", "#clock .scroll"], ["j", "#units a"]]) {
+    await page.keyboard.press(key);
+    must(await focused(where), `${key} does not lead to ${where}`);
+  }
+  await page.keyboard.press("?");
+  must(await focused("#help[open] summary"), "? does not show the keys");
+  await look("desk-keys");
+  await page.keyboard.press("Tab");
+  must(await focused("#shortcuts"), "Tab does not lead on from the keys");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("r");
+  must(await focused("#shortcuts"), "keys that are off act");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("?");
+  must(!(await page.locator("#help").evaluate((help) => help.open)), "? does not hide the keys again");
+  await page.evaluate(() => document.activeElement.blur());
+  // All the way round by Tab: the focus comes back to where it began.
+  const stops = await page.locator("a[href], button, input:not([type=hidden]), summary, [tabindex='0']").count();
+  const first = "a.skip";
+  await page.evaluate(() => document.querySelector("a.skip").focus());
+  for (let stop = 0; stop < stops + 5; stop++) {
+    await page.keyboard.press("Tab");
+    if (stop > 3 && (await focused(`${first}, body`))) return;
+  }
+  throw new Error("the focus is held somewhere on the desk");
 }
 
 try {
@@ -241,6 +362,8 @@ try {
   await secureTheSignIn();
   await tellAboutOneself();
   await followTheRace();
+  await lookAsEverybody();
+  await atTheDesk();
   must(faults.length === 0, `the browser complains: ${faults.join("; ")}`);
   tell({ done: true });
 } catch (error) {

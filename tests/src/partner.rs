@@ -36,7 +36,10 @@ pub struct Partner {
     pub changes: Vec<(i64, String)>,
     /// Connections so far.
     pub connections: usize,
-    last: Option<i64>,
+    /// By lane: the number of the last frame on this connection.
+    last: [Option<i64>; LANES],
+    /// By lane: where this connection began.
+    began: [i64; LANES],
     names: BTreeMap<i64, String>,
 }
 
@@ -56,7 +59,8 @@ impl Partner {
             documents: BTreeMap::new(),
             changes: Vec::new(),
             connections: 0,
-            last: None,
+            last: [None; LANES],
+            began: [0; LANES],
             names: BTreeMap::new(),
         })
     }
@@ -70,13 +74,13 @@ impl Partner {
         Ok(self.documents.len())
     }
 
-    /// Reads until the change with this sequence number was taken.
+    /// Reads until it has everything up to this sequence number.
     ///
     /// # Errors
     /// The feed breaks a promise, or says nothing.
     pub async fn read_to(&mut self, seq: i64) -> Result<()> {
-        while self.last.is_none_or(|last| last < seq) {
-            self.next().await?;
+        while places(&self.cursor).into_iter().any(|at| at < seq) {
+            self.any().await?;
         }
         Ok(())
     }
@@ -110,44 +114,48 @@ impl Partner {
         let until = Instant::now() + PATIENCE;
         loop {
             ensure!(Instant::now() < until, "the feed said nothing for {} s", PATIENCE.as_secs());
-            let Some(frames) = &mut self.frames else {
-                self.connect().await;
-                continue;
-            };
-            let frame = match timeout(PATIENCE, frames.message()).await.context("the feed is silent")? {
-                Ok(Some(frame)) => frame,
-                // It says goodbye, or the process behind it is gone: come back with the cursor.
-                Ok(None) | Err(_) => {
-                    self.frames = None;
-                    continue;
-                }
-            };
-            if !frame.cursor.is_empty() {
-                self.cursor = frame.cursor;
-            }
-            match frame.frame.context("a frame without content")? {
-                Frame::Heartbeat(_) | Frame::Bye(_) => {}
-                other => {
-                    self.take(&other)?;
-                    return Ok(other);
-                }
+            match self.any().await? {
+                Some(Frame::Heartbeat(_)) | None => {}
+                Some(other) => return Ok(other),
             }
         }
+    }
+
+    // The next frame, a heartbeat too; none where the connection was lost, and made or tried again.
+    async fn any(&mut self) -> Result<Option<Frame>> {
+        let Some(frames) = &mut self.frames else {
+            self.connect().await;
+            return Ok(None);
+        };
+        let frame = match timeout(PATIENCE, frames.message()).await.context("the feed is silent")? {
+            Ok(Some(frame)) => frame,
+            // It says goodbye, or the process behind it is gone: come back with the cursor.
+            Ok(None) | Err(_) => {
+                self.frames = None;
+                return Ok(None);
+            }
+        };
+        if !frame.cursor.is_empty() {
+            self.cursor = frame.cursor;
+        }
+        let frame = frame.frame.context("a frame without content")?;
+        self.take(&frame)?;
+        Ok(Some(frame))
     }
 
     // One try; without success the next one follows a moment later.
     async fn connect(&mut self) {
         let request = SubscribeRequest {
-            prefixes: Vec::new(),
             cursor: self.cursor.clone(),
             mode: SubscribeMode::Every.into(),
-            feed_flag: String::new(),
+            ..SubscribeRequest::default()
         };
         match self.feed.subscribe(request).await {
             Ok(frames) => {
                 self.frames = Some(frames.into_inner());
                 self.connections += 1;
-                self.last = self.cursor.split_once('.').and_then(|(_, seq)| seq.parse().ok());
+                self.last = [None; LANES];
+                self.began = places(&self.cursor);
             }
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
@@ -159,21 +167,19 @@ impl Partner {
                 self.name(snap.handle, snap.key.as_ref().map(|key| key.document_type.as_str()));
                 self.documents.insert(snap.handle, (snap.version, serde_json::from_slice(&snap.body)?));
             }
-            Frame::Live(live) => {
-                self.last = live.cursor.split_once('.').and_then(|(_, seq)| seq.parse().ok());
-            }
+            Frame::Live(live) => self.began = places(&live.cursor),
             Frame::Full(full) => {
                 self.name(full.handle, full.key.as_ref().map(|key| key.document_type.as_str()));
                 let what =
                     format!("full  {} v{} {}", self.names[&full.handle], full.version, full.result_status);
-                self.follow(full.previous, full.seq, what)?;
+                self.follow(full.lane, full.previous, full.seq, what)?;
                 self.documents.insert(full.handle, (full.version, serde_json::from_slice(&full.body)?));
             }
             Frame::Delta(delta) => {
                 let name = self.names.get(&delta.handle).map_or("?", String::as_str);
                 let bytes = delta.patch.len();
                 let what = format!("delta {name} v{} {} ({bytes} bytes)", delta.version, delta.result_status);
-                self.follow(delta.previous, delta.seq, what)?;
+                self.follow(delta.lane, delta.previous, delta.seq, what)?;
                 let held = self
                     .documents
                     .get_mut(&delta.handle)
@@ -187,7 +193,12 @@ impl Partner {
                 merge(&mut held.1, &serde_json::from_slice(&delta.patch)?);
                 held.0 = delta.version;
             }
-            Frame::Hello(_) => {}
+            Frame::Hello(_) | Frame::Heartbeat(_) | Frame::Bye(_) => {}
+            // It was not here when they came.
+            Frame::Skip(skip) if skip.count == 0 => {
+                let lane = usize::try_from(skip.lane)?;
+                *self.last.get_mut(lane).context("a lane that is none")? = Some(skip.seq);
+            }
             other => bail!("an unexpected frame: {other:?}"),
         }
         Ok(())
@@ -197,16 +208,27 @@ impl Partner {
         self.names.insert(handle, document_type.unwrap_or_default().to_owned());
     }
 
-    fn follow(&mut self, previous: i64, seq: i64, what: String) -> Result<()> {
-        ensure!(
-            self.last.is_none_or(|last| last == previous),
-            "{:?} was followed by {seq} after {previous}",
-            self.last
-        );
-        self.last = Some(seq);
+    fn follow(&mut self, lane: u32, previous: i64, seq: i64, what: String) -> Result<()> {
+        let lane = usize::try_from(lane)?;
+        let last = self.last.get_mut(lane).context("a lane that is none")?;
+        let is_next = last.map_or(previous <= self.began[lane], |last| last == previous);
+        ensure!(is_next, "{last:?} was followed by {seq} after {previous} in lane {lane}");
+        *last = Some(seq);
         self.changes.push((seq, what));
         Ok(())
     }
+}
+
+/// Urgent, derived, bulk.
+const LANES: usize = 3;
+
+/// Where a cursor is in each lane: a reader has no need to know, a test has.
+fn places(cursor: &str) -> [i64; LANES] {
+    let Some((_, text)) = cursor.split_once('.') else { return [0; LANES] };
+    let mut numbers = text.split('-').map(|number| number.parse::<i64>().unwrap_or_default());
+    let mut at = [numbers.next().unwrap_or_default(); LANES];
+    at.iter_mut().zip(numbers).for_each(|(at, behind)| *at -= behind);
+    at
 }
 
 /// RFC 7396.

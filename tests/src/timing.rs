@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use domain::Service;
 use proto::results::v1::{CreatePublisherKeyRequest, access_service_client::AccessServiceClient};
 use serde::Deserialize;
@@ -14,6 +14,9 @@ pub struct Race {
     timing: Timing,
     documents: Vec<OdfDocument>,
     told: usize,
+    again: usize,
+    /// Of the result that was told again last.
+    status: &'static str,
 }
 
 impl Race {
@@ -27,7 +30,7 @@ impl Race {
             CreatePublisherKeyRequest { name: "timing".to_owned(), ..CreatePublisherKeyRequest::default() };
         let key = access.create_publisher_key(request).await?.into_inner().secret;
         let timing = Timing::new(&walk.suite.addresses.url(Service::ResultsFeed), &key)?;
-        Ok(Self { timing, documents: hundred_metres_final(1), told: 0 })
+        Ok(Self { timing, documents: hundred_metres_final(1), told: 0, again: 0, status: "LIVE" })
     }
 
     /// Tells so many results more, and whatever comes before and between them. Gives the last sequence number.
@@ -50,6 +53,50 @@ impl Race {
     /// A document that is not taken.
     pub async fn finish(&mut self) -> Result<i64> {
         self.tell(self.documents.len() - self.told).await
+    }
+
+    /// Tells one of the results again as a new version, the next one each time: positions change, marks come and go, and the
+    /// final is official once in eight. Gives the sequence number. Nothing can be told by the other methods afterwards.
+    ///
+    /// # Errors
+    /// A document that is not taken.
+    pub async fn tell_again(&mut self) -> Result<i64> {
+        let results: Vec<&OdfDocument> =
+            self.documents.iter().filter(|one| one.document_type == "DT_RESULT").skip(1).collect();
+        let next = self.again % results.len();
+        let first = results.first().map_or(0, |first| first.version) + 100;
+        let version = first + u32::try_from(self.again)?;
+        let mut document = results.get(next).copied().cloned().context("the race has no results")?;
+        let old = format!("Version=\"{}\"", document.version);
+        document.xml = document.xml.replace(&old, &format!("Version=\"{version}\""));
+        document.version = version;
+        self.status = document.result_status;
+        self.again += 1;
+        self.timing.send(&[document]).await
+    }
+
+    /// Tells results again until one has another status.
+    ///
+    /// # Errors
+    /// A document that is not taken.
+    pub async fn tell_another_status(&mut self) -> Result<i64> {
+        let before = self.status;
+        loop {
+            let seq = self.tell_again().await?;
+            if self.status != before {
+                return Ok(seq);
+            }
+        }
+    }
+
+    /// Tells the medallists and the standings, whatever else was told.
+    ///
+    /// # Errors
+    /// A document that is not taken.
+    pub async fn tell_medals(&self) -> Result<i64> {
+        let medals: Vec<OdfDocument> =
+            self.documents.iter().filter(|one| one.document_type.starts_with("DT_MEDAL")).cloned().collect();
+        self.timing.send(&medals).await
     }
 
     /// How many documents were told.

@@ -17,6 +17,7 @@ pub struct Component {
     pub(crate) grpc: Grpc,
     pub(crate) http: axum::Router,
     pub(crate) streams: Option<usize>,
+    pub(crate) send_buffer: Option<u32>,
     pub(crate) preparations: Vec<(&'static str, Started)>,
     pub(crate) tasks: Vec<(&'static str, Work)>,
     pub(crate) attachments: Vec<Attachment>,
@@ -32,6 +33,7 @@ impl Component {
             grpc: Grpc::new(),
             http: axum::Router::new(),
             streams: None,
+            send_buffer: None,
             preparations: Vec::new(),
             tasks: Vec::new(),
             attachments: Vec::new(),
@@ -64,6 +66,14 @@ impl Component {
     #[must_use]
     pub const fn streams(mut self, most: usize) -> Self {
         self.streams = Some(most);
+        self
+    }
+
+    /// Bytes that the kernel holds for each connection of the HTTP listener, where what it would take is too much: a
+    /// reader of a stream that is slow then shows it. In one process with others the lowest holds.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: u32) -> Self {
+        self.send_buffer = Some(bytes);
         self
     }
 

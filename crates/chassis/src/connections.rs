@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +25,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
@@ -58,6 +59,8 @@ const STREAMS: u32 = 1_000;
 /// passes while this process stands still take many back at once, and a closed connection would fail the rest.
 const TAKEN_BACK: usize = 250;
 const HEADERS_BYTES: u32 = 32 * 1_024;
+/// What HTTP/1.1 gathers for a client that reads slowly, or of a request's head; left to itself it takes 400 KB.
+const BUFFER: usize = 64 * 1_024;
 
 /// What a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub(crate) enum Speaks {
 /// Serves until the soft shutdown, and finishes what is under way until the hard one.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
-    speaks: Speaks,
+    (speaks, send_buffer): (Speaks, Option<u32>),
     trusted: Arc<[Network]>,
     service: S,
     lifecycle: Lifecycle,
@@ -98,6 +101,9 @@ pub(crate) async fn serve<S, B>(
             Ok((stream, peer)) => {
                 // Frames of a feed are small and must not wait for more.
                 let _ = stream.set_nodelay(true);
+                if let Some(bytes) = send_buffer {
+                    bound_send_buffer(&stream, bytes);
+                }
                 let (service, trusted, own) = (service.clone(), Arc::clone(&trusted), lifecycle.clone());
                 lifecycle.tracker.spawn(async move {
                     connection(stream, (peer, trusted), (speaks, TIMES), service, own).await;
@@ -111,6 +117,12 @@ pub(crate) async fn serve<S, B>(
             }
         }
     }
+}
+
+// The options are the socket's, so that they may be set through a second handle; who has none left keeps the usual ones.
+fn bound_send_buffer(stream: &TcpStream, bytes: u32) {
+    let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return };
+    let _ = TcpSocket::from_std_stream(handle.into()).set_send_buffer_size(bytes);
 }
 
 async fn connection<S, B>(
@@ -148,7 +160,7 @@ async fn connection<S, B>(
         }
     });
     let builder = builder(speaks, times.head);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let age = times.age.mul_f64(0.9 + 0.2 * fraction());
     tokio::select! {
@@ -189,7 +201,7 @@ fn builder(speaks: Speaks, head: Duration) -> auto::Builder<TokioExecutor> {
     if speaks == Speaks::Grpc {
         builder = builder.http2_only();
     }
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_headers(100);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_headers(100).max_buf_size(BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

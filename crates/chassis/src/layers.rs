@@ -68,6 +68,12 @@ impl Limits {
     }
 }
 
+/// Streams for which the open files that this process is allowed leave room.
+#[must_use]
+pub fn most_streams() -> usize {
+    room(metrics::most_open_files())
+}
+
 // A process that may open too few files for its streams takes few of them, and none would help nobody.
 fn room(files: Option<usize>) -> usize {
     files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(1))

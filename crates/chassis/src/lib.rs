@@ -1,5 +1,6 @@
 //! The process: what every service is beside its own rules. Configuration, three listeners, telemetry, lifecycle,
-//! health, the database pool with its migrations, the nine error codes, authentication of callers, channels to peers.
+//! health, the database pool with its migrations, the nine error codes, authentication of callers, channels to peers, and
+//! the relying party of OpenID Connect for services whose pages people sign in to.
 //!
 //! A service hands over a [`Component`]; [`run`] does the rest. Operators' verbs beside `serve`, `migrate`, `health` and
 //! `config` come from the crates that own what they work on, as [`Verb`]s. The crate knows no business word.
@@ -12,6 +13,7 @@ mod command;
 mod component;
 mod connections;
 mod database;
+mod egress;
 mod forwarded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -26,6 +28,7 @@ mod peer_token;
 mod policy;
 mod problem;
 mod process;
+pub mod relying_party;
 mod run;
 mod secret;
 mod semconv;
@@ -41,10 +44,12 @@ pub use backoff::Backoff;
 pub use code::{Code, Coded, FieldViolation, parse, status};
 pub use component::{Component, Grpc};
 pub use database::{constraint, database_code, is_retryable};
+pub use egress::{Egress, EgressError};
 pub use forwarded::Network;
 pub use http_client::read_bounded;
 pub use layers::{
     deadline::remaining,
+    most_streams,
     quota::{Buckets, Rate},
 };
 pub use lifecycle::Shutdown;

@@ -214,7 +214,8 @@ fn bearer(token: &str) -> Result<HeaderValue, Status> {
     Ok(value)
 }
 
-struct Headers<'a>(&'a mut HeaderMap);
+/// Headers that a trace is written into.
+pub(crate) struct Headers<'a>(pub(crate) &'a mut HeaderMap);
 
 impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {

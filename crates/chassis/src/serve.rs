@@ -44,7 +44,7 @@ where
     let health = Health::new(lifecycle.clone(), process.metrics(), known_pools);
     lifecycle.tracker.spawn(connections::serve(
         ops,
-        Speaks::Http,
+        (Speaks::Http, None),
         Arc::from([]),
         incoming(health.router()),
         lifecycle.clone(),
@@ -81,6 +81,7 @@ async fn start_components(
     let mut crowds = HashMap::new();
     let mut tasks = Vec::new();
     let streams = components.iter().filter_map(|component| component.streams).max();
+    let send_buffer = components.iter().filter_map(|component| component.send_buffer).min();
     let limits = layers::Limits::new(process.settings(), streams);
     for component in components {
         let service = component.service;
@@ -100,12 +101,18 @@ async fn start_components(
         tasks.extend(component.tasks.into_iter().map(|(name, work)| (service, name, work)));
     }
     let (routes, health) = grpc_routes(process, services, crowds, &limits, lifecycle)?;
-    lifecycle.tracker.spawn(connections::serve(grpc, Speaks::Grpc, Arc::from([]), routes, lifecycle.clone()));
+    lifecycle.tracker.spawn(connections::serve(
+        grpc,
+        (Speaks::Grpc, None),
+        Arc::from([]),
+        routes,
+        lifecycle.clone(),
+    ));
     let trusted = process.settings().trusted_proxies.as_slice().into();
     let router = layers::http(router, &limits, &process.metrics());
     lifecycle.tracker.spawn(connections::serve(
         http,
-        Speaks::Http,
+        (Speaks::Http, send_buffer),
         trusted,
         incoming(router),
         lifecycle.clone(),

@@ -59,6 +59,12 @@ impl Batch {
 }
 
 impl Record {
+    /// The trace of the request that made it true, as a `traceparent`; none where nothing was traced.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.carried.as_ref().map(|carried| carried.traceparent.as_str())
+    }
+
     /// A CONSUMER span `process <topic>`, child of the producer's span and linked to it. Work on the record is
     /// instrumented with it, so that what it appends goes on in the same trace.
     #[must_use]

@@ -27,6 +27,12 @@ pub enum TailStart {
     Beginning,
     /// At these offsets, as [`Tail::positions`] gave them; at the oldest record of partitions that are not named.
     At(Vec<(String, i32, i64)>),
+    /// So many records before the end of every partition: 0 for what comes from now on, 1 to hear the newest record once
+    /// more.
+    End {
+        /// How many, where there are so many.
+        before: u32,
+    },
 }
 
 /// What a tail brings.
@@ -168,7 +174,7 @@ impl Reader {
     fn open(&self, consumer: &BaseConsumer) -> Result<(Positions, Positions), Error> {
         let wait = Duration::from_secs(5);
         let wanted: HashMap<(&str, i32), i64> = match &self.start {
-            TailStart::Beginning => HashMap::new(),
+            TailStart::Beginning | TailStart::End { .. } => HashMap::new(),
             TailStart::At(positions) => positions
                 .iter()
                 .map(|(topic, partition, offset)| ((topic.as_str(), *partition), *offset))
@@ -185,7 +191,11 @@ impl Reader {
             }
             for partition in partitions.iter().map(rdkafka::metadata::MetadataPartition::id) {
                 let (low, high) = consumer.fetch_watermarks(&name, partition, wait)?;
-                let offset = wanted.get(&(topic.as_str(), partition)).copied().unwrap_or(low);
+                let start = match self.start {
+                    TailStart::End { before } => (high - i64::from(before)).max(low),
+                    TailStart::Beginning | TailStart::At(_) => low,
+                };
+                let offset = wanted.get(&(topic.as_str(), partition)).copied().unwrap_or(start);
                 assignment.add_partition_offset(&name, partition, Offset::Offset(offset))?;
                 first.insert((topic.clone(), partition), offset);
                 end.insert((topic.clone(), partition), high);

@@ -53,6 +53,10 @@ fn the_checked_in_code_is_what_the_proto_files_say() {
         .out_dir(out.path())
         .emit_rerun_if_changed(false)
         .include_file("mod.rs")
+        // A feed's documents are shared by all streams that send them.
+        .bytes(".kotinos.results.v1.Snap")
+        .bytes(".kotinos.results.v1.Full")
+        .bytes(".kotinos.results.v1.Delta")
         .compile_fds(with_comments)
         .unwrap();
     fs::write(out.path().join("descriptors.bin"), descriptors).unwrap();

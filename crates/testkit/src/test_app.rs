@@ -121,8 +121,26 @@ impl TestApp {
         B: FnOnce(Process, String) -> F + Send + 'static,
         F: Future<Output = Result<Vec<Component>, StartError>> + Send + 'static,
     {
+        Self::succeed(service, database_url, clock, |_| {}, build).await
+    }
+
+    /// As [`TestApp::start_at`], with other settings than a test's usual ones.
+    ///
+    /// # Panics
+    /// As [`TestApp::start_at`].
+    pub async fn succeed<B, F>(
+        service: Service,
+        database_url: String,
+        clock: Clock,
+        change: impl FnOnce(&mut Settings) + Send + 'static,
+        build: B,
+    ) -> Self
+    where
+        B: FnOnce(Process, String) -> F + Send + 'static,
+        F: Future<Output = Result<Vec<Component>, StartError>> + Send + 'static,
+    {
         let Db { pool, url } = Db::open(&database_url).await;
-        Self::start_on(pool, Plan::new(service, url, clock, false, Box::new(|_| {})), build).await
+        Self::start_on(pool, Plan::new(service, url, clock, false, Box::new(change)), build).await
     }
 
     async fn start_on<B, F>(pool: PgPool, plan: Plan, build: B) -> Self

@@ -15,7 +15,6 @@ mod clients;
 mod deliver;
 mod device;
 mod dpop;
-mod egress;
 mod exchange;
 mod idle_clients;
 mod introspect;
@@ -51,7 +50,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{Metrics, Secret};
+use chassis::{Egress, Metrics, Secret};
 use domain::{Clock, DateTime, TimeDelta, UserId, Utc, Uuid};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -82,7 +81,6 @@ pub use client_auth::{ClientProof, Refusal};
 pub use credential_admin::{Consent, Credential, CredentialKind};
 pub use device::Typed;
 pub use dpop::{ProofError, Shown};
-pub use egress::Egress;
 pub use key_admin::KeyRow;
 use keys::{Held, SigningKeys};
 pub use own_consents::OwnConsent;

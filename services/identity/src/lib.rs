@@ -67,7 +67,7 @@ use std::{
     sync::Arc,
 };
 
-use chassis::{Component, Grpc, Process, Secret, Shutdown, StartError};
+use chassis::{Component, Egress, Grpc, Process, Secret, Shutdown, StartError};
 use domain::Service;
 use proto::identity::v1::{
     audit_service_server::AuditServiceServer, client_service_server::ClientServiceServer,
@@ -81,7 +81,7 @@ pub use config::Config;
 pub use error::Error;
 pub use verbs::VERBS;
 
-use app::{App, Bootstrap, BreachedList, Egress, Settings};
+use app::{App, Bootstrap, BreachedList, Settings};
 use hash_lane::HashLane;
 use keyring::Keyring;
 

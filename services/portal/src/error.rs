@@ -1,6 +1,7 @@
-use chassis::{Code, Coded, FieldViolation, PeerError};
-
-use crate::{cookie_key::NotOpened, issuer};
+use chassis::{
+    Code, Coded, FieldViolation, PeerError,
+    relying_party::{self, NotOpened},
+};
 
 /// What the portal answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum Error {
     BeingPrepared,
     /// Identity did not answer as it should.
     #[error("identity")]
-    Issuer(#[from] issuer::Error),
+    Issuer(#[from] relying_party::Error),
     /// Another service did not answer.
     #[error("peer")]
     Peer(#[from] PeerError),

@@ -18,11 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use chassis::{Code, Coded};
+use chassis::{Code, Coded, relying_party};
 use minijinja::context;
 
 use self::visitor::{Visitor, see_other};
-use crate::{Error, app::App, issuer, pages::Pages};
+use crate::{Error, app::App, pages::Pages};
 
 /// Largest form.
 const LARGEST_FORM: usize = 64 * 1024;
@@ -60,6 +60,7 @@ pub fn router(app: App, pages: Pages) -> Result<Router, header::InvalidHeaderVal
         .route("/portal/language", post(visitor::choose_language))
         .route("/portal/assets/style.css", get(assets::style))
         .route("/portal/assets/live.js", get(assets::live))
+        .route("/portal/assets/results.js", get(assets::results))
         .route("/portal/assets/icon.svg", get(assets::icon))
         .route("/account", get(account::show).post(account::save))
         .route("/account/sessions", get(account::sessions).post(account::end_session))
@@ -106,7 +107,8 @@ impl Failure {
             Error::NotFound => (StatusCode::NOT_FOUND, "problem_not_found"),
             Error::BeingPrepared => (StatusCode::SERVICE_UNAVAILABLE, "problem_being_prepared"),
             // Also the code of a page that was loaded twice, and a token that is not for us.
-            Error::ForeignSignIn | Error::Issuer(issuer::Error::Refused(_) | issuer::Error::Token(_)) => {
+            Error::ForeignSignIn
+            | Error::Issuer(relying_party::Error::Refused(_) | relying_party::Error::Token(_)) => {
                 (StatusCode::BAD_REQUEST, "problem_foreign_sign_in")
             }
             Error::ForeignForm => (StatusCode::FORBIDDEN, "problem_foreign_form"),

@@ -7,11 +7,9 @@
 
 mod app;
 mod config;
-mod cookie_key;
 mod error;
 mod grpc;
 mod http;
-mod issuer;
 mod pages;
 mod store;
 mod web_session;

@@ -2,30 +2,46 @@
 
 mod access;
 mod append;
+mod days;
+mod delivery;
+mod desk;
 mod effects;
+mod entitlements;
+mod explain;
+mod feed;
 mod gaps;
 mod publish;
 mod quarantine;
 mod quota;
 mod read;
+mod release;
 mod republish;
+mod search;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
+pub use days::keep as keep_days;
+pub use delivery::{DeliveryKey, TargetOwner, TargetState};
+pub use desk::{Shown, VenueHeard};
+pub use explain::{Explanation, Question};
 pub use publish::Publisher;
 pub use read::UnitResult;
 
 use crate::{
     Error,
     document_type::FeedFlag,
-    fanout::Hub,
+    entitlement::Entitlement,
+    fanout::{Budget, Figures, Hub},
     store::{self, Position},
     writer::Ticket,
 };
@@ -34,6 +50,10 @@ use crate::{
 const MOST_WAITING: usize = 256;
 /// Large documents that may be parsed at once.
 const MOST_LARGE_PARSES: usize = 4;
+/// Archives that may be written at once.
+const MOST_ARCHIVES: usize = 4;
+/// Refused reads that may be written down at once.
+const MOST_REFUSALS: usize = 4;
 
 /// Results-feed's use cases over its database.
 #[derive(Debug, Clone)]
@@ -46,8 +66,13 @@ pub struct App {
     test: Channel,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
+    ka_timeout: Duration,
     metrics: Metrics,
     connections: Arc<Semaphore>,
+    embargoes: Arc<Mutex<Arc<Vec<Entitlement>>>>,
+    refusals: Arc<Semaphore>,
+    most_connections: usize,
+    archives: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +88,8 @@ pub struct Limits {
     pub connections: usize,
     /// Documents of one publisher; 0 is no limit.
     pub documents_a_second: u32,
+    /// How long a venue's keep-alive may be out.
+    pub ka_timeout: Duration,
 }
 
 /// The receiving ends for the writer tasks.
@@ -85,9 +112,11 @@ impl App {
         limits: Limits,
         metrics: Metrics,
     ) -> (Self, Queues) {
+        let (budget, figures) = (Arc::<Budget>::default(), Arc::<Figures>::default());
         let channel = |feed_flag: FeedFlag| {
             let (writer, queue) = mpsc::channel(MOST_WAITING);
-            (Channel { hub: Arc::new(Hub::new(format!("{competition}-{feed_flag}"))), writer }, queue)
+            let hub = Hub::new(format!("{competition}-{feed_flag}"), feed_flag, &budget, &figures);
+            (Channel { hub: Arc::new(hub), writer }, queue)
         };
         let (production, production_queue) = channel(FeedFlag::Production);
         let (test, test_queue) = channel(FeedFlag::Test);
@@ -99,9 +128,14 @@ impl App {
             production,
             test,
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
+            ka_timeout: limits.ka_timeout,
+            embargoes: Arc::default(),
+            refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
             metrics,
             connections: Arc::new(Semaphore::new(limits.connections)),
+            most_connections: limits.connections,
+            archives: Arc::new(Semaphore::new(MOST_ARCHIVES)),
         };
         (app, Queues { production: production_queue, test: test_queue })
     }
@@ -112,16 +146,32 @@ impl App {
         &self.clock
     }
 
+    /// The code of the competition.
+    #[must_use]
+    pub fn competition(&self) -> &str {
+        &self.competition
+    }
+
     /// The database, for the tail.
     #[must_use]
     pub const fn db(&self) -> &PgPool {
         &self.db
     }
 
-    /// Places for feed connections.
-    #[must_use]
-    pub const fn connections(&self) -> &Arc<Semaphore> {
-        &self.connections
+    /// A place for a feed connection, given back when it is dropped.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn connect(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = Arc::clone(&self.connections).try_acquire_owned();
+        place.map_err(|_| Error::Unavailable("too many connections"))
+    }
+
+    /// Waits until no feed connection is open.
+    pub async fn wait_for_connections(&self) {
+        let all = u32::try_from(self.most_connections).unwrap_or(u32::MAX);
+        // Closed only with the process.
+        let _ = self.connections.acquire_many(all).await;
     }
 
     /// The hub of a stream.

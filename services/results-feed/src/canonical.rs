@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref, sync::OnceLock};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// A document without its header in the one form that feed, log and patches use: an element is an object, an attribute a
@@ -70,9 +71,48 @@ impl Node {
     }
 }
 
+/// A canonical document as its bytes, which are all that log, feed and patches need. It is read into a tree for who asks
+/// for a member, once.
+#[derive(Debug, Clone)]
+pub struct Body {
+    bytes: Bytes,
+    tree: OnceLock<Node>,
+}
+
+impl Body {
+    /// Over canonical bytes.
+    #[must_use]
+    pub const fn new(bytes: Bytes) -> Self {
+        Self { bytes, tree: OnceLock::new() }
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Deref for Body {
+    type Target = Node;
+
+    // Bytes that can't be read back say nothing.
+    fn deref(&self) -> &Node {
+        self.tree.get_or_init(|| Node::from_bytes(&self.bytes).unwrap_or_else(|_| Node::empty()))
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Body {}
+
 /// What names one of several children.
-#[derive(Debug, Clone, Copy)]
-enum Key {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
     /// Their attribute.
     Attribute(&'static str),
     /// An attribute of their only child of that element.
@@ -81,131 +121,63 @@ enum Key {
     Position,
 }
 
-// Elements that may repeat are keyed even when one is there, so that a second one changes no path. An attribute that
-// moves with every version, such as a rank, is no key: deltas would carry the whole row.
-const KEYS: &[(&str, Key)] = &[
-    ("Athlete", Key::Attribute("Code")),
-    ("Competitor", Key::Attribute("Code")),
-    ("Discipline", Key::Attribute("Code")),
-    ("Event", Key::Attribute("Code")),
-    ("ExtendedInfo", Key::Position),
-    ("ExtendedResult", Key::Position),
-    ("Medal", Key::Position),
-    ("MedalLine", Key::Attribute("Organisation")),
-    ("MedalNumber", Key::Attribute("Type")),
-    ("Note", Key::Position),
-    ("Participant", Key::Attribute("Code")),
-    ("Result", Key::OfChild("Competitor", "Code")),
-    ("Session", Key::Attribute("SessionCode")),
-    ("StartList", Key::Position),
-    ("Start", Key::OfChild("Competitor", "Code")),
-    ("Team", Key::Attribute("Code")),
-    ("Unit", Key::Attribute("Code")),
-];
-
-/// Children of one element while it is read: their names in order of appearance, each with its elements.
-#[derive(Debug, Default)]
-pub struct Children(BTreeMap<String, Vec<Node>>);
-
-impl Children {
-    /// Adds a finished child element.
-    pub fn push(&mut self, name: &str, node: Node) {
-        match self.0.get_mut(name) {
-            Some(nodes) => nodes.push(node),
-            None => {
-                self.0.insert(name.to_owned(), vec![node]);
-            }
+/// How children of this name are keyed; none for those that do not repeat as a rule.
+///
+/// Elements that may repeat are keyed even when one is there, so that a second one changes no path. An attribute that
+/// moves with every version, such as a rank, is no key: deltas would carry the whole row.
+#[must_use]
+pub fn key_of(element: &str) -> Option<Key> {
+    match element {
+        "Athlete" | "Competitor" | "Discipline" | "Event" | "Participant" | "Team" | "Unit" => {
+            Some(Key::Attribute("Code"))
         }
-    }
-
-    /// Puts the children beside the attributes of their element. Where an attribute has a child's name, the attribute
-    /// moves to `@name`.
-    pub fn settle_into(self, members: &mut BTreeMap<String, Node>) {
-        for (name, nodes) in self.0 {
-            if let Some(attribute) = members.remove(&name) {
-                members.insert(format!("@{name}"), attribute);
-            }
-            let node = settle(&name, nodes);
-            members.insert(name, node);
-        }
+        "MedalLine" => Some(Key::Attribute("Organisation")),
+        "MedalNumber" => Some(Key::Attribute("Type")),
+        "Session" => Some(Key::Attribute("SessionCode")),
+        "Result" | "Start" => Some(Key::OfChild("Competitor", "Code")),
+        "ExtendedInfo" | "ExtendedResult" | "Medal" | "Note" | "StartList" => Some(Key::Position),
+        _ => None,
     }
 }
 
-fn settle(name: &str, mut nodes: Vec<Node>) -> Node {
-    let key = KEYS.iter().find(|(element, _)| *element == name).map(|(_, key)| *key);
-    match (key, nodes.len()) {
-        (None, 1) => nodes.pop().unwrap_or_else(Node::empty),
-        (key, _) => Node::Object(keyed(key.unwrap_or(Key::Position), nodes)),
-    }
-}
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
-// A key that is absent or doubled names nothing: then all of these go by their place.
-fn keyed(key: Key, nodes: Vec<Node>) -> BTreeMap<String, Node> {
-    let names: BTreeMap<String, usize> =
-        nodes.iter().enumerate().map(|(index, node)| (name_of(key, node).to_owned(), index)).collect();
-    if names.len() == nodes.len() && !names.contains_key("") {
-        let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-        return names.into_iter().filter_map(|(name, index)| Some((name, nodes[index].take()?))).collect();
-    }
-    nodes.into_iter().enumerate().map(|(index, node)| (format!("{index:06}"), node)).collect()
-}
-
-fn name_of(key: Key, node: &Node) -> &str {
-    match key {
-        Key::Attribute(attribute) => node.text(attribute),
-        Key::OfChild(child, attribute) => {
-            let mut children = node.children(child);
-            match (children.next(), children.next()) {
-                (Some((_, only)), None) => only.text(attribute),
-                _ => "",
-            }
+/// Writes a string of JSON as `serde_json` does.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((byte, behind)) = special.split_first() else { break };
+        let short = match *byte {
+            b'"' | b'\\' => *byte,
+            0x08 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            0x0c => b'f',
+            b'\r' => b'r',
+            _ => b'u',
+        };
+        out.extend_from_slice(&[b'\\', short]);
+        if short == b'u' {
+            let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
+            out.extend_from_slice(&[b'0', b'0', digit(byte >> 4), digit(*byte)]);
         }
-        Key::Position => "",
+        rest = behind;
     }
+    out.extend_from_slice(rest);
+    out.push(b'"');
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn element(attributes: &[(&str, &str)]) -> Node {
         Node::Object(attributes.iter().map(|(k, v)| ((*k).to_owned(), Node::Text((*v).to_owned()))).collect())
-    }
-
-    fn settled(name: &str, nodes: Vec<Node>) -> Node {
-        let mut children = Children::default();
-        for node in nodes {
-            children.push(name, node);
-        }
-        let mut members = BTreeMap::new();
-        children.settle_into(&mut members);
-        Node::Object(members)
-    }
-
-    #[test]
-    fn one_competitor_has_the_path_that_it_keeps_among_eight() {
-        let one = settled("Competitor", vec![element(&[("Code", "1")])]);
-        let two = settled("Competitor", vec![element(&[("Code", "1")]), element(&[("Code", "2")])]);
-        assert_eq!(one.at(&["Competitor", "1"]), two.at(&["Competitor", "1"]));
-    }
-
-    #[test]
-    fn doubled_or_missing_keys_fall_back_to_places() {
-        let doubled = settled("Unit", vec![element(&[("Code", "1")]), element(&[("Code", "1")])]);
-        assert!(doubled.at(&["Unit", "000001"]).is_some());
-        let missing = settled("Unit", vec![element(&[]), element(&[("Code", "1")])]);
-        assert!(missing.at(&["Unit", "000000"]).is_some());
-        let unlisted = settled("Odd", vec![element(&[("A", "1")]), element(&[("A", "2")])]);
-        assert_eq!(unlisted.at(&["Odd", "000001", "A"]), Some(&Node::Text("2".to_owned())));
-    }
-
-    #[test]
-    fn an_attribute_gives_way_to_a_child_of_its_name() {
-        let mut children = Children::default();
-        children.push("Result", element(&[]));
-        let mut members = BTreeMap::from([("Result".to_owned(), Node::Text("9.79".to_owned()))]);
-        children.settle_into(&mut members);
-        assert_eq!(members.get("@Result"), Some(&Node::Text("9.79".to_owned())));
     }
 
     #[test]
@@ -215,5 +187,17 @@ mod tests {
         assert!(bytes.starts_with(b"{\"a\":"));
         assert!(!bytes.contains(&b'\n'));
         assert_eq!(Node::from_bytes(&bytes).unwrap(), node);
+        let body = Body::new(bytes.into());
+        assert_eq!(body.text("b"), "2");
+        assert_eq!(*body, node);
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_written_as_serde_json_writes_it(text in "(\\PC|[\u{0}-\u{20}\"\\\\]){0,40}") {
+            let mut written = Vec::new();
+            write_text(&text, &mut written);
+            prop_assert_eq!(written, serde_json::to_vec(&text).unwrap());
+        }
     }
 }

@@ -1,4 +1,5 @@
 use chassis::Secret;
+use url::Url;
 
 /// Settings of results-feed.
 #[derive(clap::Args, Debug, Clone)]
@@ -21,7 +22,8 @@ pub struct Config {
         default_value = "SYN2030"
     )]
     pub competition: String,
-    /// Pepper of the publisher keys: what is stored of a key is useless without it. The default is for a laptop.
+    /// Pepper of the publisher keys, and what the keys of delivery targets are sealed with: what is stored of either is
+    /// useless without it. The default is for a laptop.
     #[arg(
         id = "RESULTS_PEPPER",
         long = "results-pepper",
@@ -31,14 +33,38 @@ pub struct Config {
         hide_default_value = true
     )]
     pub pepper: Secret,
-    /// Most feed connections at a time; more are answered 503 with Retry-After.
+    /// Most feed connections at a time; more are answered 503 with Retry-After. Never more than the open files that the
+    /// process is allowed, less 1,000.
     #[arg(
         id = "RESULTS_MAX_CONNECTIONS",
         long = "results-max-connections",
         env = "RESULTS_MAX_CONNECTIONS",
-        default_value_t = 5_000
+        default_value_t = 20_000
     )]
     pub max_connections: usize,
+    /// Milliseconds after which a delivery target that did not take a document is given it again (ODF Foundation
+    /// Principles 8.2: 5 s).
+    #[arg(
+        id = "RESULTS_DELIVERY_RETRY_MS",
+        long = "results-delivery-retry-ms",
+        env = "RESULTS_DELIVERY_RETRY_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(1..=600_000)
+    )]
+    pub delivery_retry_ms: u64,
+    /// Where browsers reach results-feed: the origin of the desk's pages and of its redirect URI,
+    /// `<url>/results/cis/callback`.
+    #[arg(
+        id = "RESULTS_PUBLIC_URL",
+        long = "results-public-url",
+        env = "RESULTS_PUBLIC_URL",
+        default_value = "http://localhost:8106"
+    )]
+    pub public_url: Url,
+    /// Where results-feed reaches identity's HTTP listener, when that is not the issuer's own address. Browsers go to the
+    /// issuer all the same.
+    #[arg(id = "RESULTS_IDENTITY_URL", long = "results-identity-url", env = "RESULTS_IDENTITY_URL")]
+    pub identity_url: Option<Url>,
     /// Documents a second that one publisher, an API key or an OAuth client, may send, with twice as many at once; more
     /// are answered 429 with Retry-After (`RESOURCE_EXHAUSTED` by gRPC). 0 is no limit.
     #[arg(
@@ -48,6 +74,15 @@ pub struct Config {
         default_value_t = 1_000
     )]
     pub publisher_rate: u32,
+    /// Seconds after which a venue that sends no keep-alive is late; three times as long makes it stale.
+    #[arg(
+        id = "RESULTS_KA_TIMEOUT",
+        long = "results-ka-timeout",
+        env = "RESULTS_KA_TIMEOUT",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    pub ka_timeout: u16,
     /// Seconds within which the body of a document must arrive; a slower one is answered 408.
     #[arg(
         id = "RESULTS_BODY_SECONDS",

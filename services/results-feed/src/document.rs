@@ -1,7 +1,4 @@
-use crate::{
-    document_type::{DocumentType, ResultStatus},
-    merge_patch::Patch,
-};
+use crate::document_type::{DocumentType, ResultStatus};
 
 /// SHA-256 of a document's canonical bytes.
 pub type Sha256 = [u8; 32];
@@ -86,11 +83,11 @@ pub fn is_conflatable(
     document_type: DocumentType,
     before: Option<ResultStatus>,
     after: Option<ResultStatus>,
-    patch: Option<&Patch>,
+    changes_notes: bool,
 ) -> bool {
     let weighty = |status: Option<ResultStatus>| status.is_some_and(ResultStatus::is_weighty);
     let moved = before != after && (weighty(before) || weighty(after));
-    !moved && !document_type.is_never_conflated() && !patch.is_some_and(|patch| patch.touches("Note"))
+    !moved && !document_type.is_never_conflated() && !changes_notes
 }
 
 #[cfg(test)]
@@ -149,16 +146,14 @@ mod tests {
         let update: DocumentType = "DT_SCHEDULE_UPDATE".parse().unwrap();
         let (live, official, protested) =
             (Some(ResultStatus::Live), Some(ResultStatus::Official), Some(ResultStatus::Protested));
-        assert!(is_conflatable(result, live, live, None));
-        assert!(is_conflatable(result, official, official, None));
-        assert!(!is_conflatable(result, live, official, None));
-        assert!(!is_conflatable(result, official, live, None));
-        assert!(!is_conflatable(result, official, protested, None));
-        assert!(!is_conflatable(result, official, None, None));
-        assert!(!is_conflatable(update, None, None, None));
-        let note: Patch =
-            serde_json::from_str(r#"{"Competition":{"Note":{"000001":{"Value":"x"}}}}"#).unwrap();
-        assert!(!is_conflatable(result, live, live, Some(&note)));
+        assert!(is_conflatable(result, live, live, false));
+        assert!(is_conflatable(result, official, official, false));
+        assert!(!is_conflatable(result, live, official, false));
+        assert!(!is_conflatable(result, official, live, false));
+        assert!(!is_conflatable(result, official, protested, false));
+        assert!(!is_conflatable(result, official, None, false));
+        assert!(!is_conflatable(update, None, None, false));
+        assert!(!is_conflatable(result, live, live, true));
     }
 
     proptest! {

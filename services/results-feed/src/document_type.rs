@@ -82,6 +82,13 @@ const NAMES: [&str; 68] = [
 ];
 
 impl DocumentType {
+    /// How many there are.
+    pub const COUNT: usize = NAMES.len();
+    /// Every type of the schema.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().filter_map(|name| name.parse().ok())
+    }
+
     /// Its name with `DT_`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -92,6 +99,13 @@ impl DocumentType {
     #[must_use]
     pub const fn bit(self) -> u128 {
         1 << self.0
+    }
+
+    /// Whether it is about people one by one, so that rights filter its participants and not the document alone.
+    #[must_use]
+    pub fn has_participants(self) -> bool {
+        let name = self.name();
+        name.starts_with("DT_PARTIC") || name.starts_with("DT_BIO_")
     }
 
     /// Whether its document code is a person's id, a picture's number or a table's name rather than an RSC.

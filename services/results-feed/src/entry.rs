@@ -6,7 +6,7 @@ use domain::{DateTime, Utc};
 use crate::{
     document::Sha256,
     document_type::{DocumentType, FeedFlag, ResultStatus},
-    entitlement::Subject,
+    entitlement::{Facts, Subject},
     header::DocumentKey,
 };
 
@@ -20,8 +20,12 @@ pub struct Entry {
     pub seq: i64,
     /// When it was taken.
     pub received_at: DateTime<Utc>,
+    /// Until when embargoes were over here.
+    pub released_until: DateTime<Utc>,
     /// What it says.
     pub what: What,
+    /// The trace of the request that brought it (W3C Trace Context), where one is known.
+    pub traceparent: Option<String>,
 }
 
 /// What an entry says.
@@ -35,6 +39,42 @@ pub enum What {
     Late,
     /// The rights of this client changed.
     Entitlement(String),
+    /// An embargo on a document's newest version ended.
+    Release(Release),
+}
+
+/// A version that some may read from here on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The version, with the sequence number of its release.
+    pub edition: Arc<Edition>,
+    /// Whose embargo ended.
+    pub client_ids: Arc<[String]>,
+    /// Until when embargoes were over before; the entry's own time says until when they are now.
+    pub before: DateTime<Utc>,
+}
+
+/// Why a document is no longer there for a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GoneCause {
+    /// Its sender withdrew it.
+    Invalidated,
+    /// The reader's rights changed.
+    Revoked,
+    /// A newer version is under an embargo: what the reader holds is out of date.
+    Embargoed,
+}
+
+impl GoneCause {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalidated => "INVALIDATED",
+            Self::Revoked => "REVOKED",
+            Self::Embargoed => "EMBARGOED",
+        }
+    }
 }
 
 /// A new version and how to get there from the one before.
@@ -85,10 +125,12 @@ pub struct Edition {
     pub size: usize,
     /// Of the body.
     pub sha256: Sha256,
+    /// What rights to it rest on.
+    pub facts: Facts,
 }
 
 /// The version that readers held before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     /// Its number.
     pub version: i32,
@@ -96,9 +138,54 @@ pub struct Base {
     pub status: Option<ResultStatus>,
     /// Of the entry that brought it.
     pub seq: i64,
+    /// What rights to it rest on.
+    pub facts: Facts,
 }
 
 impl Entry {
+    /// The document that it is about, where readers may get to see it.
+    #[must_use]
+    pub fn document(&self) -> Option<(i64, &DocumentKey, DocumentType)> {
+        match &self.what {
+            What::Edition(change) => {
+                let edition = &change.edition;
+                Some((edition.handle, &edition.key, edition.document_type))
+            }
+            What::Gone(gone) => Some((gone.handle, &gone.key, gone.document_type)),
+            What::Release(release) => {
+                let edition = &release.edition;
+                Some((edition.handle, &edition.key, edition.document_type))
+            }
+            What::Late | What::Entitlement(_) => None,
+        }
+    }
+
+    /// The version that it shows, where it shows one.
+    #[must_use]
+    pub const fn edition(&self) -> Option<&Arc<Edition>> {
+        match &self.what {
+            What::Edition(change) => Some(&change.edition),
+            What::Release(release) => Some(&release.edition),
+            What::Gone(_) | What::Late | What::Entitlement(_) => None,
+        }
+    }
+
+    /// The same entry with another content of its version, whole.
+    #[must_use]
+    pub fn showing(&self, edition: Edition) -> Self {
+        let edition = Arc::new(edition);
+        let mut entry = self.clone();
+        match &mut entry.what {
+            What::Edition(change) => {
+                change.edition = edition;
+                change.patch = None;
+            }
+            What::Release(release) => release.edition = edition,
+            What::Gone(_) | What::Late | What::Entitlement(_) => {}
+        }
+        entry
+    }
+
     /// About how many bytes it holds in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -107,6 +194,7 @@ impl Entry {
                 change.edition.body.as_ref().map_or(0, Bytes::len)
                     + change.patch.as_ref().map_or(0, Bytes::len)
             }
+            What::Release(release) => release.edition.body.as_ref().map_or(0, Bytes::len),
             What::Gone(_) | What::Late | What::Entitlement(_) => 0,
         };
         bytes + 512
@@ -128,6 +216,7 @@ impl Edition {
             document_type: self.document_type,
             status: self.status,
             feed_flag,
+            facts: &self.facts,
         }
     }
 }

@@ -9,18 +9,33 @@ pub enum Error {
     /// No such thing, or one that the caller may not know of: both look alike.
     #[error("no such {0}")]
     NotFound(&'static str),
+    /// No access token, where one is needed.
+    #[error("an access token is needed")]
+    NoToken,
     /// No publisher key, or a wrong or revoked one.
     #[error("the publisher key is not known")]
     UnknownKey,
-    /// Somebody changed the entitlement in between.
-    #[error("the entitlement is at version {actual}")]
+    /// No such ticket, or one that was used or is too old.
+    #[error("the ticket is not good")]
+    UnknownTicket,
+    /// Somebody changed it in between.
+    #[error("it is at version {actual}")]
     StaleVersion {
         /// The version that is there.
         actual: i64,
     },
+    /// A limit is reached.
+    #[error("too many {0}")]
+    TooMany(&'static str),
+    /// Its present state does not allow it.
+    #[error("{0}")]
+    NotNow(&'static str),
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
+    /// The token of an open stream has ended.
+    #[error("the token has expired")]
+    Expired,
     /// The publisher sends more than its share.
     #[error("too many documents, try again later")]
     OverQuota(std::time::Duration),
@@ -41,6 +56,12 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
+impl From<crate::delivery_target::WrongField> for Error {
+    fn from(wrong: crate::delivery_target::WrongField) -> Self {
+        Self::from(FieldViolation::new(wrong.field, wrong.rule))
+    }
+}
+
 impl From<FieldViolation> for Error {
     fn from(violation: FieldViolation) -> Self {
         Self::Invalid(vec![violation])
@@ -52,8 +73,9 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::UnknownKey => Code::Unauthenticated,
-            Self::StaleVersion { .. } => Code::FailedPrecondition,
+            Self::UnknownKey | Self::UnknownTicket | Self::NoToken | Self::Expired => Code::Unauthenticated,
+            Self::StaleVersion { .. } | Self::NotNow(_) => Code::FailedPrecondition,
+            Self::TooMany(_) => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OverQuota(_) => Code::ResourceExhausted,
             Self::Corrupt { .. } | Self::Random => Code::Internal,
@@ -67,7 +89,12 @@ impl Coded for Error {
             Self::Invalid(_) => "INVALID_FIELDS",
             Self::NotFound(_) => "NOT_FOUND",
             Self::UnknownKey => "UNKNOWN_KEY",
+            Self::UnknownTicket => "UNKNOWN_TICKET",
+            Self::NoToken => "NO_TOKEN",
+            Self::Expired => "TOKEN_EXPIRED",
             Self::StaleVersion { .. } => "STALE_VERSION",
+            Self::TooMany(_) => "TOO_MANY",
+            Self::NotNow(_) => "STATE",
             Self::Unavailable(_) => "NOT_NOW",
             Self::OverQuota(_) => "QUOTA_EXCEEDED",
             Self::Corrupt { .. } => "CORRUPT",

@@ -1,5 +1,7 @@
 //! What others are told, on Kafka: the only place that names topics.
 
+mod entries;
+
 use domain::{DateTime, EventId, Utc};
 use outbox::{Fact, Partitions, Topic};
 use prost::Message;
@@ -26,6 +28,11 @@ pub static SCHEDULE: Topic = Topic::state("kotinos.results.schedule.v1", Partiti
 static RESULT: Topic = Topic::ordered("kotinos.results.result.v1", Partitions::DEFINITION);
 static MEDAL: Topic = Topic::ordered("kotinos.results.medal.v1", Partitions::DEFINITION);
 
+/// Where the entries of streams are told.
+pub static ENTRY_TOPICS: [&str; 2] = [DOCUMENT.name(), REHEARSAL.name()];
+
+pub use entries::read_document_entry;
+
 /// Every topic that this service writes.
 pub static TOPICS: &[&Topic] = &[&DOCUMENT, &REHEARSAL, &SCHEDULE, &RESULT, &MEDAL];
 
@@ -35,13 +42,28 @@ pub const MOST_MEDALS: usize = 200;
 const MOST_LINES: usize = 1_000;
 const LONGEST: usize = 80;
 
+/// Where an entry is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Such as `SYN2030-P`.
+    pub stream: &'a str,
+    /// Of the stream.
+    pub epoch: &'a str,
+    /// Of the stream.
+    pub feed_flag: FeedFlag,
+    /// Short name of the document.
+    pub handle: i64,
+    /// Until when embargoes are over there.
+    pub released_until: DateTime<Utc>,
+}
+
 /// An entry of the log about a document.
 #[must_use]
-pub fn document_entry(stream: &str, epoch: &str, feed_flag: FeedFlag, row: &Row, at: DateTime<Utc>) -> Fact {
+pub fn document_entry(place: &Place<'_>, row: &Row, at: DateTime<Utc>) -> Fact {
     let canonical = row.canonical.as_ref().filter(|bytes| bytes.len() <= LARGEST_BODY);
     let entry = wire::DocumentEntry {
-        stream: stream.to_owned(),
-        epoch: epoch.to_owned(),
+        stream: place.stream.to_owned(),
+        epoch: place.epoch.to_owned(),
         seq: row.seq,
         document_id: row.document_id.to_string(),
         key: Some(document_key(&row.key)),
@@ -51,13 +73,28 @@ pub fn document_entry(stream: &str, epoch: &str, feed_flag: FeedFlag, row: &Row,
         received_at: Some(timestamp(at)),
         canonical: canonical.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         sha256: row.sha256.map(|digest| hex(&digest)).unwrap_or_default(),
+        handle: place.handle,
+        base: row.base.as_ref().map(|base| wire::DocumentBase {
+            version: base.version,
+            result_status: status(base.status),
+            seq: base.seq,
+            nocs: base.facts.nocs.iter().map(ToString::to_string).collect(),
+            status_since: Some(timestamp(base.facts.status_since)),
+            received_at: Some(timestamp(base.facts.received_at)),
+        }),
+        patch: row.patch.as_ref().map(|patch| patch.to_vec()).unwrap_or_default(),
+        conflatable: row.conflatable,
+        canonical_bytes: row.canonical.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        nocs: row.facts.nocs.iter().map(ToString::to_string).collect(),
+        status_since: Some(timestamp(row.facts.status_since)),
+        released_until: Some(timestamp(place.released_until)),
     };
     let fact_type = match row.kind {
-        Kind::Document => "DocumentAccepted",
-        Kind::Invalidation => "DocumentInvalidated",
-        Kind::Late => "DocumentCameLate",
+        Kind::Document => entries::ACCEPTED,
+        Kind::Invalidation => entries::INVALIDATED,
+        Kind::Late => entries::LATE,
     };
-    let topic = match feed_flag {
+    let topic = match place.feed_flag {
         FeedFlag::Production => &DOCUMENT,
         FeedFlag::Test => &REHEARSAL,
     };

@@ -1,12 +1,42 @@
+mod json;
+
 use std::{fmt::Write, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use domain::{DateTime, Utc};
 
-use crate::{cursor::Cursor, document_type::ResultStatus, entry::Edition};
+use crate::{
+    cursor::Cursor,
+    document::Sha256,
+    document_type::ResultStatus,
+    entry::{Edition, GoneCause},
+    lane::Lane,
+};
 
 /// Seconds between heartbeats.
 pub const HEARTBEAT_SECONDS: u32 = 5;
+
+/// A document as its sender wrote it, in representation `odf`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// XML; none where it is too large for a frame.
+    pub body: Option<Bytes>,
+    /// Its bytes.
+    pub size: usize,
+    /// Of these bytes.
+    pub sha256: Sha256,
+}
+
+/// A venue whose data is late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// Code of the venue.
+    pub venue: String,
+    /// Code of the discipline.
+    pub discipline: String,
+    /// Seconds since its last sign of life.
+    pub age_seconds: u32,
+}
 
 /// One frame of the feed: the same vocabulary on every carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +49,12 @@ pub enum Frame {
         cursor: Cursor,
     },
     /// A document of the snapshot.
-    Snap(Arc<Edition>),
+    Snap {
+        /// The version.
+        edition: Arc<Edition>,
+        /// As sent, in representation `odf`.
+        raw: Option<Raw>,
+    },
     /// The snapshot is complete.
     Live {
         /// From here the changes follow.
@@ -33,7 +68,7 @@ pub enum Frame {
         base_version: i32,
         /// The patch.
         patch: Bytes,
-        /// Sequence number of the frame before.
+        /// Sequence number of the frame before in this lane.
         previous: i64,
     },
     /// A whole document.
@@ -42,6 +77,8 @@ pub enum Frame {
         edition: Arc<Edition>,
         /// See `Delta`.
         previous: i64,
+        /// As sent, in representation `odf`.
+        raw: Option<Raw>,
     },
     /// A document stands no longer.
     Gone {
@@ -51,6 +88,10 @@ pub enum Frame {
         seq: i64,
         /// See `Delta`.
         previous: i64,
+        /// Of the document.
+        lane: Lane,
+        /// Why.
+        why: GoneCause,
     },
     /// A newer version has a status that the reader may not see.
     Superseded {
@@ -64,24 +105,31 @@ pub enum Frame {
         seq: i64,
         /// See `Delta`.
         previous: i64,
+        /// Of the document.
+        lane: Lane,
     },
-    /// Versions were left out because newer ones follow at once.
+    /// A bridge over frames that this reader does not get: versions that newer ones make needless, or, with a count of
+    /// 0, versions that it never counted on.
     Skip {
         /// See `Delta`.
         previous: i64,
-        /// Of the last one left out.
+        /// The next frame's `previous`.
         seq: i64,
-        /// How many.
+        /// How many were left out.
         count: u32,
+        /// In this lane.
+        lane: Lane,
     },
     /// Nothing new, and how fresh that is.
     Heartbeat {
-        /// Of the newest entry that was looked at.
+        /// Of the newest entry that was looked at, in every lane.
         seq: i64,
         /// Now.
         at: DateTime<Utc>,
         /// Age in milliseconds of what this process knows of the stream.
         lag_ms: u32,
+        /// Venues whose data is late.
+        stale: Arc<[Stale]>,
     },
     /// What the reader holds is void; a snapshot follows.
     Reset {
@@ -104,7 +152,7 @@ pub enum Frame {
 pub enum ResetCause {
     /// Committed entries were lost.
     EpochChanged,
-    /// The log no longer goes back that far.
+    /// The log no longer goes back that far, or too much lies between.
     CursorTooOld,
     /// The cursor is of entries that never were.
     CursorAhead,
@@ -151,80 +199,26 @@ impl ByeCause {
     }
 }
 
-/// A frame and the cursor after it; no cursor until the snapshot is complete, so that a reader that drops half-way
-/// starts again and not in a hole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    /// What to resume with.
-    pub cursor: Option<Cursor>,
-    /// The frame.
-    pub frame: Frame,
-}
-
 impl Frame {
     /// The frame as JSON in one line.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
-        let mut json = BytesMut::new();
-        match self {
-            Self::Hello { stream, cursor } => {
-                text(
-                    &mut json,
-                    &format!(
-                        r#"{{"t":"hello","stream":"{stream}","cursor":"{cursor}","hb":{HEARTBEAT_SECONDS}}}"#
-                    ),
-                );
-            }
-            Self::Snap(edition) => document(&mut json, "snap", edition, None),
-            Self::Live { cursor } => text(&mut json, &format!(r#"{{"t":"live","cursor":"{cursor}"}}"#)),
-            Self::Full { edition, previous } => document(&mut json, "full", edition, Some(*previous)),
-            Self::Delta { edition, base_version, patch, previous } => {
-                let head = format!(
-                    r#"{{"t":"delta","k":{},"bv":{base_version},"v":{}"#,
-                    edition.handle, edition.version
-                );
-                text(&mut json, &head);
-                tail(&mut json, edition.status, edition.seq, Some(*previous));
-                text(&mut json, r#","d":"#);
-                json.put(patch.clone());
-                text(&mut json, "}");
-            }
-            Self::Gone { handle, seq, previous } => {
-                text(
-                    &mut json,
-                    &format!(r#"{{"t":"gone","k":{handle},"s":{seq},"p":{previous},"why":"INVALIDATED"}}"#),
-                );
-            }
-            Self::Superseded { handle, version, status, seq, previous } => {
-                text(&mut json, &format!(r#"{{"t":"superseded","k":{handle},"v":{version}"#));
-                tail(&mut json, *status, *seq, Some(*previous));
-                text(&mut json, "}");
-            }
-            Self::Skip { previous, seq, count } => {
-                text(&mut json, &format!(r#"{{"t":"skip","p":{previous},"s":{seq},"n":{count}}}"#));
-            }
-            Self::Heartbeat { seq, at, lag_ms } => {
-                let at = at.to_rfc3339();
-                text(
-                    &mut json,
-                    &format!(r#"{{"t":"hb","s":{seq},"at":"{at}","lag_ms":{lag_ms},"stale":[]}}"#),
-                );
-            }
-            Self::Reset { why, cursor } => {
-                text(&mut json, &format!(r#"{{"t":"reset","why":"{}","cursor":"{cursor}"}}"#, why.name()));
-            }
-            Self::Bye { why, retry_ms } => {
-                text(&mut json, &format!(r#"{{"t":"bye","why":"{}","retry_ms":{retry_ms}}}"#, why.name()));
-            }
-        }
-        json.freeze()
+        let mut json = Vec::new();
+        self.write_json(&mut json);
+        Bytes::from(json)
+    }
+
+    /// Adds the frame as JSON in one line.
+    pub fn write_json(&self, json: &mut Vec<u8>) {
+        json::write(self, json);
     }
 }
 
 /// Where a document over the limit is read.
 #[must_use]
-pub fn href(edition: &Edition) -> String {
-    format!("/results/v1/documents/{}/{}", edition.handle, edition.seq)
+pub fn href(edition: &Edition, raw: Option<&Raw>) -> String {
+    let form = if raw.is_some() { "?rep=odf" } else { "" };
+    format!("/results/v1/documents/{}/{}{form}", edition.handle, edition.seq)
 }
 
 /// Lower-case hexadecimal digits.
@@ -237,112 +231,6 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn document(json: &mut BytesMut, name: &str, edition: &Edition, previous: Option<i64>) {
-    // Keys were parsed: they hold nothing that cannot be written.
-    let key = serde_json::to_string(&edition.key).unwrap_or_default();
-    let body = edition.body_in_frame();
-    let name = if body.is_some() { name } else { "ref" };
-    text(json, &format!(r#"{{"t":"{name}","k":{},"key":{key},"v":{}"#, edition.handle, edition.version));
-    tail(json, edition.status, edition.seq, previous);
-    match body {
-        Some(body) => {
-            text(json, r#","b":"#);
-            json.put(body.clone());
-            text(json, "}");
-        }
-        None => {
-            let (bytes, sha256, href) = (edition.size, hex(&edition.sha256), href(edition));
-            text(json, &format!(r#","bytes":{bytes},"sha256":"{sha256}","href":"{href}"}}"#));
-        }
-    }
-}
-
-fn tail(json: &mut BytesMut, status: Option<ResultStatus>, seq: i64, previous: Option<i64>) {
-    if let Some(status) = status {
-        text(json, &format!(r#","st":"{status}""#));
-    }
-    text(json, &format!(r#","s":{seq}"#));
-    if let Some(previous) = previous {
-        text(json, &format!(r#","p":{previous}"#));
-    }
-}
-
-fn text(json: &mut BytesMut, text: &str) {
-    json.extend_from_slice(text.as_bytes());
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::{entry::LARGEST_BODY, header::DocumentKey};
-
-    fn edition(body: &str) -> Arc<Edition> {
-        Arc::new(Edition {
-            handle: 7,
-            key: DocumentKey {
-                competition_code: "SYN2030".to_owned(),
-                document_code: "ATHM100M--------------FNL-000100--".to_owned(),
-                document_subcode: String::new(),
-                document_type: "DT_RESULT".to_owned(),
-                document_subtype: String::new(),
-                language: "ENG".to_owned(),
-            },
-            document_type: "DT_RESULT".parse().unwrap(),
-            version: 3,
-            status: Some(ResultStatus::Live),
-            seq: 12,
-            body: Some(Bytes::from(body.to_owned())),
-            size: body.len(),
-            sha256: [0xab; 32],
-        })
-    }
-
-    fn parsed(frame: &Frame) -> Value {
-        let json = frame.to_json();
-        assert!(!json.contains(&b'\n'));
-        serde_json::from_slice(&json).unwrap()
-    }
-
-    #[test]
-    fn frames_are_json_with_short_names() {
-        let snap = parsed(&Frame::Snap(edition(r#"{"a":"1"}"#)));
-        assert_eq!(snap["t"], "snap");
-        assert_eq!(snap["key"]["document_type"], "DT_RESULT");
-        assert_eq!(snap["key"].get("document_subcode"), None);
-        assert_eq!(
-            (snap["b"].clone(), snap["s"].clone(), snap.get("p")),
-            (json!({"a": "1"}), json!(12), None)
-        );
-        let patch = Bytes::from_static(br#"{"a":"2"}"#);
-        let delta = Frame::Delta { edition: edition("{}"), base_version: 2, patch, previous: 11 };
-        let expected =
-            json!({"t": "delta", "k": 7, "bv": 2, "v": 3, "st": "LIVE", "s": 12, "p": 11, "d": {"a": "2"}});
-        assert_eq!(parsed(&delta), expected);
-        let cursor = Cursor { epoch: "7f".to_owned(), seq: 12 };
-        let others = [
-            Frame::Hello { stream: "SYN2030-P".to_owned(), cursor: cursor.clone() },
-            Frame::Live { cursor: cursor.clone() },
-            Frame::Gone { handle: 1, seq: 2, previous: 1 },
-            Frame::Superseded { handle: 1, version: 2, status: None, seq: 2, previous: 1 },
-            Frame::Skip { previous: 1, seq: 2, count: 1 },
-            Frame::Heartbeat { seq: 1, at: DateTime::UNIX_EPOCH, lag_ms: 3 },
-            Frame::Reset { why: ResetCause::CursorAhead, cursor },
-            Frame::Bye { why: ByeCause::Drain, retry_ms: 1 },
-        ];
-        let names: Vec<Value> = others.iter().map(|frame| parsed(frame)["t"].clone()).collect();
-        assert_eq!(names, ["hello", "live", "gone", "superseded", "skip", "hb", "reset", "bye"]);
-    }
-
-    #[test]
-    fn a_large_document_is_a_reference() {
-        let large = edition(&format!(r#"{{"a":"{}"}}"#, "x".repeat(LARGEST_BODY)));
-        let frame = parsed(&Frame::Full { edition: large, previous: 11 });
-        assert_eq!(
-            (frame["t"].clone(), frame["href"].clone()),
-            (json!("ref"), json!("/results/v1/documents/7/12"))
-        );
-        assert_eq!(frame.get("b"), None);
-    }
-}
+#[path = "frame_tests.rs"]
+mod tests;

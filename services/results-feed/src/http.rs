@@ -1,9 +1,13 @@
-//! Public HTTP: ODF in, the feed as server-sent events, pages for fans.
+//! Public HTTP: ODF in, the feed as server-sent events and by WebSocket, pages for fans.
 
+mod archive;
+mod cis;
 mod feed;
 mod odf;
 mod pages;
 mod query;
+mod socket;
+mod tickets;
 
 use std::time::Duration;
 
@@ -17,6 +21,7 @@ use axum::{
 
 use crate::{Error, app::App};
 
+pub use cis::Desk;
 pub use pages::Pages;
 
 /// What handlers share.
@@ -25,16 +30,26 @@ struct Web {
     app: App,
     process: chassis::Process,
     pages: Pages,
+    desk: Desk,
     /// Longest time for the body of a document to arrive.
     body_patience: Duration,
 }
 
 /// The public routes.
-pub fn router(app: App, process: chassis::Process, pages: Pages, body_patience: Duration) -> Router {
+pub fn router(
+    app: App,
+    process: chassis::Process,
+    pages: Pages,
+    desk: Desk,
+    body_patience: Duration,
+) -> Router {
     Router::new()
         .route("/results/v1/odf", post(odf::take).layer(DefaultBodyLimit::disable()))
         .route("/results/v1/feed", get(feed::subscribe))
+        .route("/results/v1/feed/ws", get(socket::subscribe))
+        .route("/results/v1/tickets", post(tickets::create))
         .route("/results/v1/state", get(feed::state))
+        .route("/results/v1/documents", get(archive::archive))
         .route("/results/v1/documents/{handle}/{seq}", get(feed::document))
         .route("/results/live", get(pages::units))
         .route("/results/live/{unit}", get(pages::unit))
@@ -42,7 +57,8 @@ pub fn router(app: App, process: chassis::Process, pages: Pages, body_patience: 
         .route("/results/assets/live.js", get(pages::script))
         .route("/results/assets/live.css", get(pages::style))
         .route("/results/assets/icon.svg", get(pages::icon))
-        .with_state(Web { app, process, pages, body_patience })
+        .merge(cis::routes())
+        .with_state(Web { app, process, pages, desk, body_patience })
 }
 
 /// An error of the transport, outside the table of codes: a status and a reason (RFC 9457).

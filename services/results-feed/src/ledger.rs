@@ -1,16 +1,17 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use domain::{NaiveDate, Uuid};
+use domain::{DateTime, NaiveDate, Utc, Uuid};
 
 use crate::{
-    canonical::Node,
+    canonical::Body,
     decoders::Decoded,
+    difference::Difference,
     document::{self, Document, Outcome, Sha256, Version},
     document_type::{DocumentType, ResultStatus},
+    entitlement::{self, Facts},
     entry::{Base, LARGEST_BODY},
     header::DocumentKey,
-    merge_patch,
     quarantine::Reason,
 };
 
@@ -86,7 +87,9 @@ pub struct Head {
     /// The newest version.
     pub document: Document,
     /// Its body; none where it is invalidated.
-    pub body: Option<Arc<Node>>,
+    pub body: Option<Arc<Body>>,
+    /// What rights to its newest version rest on.
+    pub facts: Facts,
 }
 
 /// What kind an entry about a document is.
@@ -132,9 +135,9 @@ pub struct Row {
     /// What stood before.
     pub base: Option<Base>,
     /// The body that stood before.
-    pub before: Option<Arc<Node>>,
+    pub before: Option<Arc<Body>>,
     /// The body.
-    pub body: Option<Arc<Node>>,
+    pub body: Option<Arc<Body>>,
     /// Canonical bytes of the body.
     pub canonical: Option<Bytes>,
     /// A patch from the base.
@@ -149,6 +152,8 @@ pub struct Row {
     pub source: String,
     /// As sent.
     pub raw: Bytes,
+    /// What rights to it rest on.
+    pub facts: Facts,
     /// The request that brought it.
     pub span: tracing::Span,
 }
@@ -160,13 +165,14 @@ pub struct Ledger {
     seq: i64,
     heads: HashMap<DocumentKey, Head>,
     rows: Vec<Row>,
+    now: DateTime<Utc>,
 }
 
 impl Ledger {
     /// Behind the stream's newest entry, with the heads of every document that will be offered and exists.
     #[must_use]
-    pub const fn new(seq: i64, heads: HashMap<DocumentKey, Head>) -> Self {
-        Self { seq, heads, rows: Vec::new() }
+    pub const fn new(seq: i64, heads: HashMap<DocumentKey, Head>, now: DateTime<Utc>) -> Self {
+        Self { seq, heads, rows: Vec::new(), now }
     }
 
     /// Decides on a submission; `document_id` is for a document that is new.
@@ -199,7 +205,7 @@ impl Ledger {
     /// The stream's new sequence number, the heads that changed, and the rows for the log.
     #[must_use]
     pub fn finish(self) -> (i64, Vec<(DocumentKey, Head)>, Vec<Row>) {
-        let Self { seq, mut heads, rows } = self;
+        let Self { seq, mut heads, rows, .. } = self;
         let mut changed = Vec::new();
         for row in rows.iter().filter(|row| row.kind != Kind::Late) {
             if let Some(head) = heads.remove(&row.key) {
@@ -221,7 +227,7 @@ impl Ledger {
         let before = standing.and_then(|head| head.body.clone());
         let body = submission.decoded.body.clone().map(Arc::new);
         let difference = match (&before, &body, kind) {
-            (Some(before), Some(body), Kind::Document) => Some(merge_patch::diff(before, body)),
+            (Some(before), Some(body), Kind::Document) => Difference::between(before.bytes(), body.bytes()),
             _ => None,
         };
         let status_before = standing.and_then(|head| head.document.standing_status());
@@ -231,13 +237,12 @@ impl Ledger {
                 header.document_type,
                 status_before,
                 status_after,
-                difference.as_ref(),
+                difference.as_ref().is_some_and(|difference| difference.changes_notes),
             );
         let whole = submission.canonical.as_ref().map_or(0, Bytes::len);
         let patch = difference
-            .map(|patch| patch.to_bytes())
-            .filter(|patch| patch.len() * 100 <= whole * WORTHWHILE && patch.len() <= LARGEST_BODY)
-            .map(Bytes::from);
+            .map(|difference| difference.patch)
+            .filter(|patch| patch.len() * 100 <= whole * WORTHWHILE && patch.len() <= LARGEST_BODY);
         Row {
             seq: self.seq,
             kind,
@@ -250,7 +255,9 @@ impl Ledger {
                 version: head.document.version,
                 status: head.document.status,
                 seq: head.document.seq,
+                facts: head.facts.clone(),
             }),
+            facts: self.facts(submission, standing, kind),
             before,
             body,
             canonical: submission.canonical.clone(),
@@ -261,6 +268,19 @@ impl Ledger {
             source: header.source.clone(),
             raw: submission.raw.clone(),
             span: submission.span.clone(),
+        }
+    }
+
+    fn facts(&self, submission: &Submission, standing: Option<&Head>, kind: Kind) -> Facts {
+        let header = &submission.decoded.header;
+        let Some(body) = &submission.decoded.body else { return Facts::plain(self.now) };
+        let same_status =
+            standing.filter(|head| kind == Kind::Document && head.document.status == header.status);
+        let nocs = entitlement::nocs_of(header.document_type, &header.key.document_code, body);
+        Facts {
+            nocs: nocs.into(),
+            status_since: same_status.map_or(self.now, |head| head.facts.status_since),
+            received_at: self.now,
         }
     }
 }
@@ -278,6 +298,7 @@ fn next_head(row: &Row, sha256: &Option<Sha256>, held: Option<&Head>) -> Head {
             seq: row.seq,
         },
         body: row.body.clone(),
+        facts: row.facts.clone(),
     }
 }
 

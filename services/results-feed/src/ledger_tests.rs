@@ -8,7 +8,7 @@ fn submission(version: i32, status: &str, inside: &str) -> Submission {
            LogicalDate="2030-08-04" Source="ATHTIM1">{inside}</OdfBody>"#
     );
     let decoded = odf::decode(xml.as_bytes()).unwrap();
-    let canonical = decoded.body.as_ref().map(|body| Bytes::from(body.to_bytes()));
+    let canonical = decoded.body.as_ref().map(|body| body.bytes().clone());
     let sha256 = canonical.as_ref().map(|bytes| {
         let mut digest = [0; 32];
         bytes
@@ -43,7 +43,7 @@ fn take(ledger: &mut Ledger, submission: &Submission) -> Receipt {
 
 #[test]
 fn a_batch_is_taken_as_if_each_came_alone() {
-    let mut ledger = Ledger::new(40, HashMap::new());
+    let mut ledger = Ledger::new(40, HashMap::new(), DateTime::UNIX_EPOCH);
     let first = submission(1, "LIVE", &competition("9.9"));
     assert_eq!(take(&mut ledger, &first), Receipt::Accepted { seq: 41 });
     assert_eq!(take(&mut ledger, &first), Receipt::Duplicate { seq: 41 });
@@ -53,7 +53,7 @@ fn a_batch_is_taken_as_if_each_came_alone() {
     assert_eq!(take(&mut ledger, &other), Receipt::Quarantined(Reason::VersionConflict));
     let (seq, heads, rows) = ledger.finish();
     assert_eq!((seq, heads.len(), rows.len()), (43, 1, 3));
-    assert_eq!(rows[1].base.map(|base| (base.version, base.seq)), Some((1, 41)));
+    assert_eq!(rows[1].base.as_ref().map(|base| (base.version, base.seq)), Some((1, 41)));
     assert_eq!(rows[1].patch.as_deref(), Some(&br#"{"Competition":{"Result":{"4":{"Result":"9.8"}}}}"#[..]));
     assert!(rows[0].base.is_none() && rows[0].patch.is_none());
     assert!(rows.iter().all(|row| row.document_id == rows[0].document_id));
@@ -61,7 +61,7 @@ fn a_batch_is_taken_as_if_each_came_alone() {
 
 #[test]
 fn after_an_invalidation_readers_hold_nothing() {
-    let mut ledger = Ledger::new(0, HashMap::new());
+    let mut ledger = Ledger::new(0, HashMap::new(), DateTime::UNIX_EPOCH);
     take(&mut ledger, &submission(1, "OFFICIAL", &competition("9.9")));
     assert_eq!(take(&mut ledger, &submission(1, "OFFICIAL", "")), Receipt::Accepted { seq: 2 });
     assert_eq!(
@@ -71,14 +71,14 @@ fn after_an_invalidation_readers_hold_nothing() {
     take(&mut ledger, &submission(2, "LIVE", &competition("9.8")));
     let (_, _, rows) = ledger.finish();
     assert_eq!(rows[1].kind, Kind::Invalidation);
-    assert_eq!(rows[1].base.map(|base| base.version), Some(1));
+    assert_eq!(rows[1].base.as_ref().map(|base| base.version), Some(1));
     assert!(!rows[1].conflatable);
     assert!(rows[2].base.is_none() && rows[2].patch.is_none(), "there is nothing to patch");
 }
 
 #[test]
 fn a_patch_as_large_as_its_document_is_not_kept() {
-    let mut ledger = Ledger::new(0, HashMap::new());
+    let mut ledger = Ledger::new(0, HashMap::new(), DateTime::UNIX_EPOCH);
     take(&mut ledger, &submission(1, "LIVE", r#"<Competition A="1"/>"#));
     take(&mut ledger, &submission(2, "LIVE", r#"<Competition B="2"/>"#));
     let (_, _, rows) = ledger.finish();

@@ -2,36 +2,51 @@
 //! delivers what each reader may see, as a snapshot and then change by change. It computes no sports result.
 //!
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
-//! Out: the feed by gRPC `FeedService.Subscribe` and by server-sent events at `/results/v1/feed`; questions at
-//! `ResultService`; pages for fans below `/results`; rights and keys at `AccessService`.
+//! Out: the feed by gRPC `FeedService.Subscribe`, server-sent events at `/results/v1/feed` and WebSocket at
+//! `/results/v1/feed/ws`; questions at `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
+//! POSTed to the servers that partners name at `DeliveryService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
-//! documents go to `.rehearsal.v1` alone. Facts in: none.
+//! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
 pub mod canonical;
+mod code_table;
 mod config;
 mod cursor;
-mod decoders;
+pub mod decoders;
+mod delivery;
+mod delivery_target;
+pub mod difference;
 mod document;
 mod document_type;
 mod entitlement;
 mod entry;
 mod error;
 mod events;
+mod facts;
 mod fanout;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grpc;
 mod header;
 mod http;
+mod lane;
 mod ledger;
+mod logical_day;
+mod manifest;
 mod medal;
 pub mod merge_patch;
 mod publisher_key;
 mod quarantine;
+mod release;
 mod result;
 pub mod rsc;
+mod sealed;
+mod search;
 mod store;
 mod unit_schedule;
+mod venue_clock;
 mod writer;
 
 use std::time::Duration;
@@ -39,8 +54,9 @@ use std::time::Duration;
 use chassis::{Component, Grpc, Process, Shutdown, StartError};
 use domain::Service;
 use proto::results::v1::{
-    access_service_server::AccessServiceServer, feed_service_server::FeedServiceServer,
-    ingest_service_server::IngestServiceServer, result_service_server::ResultServiceServer,
+    access_service_server::AccessServiceServer, delivery_service_server::DeliveryServiceServer,
+    feed_service_server::FeedServiceServer, ingest_service_server::IngestServiceServer,
+    result_service_server::ResultServiceServer,
 };
 
 pub use config::Config;
@@ -50,6 +66,9 @@ use document_type::FeedFlag;
 
 /// Feeds that are open at once by each listener, where the process may open as many files.
 const MOST_STREAMS: usize = 20_000;
+/// Bytes that the kernel holds for a connection: left to itself it takes in megabytes for a slow reader, which then looks
+/// fast and is late.
+const SEND_BUFFER: u32 = 32 << 10;
 
 /// Puts the service together.
 ///
@@ -60,43 +79,97 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     let process = process.of(Service::ResultsFeed);
     let pool = process.database(&config.database_url);
     if config.pepper.expose() == config::LAPTOP_PEPPER {
-        tracing::warn!("publisher keys are sealed with the laptop's pepper, set RESULTS_PEPPER");
+        // Whoever knows the pepper signs in to the desk as anybody.
+        if config.public_url.scheme() == "https" {
+            return Err("RESULTS_PEPPER must be set where RESULTS_PUBLIC_URL is https".into());
+        }
+        tracing::warn!("publisher keys and sessions are sealed with the laptop's pepper, set RESULTS_PEPPER");
     }
+    let desk = http::Desk::new(
+        process.clone(),
+        &config.public_url,
+        config.identity_url.clone(),
+        config.pepper.clone(),
+    )?;
     let (app, queues) = app::App::new(
         pool.clone(),
         process.clock(),
         &config.competition,
         config.pepper,
-        app::Limits { connections: config.max_connections, documents_a_second: config.publisher_rate },
+        app::Limits {
+            connections: config.max_connections.min(chassis::most_streams()),
+            documents_a_second: config.publisher_rate,
+            ka_timeout: Duration::from_secs(config.ka_timeout.into()),
+        },
         process.metrics().clone(),
     );
+    let egress = chassis::Egress::new(&process.settings().egress_allow)?;
+    let courier = delivery::Courier {
+        app: app.clone(),
+        egress: egress.clone(),
+        metrics: process.metrics(),
+        retry: std::time::Duration::from_millis(config.delivery_retry_ms),
+    };
     let pages = http::Pages::new(config.time_zone)?;
     let body_patience = Duration::from_secs(config.body_seconds.into());
     let streams = app.clone();
     let mut component = Component::new(Service::ResultsFeed)
         .streams(MOST_STREAMS)
+        .send_buffer(SEND_BUFFER)
         .database(pool.clone(), sqlx::migrate!())
         .grpc(
             Grpc::new()
                 .add(IngestServiceServer::new(grpc::Ingest::new(app.clone())))
                 .add(FeedServiceServer::new(grpc::Feed::new(app.clone())))
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
-                .add(AccessServiceServer::new(grpc::Access::new(app.clone()))),
+                .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
+                .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
         )
-        .http(http::router(app.clone(), process.clone(), pages, body_patience))
+        .http(http::router(app.clone(), process.clone(), pages, desk, body_patience))
+        .task("delivery", move |shutdown: Shutdown| async move {
+            delivery::deliver(courier, shutdown).await;
+            Ok(())
+        })
         .prepare("feed streams", async move { streams.make_streams().await.map_err(StartError::from) });
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
-        let (writing, following) = (app.clone(), app.clone());
+        let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
+        let metrics = process.metrics();
+        let releasing = app.clone();
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
                 Ok(())
             })
+            .task("days", move |shutdown: Shutdown| async move {
+                app::keep_days(keeping, feed_flag, shutdown).await;
+                Ok(())
+            })
             .task("feed tail", move |shutdown: Shutdown| async move {
-                fanout::follow(following, feed_flag, shutdown).await;
+                fanout::follow(following, feed_flag, metrics, shutdown).await;
+                Ok(())
+            })
+            .task("ends embargoes", move |shutdown: Shutdown| async move {
+                release::end_embargoes(releasing, feed_flag, shutdown).await;
                 Ok(())
             });
     }
+    let (listening, process_of_tail, closing, forgetting) =
+        (app.clone(), process.clone(), app.clone(), app.clone());
+    let component = component
+        .task("feed topics", move |shutdown: Shutdown| async move {
+            fanout::listen(listening, process_of_tail, shutdown).await;
+            Ok(())
+        })
+        .task("forgets old decisions", move |shutdown: Shutdown| async move {
+            release::forget_decisions(forgetting, shutdown).await;
+            Ok(())
+        })
+        .task("feed connections", move |shutdown: Shutdown| async move {
+            shutdown.soft().await;
+            // Each says goodbye; the process does not end before.
+            closing.wait_for_connections().await;
+            Ok(())
+        });
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
         let app = app.clone();

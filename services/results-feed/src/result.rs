@@ -19,6 +19,8 @@ pub struct Line {
     pub rank: String,
     /// Time, distance, points.
     pub mark: String,
+    /// Behind the first, as the document says.
+    pub difference: String,
     /// DNS, DNF, DSQ, ...: an open set.
     pub irm: String,
 }
@@ -80,6 +82,7 @@ fn line(key: &str, result: &Node, competitor: &Node) -> Line {
         start_order: own("StartOrder"),
         rank: own("Rank"),
         mark: own("Result"),
+        difference: own("Diff"),
         irm: own("IRM"),
     }
 }

@@ -38,8 +38,7 @@ impl Keys {
         let made =
             PathBuf::from(given.context("KOTINOS_TEST_KEYS is not set; start through deploy/local/stack")?);
         let keys = Self { bootstrap: folder.join("bootstrap.json"), made };
-        let portal = addresses.url(Service::Portal);
-        write_bootstrap(&keys.made, &keys.bootstrap, &portal, second_rp_logout).await?;
+        write_bootstrap(&keys.made, &keys.bootstrap, addresses, second_rp_logout).await?;
         keys.add(more)?;
         Ok(keys)
     }
@@ -115,12 +114,19 @@ impl Keys {
     }
 }
 
-async fn write_bootstrap(keys: &Path, file: &Path, portal: &str, second_rp_logout: &str) -> Result<()> {
+async fn write_bootstrap(
+    keys: &Path,
+    file: &Path,
+    addresses: &Addresses,
+    second_rp_logout: &str,
+) -> Result<()> {
     let script = workspace().join("deploy/local/bootstrap.py");
     let run = Command::new("python3")
         .arg(&script)
         .arg(keys)
-        .args(["--base-url", portal, "--second-rp-logout", second_rp_logout])
+        .args(["--base-url", &addresses.url(Service::Portal)])
+        .args(["--results-url", &addresses.url(Service::ResultsFeed)])
+        .args(["--second-rp-logout", second_rp_logout])
         .output()
         .await
         .context("python3 does not start")?;

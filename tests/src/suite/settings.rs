@@ -59,6 +59,7 @@ pub(super) fn common(surroundings: &Surroundings<'_>) -> Result<BTreeMap<String,
     // Long enough for a whole journey on a busy machine: people at a terminal sign in once.
     set("IDENTITY_ACCESS_TOKEN_SECONDS", "900".to_owned());
     set("PORTAL_PUBLIC_URL", url(Service::Portal));
+    set("RESULTS_PUBLIC_URL", url(Service::ResultsFeed));
     set("PORTAL_RESULTS_URL", url(Service::ResultsFeed));
     set("MAILER_PUBLIC_URL", url(Service::Mailer));
     set("MAILER_RELAY_URL", surroundings.relay_url.to_owned());

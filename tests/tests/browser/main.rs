@@ -1,4 +1,4 @@
-//! The pages of steps 1, 2 and 6, and those of the own sign-in, in a real browser: Japanese, English, French, with and
+//! The pages of steps 1, 2 and 6, those of the own sign-in, and results-feed's own, in a real browser: Japanese, English, French, with and
 //! without script, each page free of violations of WCAG 2.2 AA that axe-core can find. And a passkey of Chromium's virtual
 //! authenticator. Pictures lie in `target/journey/browser/pictures`.
 #![expect(clippy::print_stdout, reason = "a test prints what it saw")]
@@ -21,11 +21,13 @@ use tokio::{
 /// Longest time between two lines of the browser's program.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Fewest pages that each language shows, with and without script.
-const PAGES: usize = 29;
+const PAGES: usize = 37;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_every_language_with_and_without_script() {
-    let suite = Suite::start("browser", Shape::AllInOne).await.unwrap_or_else(|error| panic!("{error:?}"));
+    let (shape, more) = (Shape::AllInOne, commentators());
+    let suite = Suite::start_with("browser", shape, &shape.services(), &[], &more).await;
+    let suite = suite.unwrap_or_else(|error| panic!("{error:?}"));
     let done = match passkeys(&suite).await {
         Ok(()) => everyone(&suite).await,
         Err(error) => Err(error),
@@ -36,13 +38,27 @@ async fn every_page_is_accessible_in_every_language_with_and_without_script() {
     suite.stop().await.unwrap_or_else(|error| panic!("{error:?}"));
 }
 
+const LANGUAGES: [&str; 3] = ["ja", "en", "fr"];
+
+// Everybody is of the commentators' desk, too.
+fn commentators() -> Value {
+    let one = |name: String| json!({ "email": format!("{name}@fans.example"), "scopes": ["results.cis"] });
+    let both = |language: &str| [true, false].map(|script| one(name_of(language, script)));
+    json!({ "staff": LANGUAGES.iter().flat_map(|language| both(language)).collect::<Vec<Value>>() })
+}
+
+fn name_of(language: &str, script: bool) -> String {
+    format!("{language}-{}", if script { "script" } else { "plain" })
+}
+
 async fn everyone(suite: &Suite) -> Result<()> {
     let walk = Walk::begin(suite, &mut |_| {}).await?;
     let mut race = Race::open(&walk).await?;
     // Start list and positions at 30 m.
     race.go_on(2).await?;
+    race.tell_medals().await?;
     let mut violations = Vec::new();
-    for language in ["ja", "en", "fr"] {
+    for language in LANGUAGES {
         for script in [true, false] {
             let of_one = one(suite, &mut race, language, script);
             let found = of_one.await.with_context(|| format!("in {language}, script {script}"))?;
@@ -89,10 +105,10 @@ async fn passkeys(suite: &Suite) -> Result<()> {
 
 /// One person's way; gives what axe-core found.
 async fn one(suite: &Suite, race: &mut Race, language: &str, script: bool) -> Result<Vec<String>> {
-    let name = format!("{language}-{}", if script { "script" } else { "plain" });
+    let name = name_of(language, script);
     let address = format!("{name}@fans.example");
     let given = json!({
-        "portal": suite.addresses.url(Service::Portal), "language": language, "script": script, "address": address,
+        "portal": suite.addresses.url(Service::Portal), "results": suite.addresses.url(Service::ResultsFeed), "language": language, "script": script, "address": address,
         "password": PASSWORD, "unit": testkit::races::FINAL_100M, "chromium": chromium()?,
         "pictures": suite.folder.join("pictures").join(&name),
     });
@@ -130,7 +146,8 @@ async fn answer(
 ) -> Result<()> {
     let answer = match asked {
         "mail" => json!({ "link": mail_link(suite, address).await? }),
-        "race" => json!({ "seq": race.go_on(1).await? }),
+        "status" => json!({ "seq": race.tell_another_status().await? }),
+        "race" => json!({ "seq": race.tell_again().await? }),
         other => bail!("the browser's program asks for {other}"),
     };
     Ok(answers.write_all(format!("{answer}\n").as_bytes()).await?)

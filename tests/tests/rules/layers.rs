@@ -58,22 +58,19 @@ pub const ADAPTERS: &[Adapter] = &[
     },
     Adapter { service: "crm-sync", module: "runner", may_use: &[], reason: "a task: sends to a destination" },
     Adapter {
-        service: "portal",
-        module: "cookie_key",
-        may_use: &[],
-        reason: "a key of cookies is drawn, and sealing takes a random nonce",
-    },
-    Adapter {
-        service: "portal",
-        module: "issuer",
-        may_use: &[],
-        reason: "speaks OpenID Connect to the issuer, as its client",
-    },
-    Adapter {
         service: "results-feed",
         module: "fanout",
         may_use: &[],
         reason: "follows the feed's log and wakes the open streams",
+    },
+    Adapter {
+        service: "results-feed",
+        module: "delivery",
+        may_use: &[],
+        reason: "a task: posts documents to partners' servers",
+        module: "release",
+        may_use: &[],
+        reason: "tasks: end embargoes, forget old decisions",
     },
     Adapter {
         service: "results-feed",

@@ -110,3 +110,26 @@ async fn a_position_that_is_gone_is_said_and_not_skipped() {
     relay.stop().await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_tail_may_begin_at_the_end_or_with_the_newest_record() {
+    let world = World::new().await;
+    let relay = world.relay().await;
+    let (app, process) = with_process(&world).await;
+    world.tell(&facts(&ORDERED, &["alice"], 10)).await;
+    records(&relay, &ORDERED, 10).await;
+    let topics = [ORDERED.name()];
+    let mut newest = Tail::open(&process, &topics, TailStart::End { before: 1 });
+    assert_eq!(read_to_end(&mut newest).await, [("alice".to_owned(), 10)]);
+    let mut end = Tail::open(&process, &topics, TailStart::End { before: 0 });
+    assert_eq!(read_to_end(&mut end).await, []);
+
+    world.tell(&[fact(&ORDERED, "alice", 11)]).await;
+    for tail in [&mut newest, &mut end] {
+        let next = tokio::time::timeout(DEADLINE, tail.next()).await.unwrap().unwrap();
+        assert!(matches!(next, TailRecord::Record(record) if record.version == 11));
+    }
+    app.stop().await;
+    relay.stop().await;
+    world.end().await;
+}

@@ -48,6 +48,47 @@ pub struct DocumentEntry {
     /// Hex SHA-256 of the canonical bytes.
     #[prost(string, tag = "11")]
     pub sha256: ::prost::alloc::string::String,
+    /// Short name of the document in the feed; 0 in records of before this field.
+    #[prost(int64, tag = "12")]
+    pub handle: i64,
+    /// The version that readers held before; absent where there was none.
+    #[prost(message, optional, tag = "13")]
+    pub base: ::core::option::Option<DocumentBase>,
+    /// A merge patch (RFC 7396) from `base`, where that is worth sending.
+    #[prost(bytes = "vec", tag = "14")]
+    pub patch: ::prost::alloc::vec::Vec<u8>,
+    /// Whether a late reader may be given a newer version instead.
+    #[prost(bool, tag = "15")]
+    pub conflatable: bool,
+    /// Bytes of the canonical document, whether it is here or not.
+    #[prost(uint64, tag = "16")]
+    pub canonical_bytes: u64,
+    /// What rights rest on: the organisations of its competitors, when the document reached its status, and until when
+    /// embargoes were over; the last one is absent in records of before this field.
+    #[prost(string, repeated, tag = "17")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "18")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "19")]
+    pub released_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A version that stood before another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DocumentBase {
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+    /// Empty where it carried none.
+    #[prost(string, tag = "2")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub seq: i64,
+    /// As in the entry itself.
+    #[prost(string, repeated, tag = "4")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "5")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "6")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// State of an event unit's schedule: topic kotinos.results.schedule.v1, key unit RSC, compacted. Fact in `ce_type`:
 /// UnitScheduleChanged.
@@ -231,6 +272,88 @@ pub struct DiscardQuarantinedRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardQuarantinedResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVenueClocksRequest {
+    #[prost(string, tag = "1")]
+    pub feed_flag: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVenueClocksResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub clocks: ::prost::alloc::vec::Vec<VenueClock>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VenueClock {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    /// closed, fresh, late or stale.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub heard_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since then.
+    #[prost(uint32, tag = "5")]
+    pub age_seconds: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetManifestRequest {
+    /// A closed day, YYYY-MM-DD.
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// 0 means the newest.
+    #[prost(uint32, tag = "3")]
+    pub revision: u32,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetManifestResponse {
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// 1 when the day closed; documents that came later make further ones.
+    #[prost(uint32, tag = "2")]
+    pub revision: u32,
+    /// Lines of all pages.
+    #[prost(uint32, tag = "3")]
+    pub documents: u32,
+    /// Hex SHA-256 of byte 1, the day, and the hashes of all lines in their order.
+    #[prost(string, tag = "4")]
+    pub root: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub up_to_seq: i64,
+    #[prost(message, optional, tag = "6")]
+    pub made_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, repeated, tag = "7")]
+    pub lines: ::prost::alloc::vec::Vec<ManifestLine>,
+    #[prost(string, tag = "8")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A document that the caller may not see has its hash alone, so that the root can be checked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestLine {
+    /// Hex SHA-256 of byte 0 and the line: the six fields of the key, version, status, sha256 (or INVALIDATED), with tabs
+    /// between and a line feed at the end.
+    #[prost(string, tag = "1")]
+    pub hash: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "3")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "4")]
+    pub version: i32,
+    #[prost(string, tag = "5")]
+    pub result_status: ::prost::alloc::string::String,
+    /// Of the canonical bytes; empty where the document was invalidated.
+    #[prost(string, tag = "6")]
+    pub sha256: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListGapsRequest {
     /// RSC prefixes of documents, at most 64; none means all.
     #[prost(string, repeated, tag = "1")]
@@ -291,9 +414,12 @@ pub struct SubscribeRequest {
     /// P (production, the default) or T (test).
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
+    /// json (the default) or odf: each document whole and as it was sent, in `body`.
+    #[prost(string, tag = "5")]
+    pub representation: ::prost::alloc::string::String,
 }
 /// One frame. Payloads are the same JSON bytes as on server-sent events.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FeedFrame {
     /// Cursor after this frame; empty until the snapshot is complete.
     #[prost(string, tag = "1")]
@@ -306,7 +432,7 @@ pub struct FeedFrame {
 }
 /// Nested message and enum types in `FeedFrame`.
 pub mod feed_frame {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Frame {
         #[prost(message, tag = "2")]
         Hello(super::Hello),
@@ -359,8 +485,8 @@ pub struct Snap {
     #[prost(int64, tag = "5")]
     pub seq: i64,
     /// The canonical document.
-    #[prost(bytes = "vec", tag = "6")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub body: ::prost::bytes::Bytes,
 }
 /// The snapshot is complete.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -384,8 +510,11 @@ pub struct Delta {
     /// Sequence number of the frame before this one: a reader that holds another one has lost a frame.
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub patch: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub patch: ::prost::bytes::Bytes,
+    /// 0 control, schedule, results; 1 derived; 2 bulk. `previous` is of this lane.
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Full {
@@ -401,8 +530,10 @@ pub struct Full {
     pub seq: i64,
     #[prost(int64, tag = "6")]
     pub previous: i64,
-    #[prost(bytes = "vec", tag = "7")]
-    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "8")]
+    pub lane: u32,
 }
 /// A document over 256 KiB, to be read at `href` of the public HTTP listener. `previous` is 0 within a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -425,6 +556,8 @@ pub struct Reference {
     pub sha256: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub href: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "10")]
+    pub lane: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Gone {
@@ -434,9 +567,11 @@ pub struct Gone {
     pub seq: i64,
     #[prost(int64, tag = "3")]
     pub previous: i64,
-    /// INVALIDATED.
+    /// INVALIDATED, REVOKED (the caller's rights changed) or EMBARGOED (a newer version is held back for a time).
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub lane: u32,
 }
 /// A newer version exists whose status the caller may not see; what it holds is out of date.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -451,8 +586,11 @@ pub struct Superseded {
     pub seq: i64,
     #[prost(int64, tag = "5")]
     pub previous: i64,
+    #[prost(uint32, tag = "6")]
+    pub lane: u32,
 }
-/// Versions left out because newer ones follow at once (mode STATE only).
+/// A bridge to the next frame's `previous`: over versions left out because newer ones follow at once (mode STATE only), or,
+/// with a count of 0, over versions that this reader never counted on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Skip {
     #[prost(int64, tag = "1")]
@@ -461,8 +599,10 @@ pub struct Skip {
     pub seq: i64,
     #[prost(uint32, tag = "3")]
     pub count: u32,
+    #[prost(uint32, tag = "4")]
+    pub lane: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     #[prost(int64, tag = "1")]
     pub seq: i64,
@@ -471,6 +611,18 @@ pub struct Heartbeat {
     /// Age in milliseconds of what this process knows of the stream.
     #[prost(uint32, tag = "3")]
     pub lag_ms: u32,
+    /// Venues whose data is late.
+    #[prost(message, repeated, tag = "4")]
+    pub stale: ::prost::alloc::vec::Vec<StaleVenue>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StaleVenue {
+    #[prost(string, tag = "1")]
+    pub venue: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub age_seconds: u32,
 }
 /// What the reader holds is void; a snapshot follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -510,6 +662,254 @@ pub struct GetSnapshotResponse {
     pub documents: ::prost::alloc::vec::Vec<Snap>,
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDocumentRequest {
+    /// Short name of the document.
+    #[prost(int64, tag = "1")]
+    pub handle: i64,
+    /// Which version, by its sequence number; 0 is the newest one.
+    #[prost(int64, tag = "2")]
+    pub seq: i64,
+    #[prost(enumeration = "DocumentRepresentation", tag = "3")]
+    pub representation: i32,
+}
+/// The first piece names the document.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDocumentResponse {
+    #[prost(message, optional, tag = "1")]
+    pub document: ::core::option::Option<FoundDocument>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub piece: ::prost::alloc::vec::Vec<u8>,
+}
+/// What to look for; an empty field asks for nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DocumentSearch {
+    /// P when empty.
+    #[prost(string, tag = "1")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// RSC prefixes, at most 64; any of them.
+    #[prost(string, repeated, tag = "2")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// DT_ names; any of them.
+    #[prost(string, repeated, tag = "3")]
+    pub types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Three letters each, at most 20; any of them.
+    #[prost(string, repeated, tag = "4")]
+    pub languages: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Logical days, `2030-07-28`, both included.
+    #[prost(string, tag = "5")]
+    pub first_day: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub last_day: ::prost::alloc::string::String,
+    /// When we took it: from here on ...
+    #[prost(message, optional, tag = "7")]
+    pub received_from: ::core::option::Option<::prost_types::Timestamp>,
+    /// ... and before here.
+    #[prost(message, optional, tag = "8")]
+    pub received_before: ::core::option::Option<::prost_types::Timestamp>,
+    /// This version only; 0 is any.
+    #[prost(int32, tag = "9")]
+    pub version: i32,
+    /// Only what stands: the newest version of each document.
+    #[prost(bool, tag = "10")]
+    pub newest_only: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SearchDocumentsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub search: ::core::option::Option<DocumentSearch>,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SearchDocumentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub documents: ::prost::alloc::vec::Vec<FoundDocument>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FoundDocument {
+    #[prost(int64, tag = "1")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "3")]
+    pub version: i32,
+    #[prost(string, tag = "4")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub seq: i64,
+    /// It withdraws its version.
+    #[prost(bool, tag = "6")]
+    pub invalidation: bool,
+    /// Of its header.
+    #[prost(string, tag = "7")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "8")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of the bytes that its sender sent.
+    #[prost(uint64, tag = "9")]
+    pub bytes: u64,
+}
+/// Which documents; what the owner may not see is left out in any case.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveryFilter {
+    /// RSC prefixes, at most 64; none means everything.
+    #[prost(string, repeated, tag = "1")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// DT_ names; none means every type.
+    #[prost(string, repeated, tag = "2")]
+    pub types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// ResultStatus names, `NONE` for documents without one; none means every status.
+    #[prost(string, repeated, tag = "3")]
+    pub statuses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// P when empty.
+    #[prost(string, tag = "4")]
+    pub feed_flag: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveryTarget {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+    /// The OAuth client that owns it, and whose rights apply.
+    #[prost(string, tag = "2")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub filter: ::core::option::Option<DeliveryFilter>,
+    #[prost(enumeration = "DeliveryMode", tag = "6")]
+    pub mode: i32,
+    #[prost(enumeration = "DeliveryState", tag = "7")]
+    pub state: i32,
+    #[prost(int64, tag = "8")]
+    pub version: i64,
+    #[prost(message, optional, tag = "9")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, repeated, tag = "10")]
+    pub progress: ::prost::alloc::vec::Vec<DeliveryProgress>,
+}
+/// Results, bulk (pictures, PDF, biographies) and resends go side by side, so that none waits for another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveryProgress {
+    /// results, bulk or resend.
+    #[prost(string, tag = "1")]
+    pub lane: ::prost::alloc::string::String,
+    /// Everything up to this sequence number was taken, or is not for the target.
+    #[prost(int64, tag = "2")]
+    pub acknowledged: i64,
+    /// Since when a document is refused; absent while all is well.
+    #[prost(message, optional, tag = "3")]
+    pub failing_since: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateDeliveryTargetRequest {
+    /// 1 to 80 characters.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// https, a public address.
+    #[prost(string, tag = "2")]
+    pub url: ::prost::alloc::string::String,
+    /// Sent as X-API-KEY: 1 to 200 visible ASCII characters. It is never shown again.
+    #[prost(string, tag = "3")]
+    pub api_key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub filter: ::core::option::Option<DeliveryFilter>,
+    #[prost(enumeration = "DeliveryMode", tag = "5")]
+    pub mode: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateDeliveryTargetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<DeliveryTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDeliveryTargetRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDeliveryTargetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<DeliveryTarget>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeliveryTargetsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeliveryTargetsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<DeliveryTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateDeliveryTargetRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+    /// The version that the caller saw.
+    #[prost(int64, tag = "2")]
+    pub expected_version: i64,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub url: ::prost::alloc::string::String,
+    /// Empty keeps the key, unless the url goes to another host.
+    #[prost(string, tag = "5")]
+    pub api_key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub filter: ::core::option::Option<DeliveryFilter>,
+    #[prost(enumeration = "DeliveryMode", tag = "7")]
+    pub mode: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateDeliveryTargetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<DeliveryTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDeliveryTargetRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDeliveryTargetResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseDeliveryRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseDeliveryResponse {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<DeliveryTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeDeliveryRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeDeliveryResponse {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<DeliveryTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResendDocumentsRequest {
+    #[prost(string, tag = "1")]
+    pub target_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub search: ::core::option::Option<DocumentSearch>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResendDocumentsResponse {
+    /// How many are on their way.
+    #[prost(uint32, tag = "1")]
+    pub documents: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventUnit {
@@ -707,6 +1107,19 @@ pub struct EntitlementRule {
     /// P when empty.
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
+    /// Organisations, at most 250: a document is allowed if one of its competitors is of one of them, and then whole. Participants
+    /// and biographies are filtered one by one. None means every document.
+    #[prost(string, repeated, tag = "5")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Minutes after the document reached its status before which nothing is allowed, at most a year.
+    #[prost(uint32, tag = "6")]
+    pub embargo_minutes: u32,
+    /// Or the instant before which nothing is allowed.
+    #[prost(message, optional, tag = "7")]
+    pub embargo_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// json (the canonical document) and odf (the original XML); none means both.
+    #[prost(string, repeated, tag = "8")]
+    pub representations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entitlement {
@@ -726,7 +1139,7 @@ pub struct UpdateEntitlementsRequest {
     /// The version that the caller saw.
     #[prost(int64, tag = "2")]
     pub expected_version: i64,
-    /// At most 100.
+    /// At most 100, with at most 64 different prefixes.
     #[prost(message, repeated, tag = "3")]
     pub rules: ::prost::alloc::vec::Vec<EntitlementRule>,
 }
@@ -744,6 +1157,147 @@ pub struct GetEntitlementsRequest {
 pub struct GetEntitlementsResponse {
     #[prost(message, optional, tag = "1")]
     pub entitlement: ::core::option::Option<Entitlement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEntitlementsRequest {
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEntitlementsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entitlements: ::prost::alloc::vec::Vec<Entitlement>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainAccessRequest {
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// P when empty.
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// The document by its short name in the feed, or by its key. An empty competition_code means this competition's, an empty
+    /// language English.
+    #[prost(int64, tag = "3")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "4")]
+    pub key: ::core::option::Option<DocumentKey>,
+    /// Its version by number or by its sequence number; without either, the newest one at that instant.
+    #[prost(int32, tag = "5")]
+    pub version: i32,
+    #[prost(int64, tag = "6")]
+    pub seq: i64,
+    /// Now, when absent.
+    #[prost(message, optional, tag = "7")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// json when empty.
+    #[prost(string, tag = "8")]
+    pub representation: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainAccessResponse {
+    #[prost(bool, tag = "1")]
+    pub permitted: bool,
+    /// PERMITTED, NO_RULE, FEED_FLAG, REPRESENTATION, PREFIX, TYPE, STATUS, NOC, UNCUT, EMBARGO or NOT_YET: what the rule lacks that
+    /// came nearest.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The same in words.
+    #[prost(string, tag = "3")]
+    pub explanation: ::prost::alloc::string::String,
+    /// The rule that allows it, or came nearest.
+    #[prost(message, optional, tag = "4")]
+    pub rule: ::core::option::Option<DecidingRule>,
+    /// When its embargo ends or ended.
+    #[prost(message, optional, tag = "5")]
+    pub opens_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of which organisations the participants are that the client gets; none where it gets the whole document.
+    #[prost(string, repeated, tag = "6")]
+    pub participant_nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "7")]
+    pub handle: i64,
+    #[prost(message, optional, tag = "8")]
+    pub key: ::core::option::Option<DocumentKey>,
+    #[prost(int32, tag = "9")]
+    pub version: i32,
+    #[prost(string, tag = "10")]
+    pub result_status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "11")]
+    pub seq: i64,
+    /// What the decision rests on.
+    #[prost(string, repeated, tag = "12")]
+    pub nocs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "13")]
+    pub status_since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "14")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "15")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecidingRule {
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Of the client's entitlement.
+    #[prost(int64, tag = "2")]
+    pub version: i64,
+    /// From 1.
+    #[prost(uint32, tag = "3")]
+    pub number: u32,
+    #[prost(message, optional, tag = "4")]
+    pub rule: ::core::option::Option<EntitlementRule>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDecisionsRequest {
+    /// Empty means all clients.
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDecisionsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub decisions: ::prost::alloc::vec::Vec<AccessDecision>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessDecision {
+    #[prost(message, optional, tag = "1")]
+    pub decided_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// entitlement, release or read.
+    #[prost(string, tag = "2")]
+    pub cause: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub document_code: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub document_type: ::prost::alloc::string::String,
+    /// 0 where the log no longer holds it.
+    #[prost(int32, tag = "7")]
+    pub version: i32,
+    #[prost(int64, tag = "8")]
+    pub seq: i64,
+    /// Of the entry that changed the decision; 0 for a read.
+    #[prost(int64, tag = "9")]
+    pub entry_seq: i64,
+    #[prost(bool, tag = "10")]
+    pub permitted: bool,
+    #[prost(string, tag = "11")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "12")]
+    pub rule: ::core::option::Option<DecidingRule>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -773,6 +1327,104 @@ impl SubscribeMode {
             "SUBSCRIBE_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "SUBSCRIBE_MODE_STATE" => Some(Self::State),
             "SUBSCRIBE_MODE_EVERY" => Some(Self::Every),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DocumentRepresentation {
+    /// RAW.
+    Unspecified = 0,
+    /// The bytes that its sender sent.
+    Raw = 1,
+    /// Canonical JSON; an invalidation has none.
+    Canonical = 2,
+}
+impl DocumentRepresentation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DOCUMENT_REPRESENTATION_UNSPECIFIED",
+            Self::Raw => "DOCUMENT_REPRESENTATION_RAW",
+            Self::Canonical => "DOCUMENT_REPRESENTATION_CANONICAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DOCUMENT_REPRESENTATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DOCUMENT_REPRESENTATION_RAW" => Some(Self::Raw),
+            "DOCUMENT_REPRESENTATION_CANONICAL" => Some(Self::Canonical),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeliveryMode {
+    /// EVERY.
+    Unspecified = 0,
+    /// A target that is behind gets the newest version of each document; what matters is never left out.
+    State = 1,
+    /// Every version.
+    Every = 2,
+}
+impl DeliveryMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELIVERY_MODE_UNSPECIFIED",
+            Self::State => "DELIVERY_MODE_STATE",
+            Self::Every => "DELIVERY_MODE_EVERY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELIVERY_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELIVERY_MODE_STATE" => Some(Self::State),
+            "DELIVERY_MODE_EVERY" => Some(Self::Every),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeliveryState {
+    Unspecified = 0,
+    Running = 1,
+    /// By PauseDelivery.
+    Paused = 2,
+    /// A document was refused for 24 hours; ResumeDelivery takes it up again.
+    Parked = 3,
+}
+impl DeliveryState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELIVERY_STATE_UNSPECIFIED",
+            Self::Running => "DELIVERY_STATE_RUNNING",
+            Self::Paused => "DELIVERY_STATE_PAUSED",
+            Self::Parked => "DELIVERY_STATE_PARKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELIVERY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELIVERY_STATE_RUNNING" => Some(Self::Running),
+            "DELIVERY_STATE_PAUSED" => Some(Self::Paused),
+            "DELIVERY_STATE_PARKED" => Some(Self::Parked),
             _ => None,
         }
     }
@@ -1537,6 +2189,114 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How fresh the data of each venue and discipline is.
+        pub async fn list_venue_clocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListVenueClocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "ListVenueClocks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a closed day holds, in one hash.
+        pub async fn get_manifest(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/GetManifest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "GetManifest"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// One version of a document in pieces of 64 KiB. What the caller may not see is NotFound.
+        pub async fn get_document(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDocumentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::GetDocumentResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/GetDocument",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "GetDocument"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Versions of documents that were ever delivered, in the order in which they came.
+        pub async fn search_documents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SearchDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SearchDocumentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/SearchDocuments",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "SearchDocuments"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// What never came: serial numbers of sources, versions of documents.
         pub async fn list_gaps(
             &mut self,
@@ -1594,6 +2354,44 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// How fresh the data of each venue and discipline is.
+        async fn list_venue_clocks(
+            &self,
+            request: tonic::Request<super::ListVenueClocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVenueClocksResponse>,
+            tonic::Status,
+        >;
+        /// What a closed day holds, in one hash.
+        async fn get_manifest(
+            &self,
+            request: tonic::Request<super::GetManifestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetManifestResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the GetDocument method.
+        type GetDocumentStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::GetDocumentResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// One version of a document in pieces of 64 KiB. What the caller may not see is NotFound.
+        async fn get_document(
+            &self,
+            request: tonic::Request<super::GetDocumentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::GetDocumentStream>,
+            tonic::Status,
+        >;
+        /// Versions of documents that were ever delivered, in the order in which they came.
+        async fn search_documents(
+            &self,
+            request: tonic::Request<super::SearchDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SearchDocumentsResponse>,
             tonic::Status,
         >;
         /// What never came: serial numbers of sources, versions of documents.
@@ -1772,6 +2570,187 @@ pub mod feed_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/kotinos.results.v1.FeedService/ListVenueClocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVenueClocksSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListVenueClocksRequest>
+                    for ListVenueClocksSvc<T> {
+                        type Response = super::ListVenueClocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVenueClocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_venue_clocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVenueClocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/GetManifest" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetManifestSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::GetManifestRequest>
+                    for GetManifestSvc<T> {
+                        type Response = super::GetManifestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetManifestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::get_manifest(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetManifestSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/GetDocument" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDocumentSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::ServerStreamingService<super::GetDocumentRequest>
+                    for GetDocumentSvc<T> {
+                        type Response = super::GetDocumentResponse;
+                        type ResponseStream = T::GetDocumentStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDocumentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::get_document(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDocumentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/SearchDocuments" => {
+                    #[allow(non_camel_case_types)]
+                    struct SearchDocumentsSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::SearchDocumentsRequest>
+                    for SearchDocumentsSvc<T> {
+                        type Response = super::SearchDocumentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SearchDocumentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::search_documents(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SearchDocumentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/kotinos.results.v1.FeedService/ListGaps" => {
                     #[allow(non_camel_case_types)]
                     struct ListGapsSvc<T: FeedService>(pub Arc<T>);
@@ -1854,6 +2833,902 @@ pub mod feed_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "kotinos.results.v1.FeedService";
     impl<T> tonic::server::NamedService for FeedServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod delivery_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Documents to partners by POST (ODF Foundation Principles 8.2). A caller sees its own targets; with results.admin all.
+    #[derive(Debug, Clone)]
+    pub struct DeliveryServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> DeliveryServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DeliveryServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DeliveryServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// From now on; what came before is asked for with ResendDocuments. Too many targets: ResourceExhausted.
+        pub async fn create_delivery_target(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDeliveryTargetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/CreateDeliveryTarget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "CreateDeliveryTarget",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_delivery_target(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDeliveryTargetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/GetDeliveryTarget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "GetDeliveryTarget",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Oldest first.
+        pub async fn list_delivery_targets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeliveryTargetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveryTargetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/ListDeliveryTargets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "ListDeliveryTargets",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Replaces all but the owner. A stale version is FailedPrecondition.
+        pub async fn update_delivery_target(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateDeliveryTargetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/UpdateDeliveryTarget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "UpdateDeliveryTarget",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn delete_delivery_target(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDeliveryTargetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/DeleteDeliveryTarget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "DeleteDeliveryTarget",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Nothing is begun any more; what waits is kept. Pausing twice is no error.
+        pub async fn pause_delivery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseDeliveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/PauseDelivery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "PauseDelivery",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Goes on where it was, also after a day without success.
+        pub async fn resume_delivery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeDeliveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/ResumeDelivery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "ResumeDelivery",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Delivers what is found once more, whatever the target's filter. Paused or parked: FailedPrecondition. Too much:
+        /// ResourceExhausted.
+        pub async fn resend_documents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResendDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResendDocumentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.DeliveryService/ResendDocuments",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.DeliveryService",
+                        "ResendDocuments",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod delivery_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DeliveryServiceServer.
+    #[async_trait]
+    pub trait DeliveryService: std::marker::Send + std::marker::Sync + 'static {
+        /// From now on; what came before is asked for with ResendDocuments. Too many targets: ResourceExhausted.
+        async fn create_delivery_target(
+            &self,
+            request: tonic::Request<super::CreateDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDeliveryTargetResponse>,
+            tonic::Status,
+        >;
+        async fn get_delivery_target(
+            &self,
+            request: tonic::Request<super::GetDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDeliveryTargetResponse>,
+            tonic::Status,
+        >;
+        /// Oldest first.
+        async fn list_delivery_targets(
+            &self,
+            request: tonic::Request<super::ListDeliveryTargetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveryTargetsResponse>,
+            tonic::Status,
+        >;
+        /// Replaces all but the owner. A stale version is FailedPrecondition.
+        async fn update_delivery_target(
+            &self,
+            request: tonic::Request<super::UpdateDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateDeliveryTargetResponse>,
+            tonic::Status,
+        >;
+        async fn delete_delivery_target(
+            &self,
+            request: tonic::Request<super::DeleteDeliveryTargetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDeliveryTargetResponse>,
+            tonic::Status,
+        >;
+        /// Nothing is begun any more; what waits is kept. Pausing twice is no error.
+        async fn pause_delivery(
+            &self,
+            request: tonic::Request<super::PauseDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseDeliveryResponse>,
+            tonic::Status,
+        >;
+        /// Goes on where it was, also after a day without success.
+        async fn resume_delivery(
+            &self,
+            request: tonic::Request<super::ResumeDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeDeliveryResponse>,
+            tonic::Status,
+        >;
+        /// Delivers what is found once more, whatever the target's filter. Paused or parked: FailedPrecondition. Too much:
+        /// ResourceExhausted.
+        async fn resend_documents(
+            &self,
+            request: tonic::Request<super::ResendDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResendDocumentsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Documents to partners by POST (ODF Foundation Principles 8.2). A caller sees its own targets; with results.admin all.
+    #[derive(Debug)]
+    pub struct DeliveryServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DeliveryServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DeliveryServiceServer<T>
+    where
+        T: DeliveryService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/kotinos.results.v1.DeliveryService/CreateDeliveryTarget" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateDeliveryTargetSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::CreateDeliveryTargetRequest>
+                    for CreateDeliveryTargetSvc<T> {
+                        type Response = super::CreateDeliveryTargetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateDeliveryTargetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::create_delivery_target(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateDeliveryTargetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/GetDeliveryTarget" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDeliveryTargetSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::GetDeliveryTargetRequest>
+                    for GetDeliveryTargetSvc<T> {
+                        type Response = super::GetDeliveryTargetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDeliveryTargetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::get_delivery_target(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDeliveryTargetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/ListDeliveryTargets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeliveryTargetsSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ListDeliveryTargetsRequest>
+                    for ListDeliveryTargetsSvc<T> {
+                        type Response = super::ListDeliveryTargetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeliveryTargetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::list_delivery_targets(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeliveryTargetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/UpdateDeliveryTarget" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateDeliveryTargetSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::UpdateDeliveryTargetRequest>
+                    for UpdateDeliveryTargetSvc<T> {
+                        type Response = super::UpdateDeliveryTargetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateDeliveryTargetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::update_delivery_target(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateDeliveryTargetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/DeleteDeliveryTarget" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteDeliveryTargetSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::DeleteDeliveryTargetRequest>
+                    for DeleteDeliveryTargetSvc<T> {
+                        type Response = super::DeleteDeliveryTargetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteDeliveryTargetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::delete_delivery_target(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteDeliveryTargetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/PauseDelivery" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseDeliverySvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::PauseDeliveryRequest>
+                    for PauseDeliverySvc<T> {
+                        type Response = super::PauseDeliveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseDeliveryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::pause_delivery(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseDeliverySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/ResumeDelivery" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeDeliverySvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ResumeDeliveryRequest>
+                    for ResumeDeliverySvc<T> {
+                        type Response = super::ResumeDeliveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeDeliveryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::resume_delivery(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeDeliverySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.DeliveryService/ResendDocuments" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResendDocumentsSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ResendDocumentsRequest>
+                    for ResendDocumentsSvc<T> {
+                        type Response = super::ResendDocumentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResendDocumentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::resend_documents(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResendDocumentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for DeliveryServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "kotinos.results.v1.DeliveryService";
+    impl<T> tonic::server::NamedService for DeliveryServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -2617,6 +4492,91 @@ pub mod access_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Every client with rules, in the order of their names.
+        pub async fn list_entitlements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEntitlementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntitlementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ListEntitlements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "kotinos.results.v1.AccessService",
+                        "ListEntitlements",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether a client might read a version at an instant, by which rule, or why not: made again from the rules and the facts
+        /// of that time.
+        pub async fn explain_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ExplainAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.AccessService", "ExplainAccess"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decisions that changed with rules or by the end of an embargo, and reads that were refused, newest first; kept 30 days.
+        pub async fn list_decisions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.AccessService/ListDecisions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.AccessService", "ListDecisions"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2667,6 +4627,31 @@ pub mod access_service_server {
             request: tonic::Request<super::GetEntitlementsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetEntitlementsResponse>,
+            tonic::Status,
+        >;
+        /// Every client with rules, in the order of their names.
+        async fn list_entitlements(
+            &self,
+            request: tonic::Request<super::ListEntitlementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntitlementsResponse>,
+            tonic::Status,
+        >;
+        /// Whether a client might read a version at an instant, by which rule, or why not: made again from the rules and the facts
+        /// of that time.
+        async fn explain_access(
+            &self,
+            request: tonic::Request<super::ExplainAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainAccessResponse>,
+            tonic::Status,
+        >;
+        /// Decisions that changed with rules or by the end of an embargo, and reads that were refused, newest first; kept 30 days.
+        async fn list_decisions(
+            &self,
+            request: tonic::Request<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
             tonic::Status,
         >;
     }
@@ -2961,6 +4946,142 @@ pub mod access_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEntitlementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ListEntitlements" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEntitlementsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListEntitlementsRequest>
+                    for ListEntitlementsSvc<T> {
+                        type Response = super::ListEntitlementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEntitlementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_entitlements(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEntitlementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ExplainAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainAccessSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ExplainAccessRequest>
+                    for ExplainAccessSvc<T> {
+                        type Response = super::ExplainAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::explain_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.AccessService/ListDecisions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDecisionsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListDecisionsRequest>
+                    for ListDecisionsSvc<T> {
+                        type Response = super::ListDecisionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDecisionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_decisions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDecisionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use chassis::Shutdown;
+use chassis::{EgressError, Shutdown};
 use domain::TimeDelta;
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{App, egress::EgressError};
+use super::App;
 use crate::{
     circuit::Circuits,
     error::Error,

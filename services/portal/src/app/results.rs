@@ -54,17 +54,18 @@ impl App {
         }
     }
 
-    /// Opens results-feed's live feed of a unit under the portal's own token, and hands its bytes on until either side ends it,
+    /// Opens results-feed's live feed of units, and of the schedules of sports, under the portal's own token, and hands its bytes on until either side ends it,
     /// it falls silent, or the process goes down. The browser comes back with the last id that it was given.
     pub async fn open_feed(
         &self,
         user_id: UserId,
-        rsc: &str,
+        sports: &[String],
+        units: &[String],
         last_event_id: Option<&str>,
     ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Error> {
-        check(rsc)?;
+        let prefixes = prefixes(sports, units)?;
         let place = self.places.take(user_id)?;
-        let answer = self.ask_for_feed(rsc, last_event_id).await?;
+        let answer = self.ask_for_feed(&prefixes, last_event_id).await?;
         let chunks = stream::unfold((answer, place), |(mut answer, place)| async move {
             match timeout(SILENCE, answer.chunk()).await {
                 Ok(Ok(Some(chunk))) => Some((Ok(chunk), (answer, place))),
@@ -87,9 +88,13 @@ impl App {
         self.feeds_end.cancel();
     }
 
-    async fn ask_for_feed(&self, rsc: &str, last_event_id: Option<&str>) -> Result<Response, Error> {
+    async fn ask_for_feed(
+        &self,
+        prefixes: &[String],
+        last_event_id: Option<&str>,
+    ) -> Result<Response, Error> {
         let mut url = self.results_url.join("/results/v1/feed").map_err(|_| Error::NotFound)?;
-        url.query_pairs_mut().append_pair("prefix", rsc);
+        url.query_pairs_mut().extend_pairs(prefixes.iter().map(|prefix| ("prefix", prefix)));
         let token = self.process.access_token(Service::ResultsFeed).await?;
         let mut request = self
             .process
@@ -108,6 +113,23 @@ impl App {
             status => Err(Error::Feed(format!("status {status}").into())),
         }
     }
+}
+
+// A sport's schedule has the code of its discipline, filled up; nothing to filter by would be everything.
+fn prefixes(sports: &[String], units: &[String]) -> Result<Vec<String>, Error> {
+    if sports.is_empty() && units.is_empty() {
+        return Err(Error::NotFound);
+    }
+    let mut prefixes = Vec::with_capacity(sports.len() + units.len());
+    for sport in sports {
+        prefixes
+            .push(format!("{:-<RSC$}", sport.parse::<SportCode>().map_err(|_| Error::NotFound)?.to_string()));
+    }
+    for unit in units {
+        check(unit)?;
+        prefixes.push(unit.clone());
+    }
+    Ok(prefixes)
 }
 
 // What is no RSC is not asked for.

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use chassis::Shutdown;
+use chassis::{
+    Shutdown,
+    relying_party::{self, CookieKey, SignIn, Tokens},
+};
 use domain::UserId;
 
 use super::App;
 use crate::{
-    Error,
-    cookie_key::CookieKey,
-    issuer::{self, SignIn, Tokens},
-    store,
+    Error, store,
     web_session::{LIFE, WebSession},
 };
 
@@ -69,7 +69,7 @@ impl App {
         if session.needs_renewal(now) {
             (tokens, session.access_until) = match self.issuer.renew(&tokens).await {
                 Ok(renewed) => renewed,
-                Err(issuer::Error::Refused(reason)) => {
+                Err(relying_party::Error::Refused(reason)) => {
                     tracing::info!(user_id = %session.user_id, reason, "session ended at identity");
                     store::delete(&self.db, session.session_hash).await?;
                     return Err(Error::SignedOut);

@@ -13,6 +13,11 @@ pub async fn live() -> Response {
     asset("text/javascript; charset=utf-8", include_str!("../../static/live.js"))
 }
 
+/// GET `/portal/assets/results.js`
+pub async fn results() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("../../static/results.js"))
+}
+
 /// GET `/portal/assets/icon.svg`
 pub async fn icon() -> Response {
     asset("image/svg+xml", include_str!("../../static/icon.svg"))

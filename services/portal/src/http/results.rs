@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     body::Body,
@@ -10,7 +10,12 @@ use chassis::{Code, Coded};
 use minijinja::{Value, context, value::Serde};
 
 use super::{Failure, Here, Page, Site, form::Fields, visitor::Visitor};
-use crate::{Error, app::Fan};
+use crate::{Error, app::Fan, grpc::results::Unit};
+
+/// Most sports of one live list: every one that the favourites offer. With the units they are what one feed may filter by.
+const MOST_SPORTS: usize = 51;
+/// Most units of one live list whose results are followed.
+const MOST_UNITS: usize = 13;
 
 /// GET `/my/results`: units of the favourite sports; `?sports=all` shows every one.
 pub async fn list(State(site): Here, mut visitor: Visitor, RawQuery(query): RawQuery) -> Page {
@@ -20,8 +25,9 @@ pub async fn list(State(site): Here, mut visitor: Visitor, RawQuery(query): RawQ
     let all = favourites.is_empty() || query.one("sports") == "all";
     let shown = if all { &[][..] } else { favourites.as_slice() };
     let units = site.app.favourite_units(shown).await.map_err(|error| visitor.failure(error))?;
+    let feed = feed_of(&units);
     let content =
-        context! { units => Value::from(Serde(units)), all, has_favourites => !favourites.is_empty() };
+        context! { units => Value::from(Serde(units)), feed, all, has_favourites => !favourites.is_empty() };
     visitor.page("results.html", StatusCode::OK, content)
 }
 
@@ -49,7 +55,25 @@ pub async fn unit(
     visitor.page("unit.html", StatusCode::OK, content)
 }
 
-/// GET `/my/results/feed?unit=`: results-feed's own events, handed on as they come. A script reads it, so what fails is a
+// Where the list's changes come from: the schedules of its sports, and the results of the units that are on or just over.
+fn feed_of(units: &[Unit]) -> String {
+    let sports: BTreeSet<&str> = units.iter().map(|unit| unit.discipline.as_str()).collect();
+    let moves = |unit: &&Unit| {
+        let begun =
+            matches!(unit.schedule_status.as_str(), "GETTING_READY" | "RUNNING" | "INTERRUPTED" | "FINISHED");
+        begun && unit.result_status != "OFFICIAL"
+    };
+    let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+    for sport in sports.into_iter().take(MOST_SPORTS) {
+        pairs.append_pair("sport", sport);
+    }
+    for unit in units.iter().filter(moves).take(MOST_UNITS) {
+        pairs.append_pair("unit", &unit.unit);
+    }
+    format!("/my/results/feed?{}", pairs.finish())
+}
+
+/// GET `/my/results/feed?unit=` or `?sport=&sport=&unit=`: results-feed's own events, handed on as they come. A script reads it, so what fails is a
 /// status and no page.
 pub async fn feed(
     State(site): Here,
@@ -62,7 +86,7 @@ pub async fn feed(
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let opened = async {
         let fan = visitor.fan().await.map_err(|Failure { error, .. }| *error)?;
-        open(&site, &fan, query.one("unit"), last_event_id).await
+        open(&site, &fan, &query, last_event_id).await
     };
     opened.await.unwrap_or_else(|error| refused(&error))
 }
@@ -70,10 +94,14 @@ pub async fn feed(
 async fn open(
     site: &Arc<Site>,
     fan: &Fan,
-    rsc: &str,
+    query: &Fields,
     last_event_id: Option<&str>,
 ) -> Result<Response, Error> {
-    let events = site.app.open_feed(fan.user_id, rsc, last_event_id).await?;
+    let (sports, units) = (query.all("sport"), query.all("unit"));
+    if sports.len() > MOST_SPORTS || units.len() > MOST_UNITS {
+        return Err(Error::NotFound);
+    }
+    let events = site.app.open_feed(fan.user_id, &sports, &units, last_event_id).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

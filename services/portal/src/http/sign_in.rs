@@ -3,15 +3,17 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chassis::{Code, Coded};
+use chassis::{
+    Code, Coded,
+    relying_party::{SignIn, cookie},
+};
 
 use super::{
     Failure, Here, Page,
     form::{Fields, Sent},
-    visitor::{SESSION, SIGN_IN, Visitor, cookie, see_other, set_cookie},
+    visitor::{HOME, SESSION, SIGN_IN, Visitor, see_other, set_cookie},
 };
-use crate::{Error, cookie_key::CookieKey, issuer::SignIn};
+use crate::Error;
 
 /// A sign-in must end within ten minutes.
 const SIGN_IN_LIFE: u32 = 600;
@@ -29,10 +31,10 @@ pub fn login_url(return_to: &str) -> String {
 pub async fn login(State(site): Here, visitor: Visitor, RawQuery(query): RawQuery) -> Page {
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
     let begun = async {
-        let sign_in = SignIn::begin(query.one("return_to"))?;
+        let sign_in = SignIn::begin(query.one("return_to"), HOME)?;
         let url = site.app.issuer().authorize_url(&sign_in, visitor.locale.tag()).await?;
         let mut answer = see_other(url.as_str());
-        set_cookie(answer.headers_mut(), SIGN_IN, &carry(&sign_in)?, SIGN_IN_LIFE)?;
+        set_cookie(answer.headers_mut(), SIGN_IN, &sign_in.to_cookie()?, SIGN_IN_LIFE)?;
         Ok::<_, Error>(answer)
     };
     begun.await.map_err(|error| visitor.failure(error))
@@ -47,7 +49,7 @@ pub async fn callback(
 ) -> Page {
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
     let ended = async {
-        let sign_in = cookie(&headers, SIGN_IN).and_then(uncarry).ok_or(Error::ForeignSignIn)?;
+        let sign_in = cookie(&headers, SIGN_IN).and_then(SignIn::from_cookie).ok_or(Error::ForeignSignIn)?;
         let ours = query.only("state") == Some(&sign_in.state);
         // RFC 9207: an answer of another issuer is none of ours.
         let from_issuer = query.all("iss").iter().all(|iss| site.app.issuer().is_named(iss));
@@ -112,32 +114,4 @@ pub async fn backchannel_logout(State(site): Here, sent: Sent) -> Response {
         }
     };
     (status, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
-}
-
-// The cookie holds a key and what it seals: not readable by chance, and never stored here.
-fn carry(sign_in: &SignIn) -> Result<String, Error> {
-    let key = CookieKey::random()?;
-    let plain = serde_json::to_vec(sign_in).map_err(|_| Error::ForeignSignIn)?;
-    Ok(format!("{}.{}", key.to_cookie(), URL_SAFE_NO_PAD.encode(key.seal(&plain)?)))
-}
-
-fn uncarry(text: &str) -> Option<SignIn> {
-    let (key, sealed) = text.split_once('.')?;
-    let plain = CookieKey::parse(key)?.open(&URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?;
-    serde_json::from_slice(&plain).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sign_in_comes_back_as_it_went() {
-        let sign_in = SignIn::begin("/my/results").unwrap();
-        let back = uncarry(&carry(&sign_in).unwrap()).unwrap();
-        assert_eq!((back.state, back.return_to), (sign_in.state, sign_in.return_to));
-        for garbage in ["", ".", "a.b", "\u{0}.\u{0}"] {
-            assert!(uncarry(garbage).is_none());
-        }
-    }
 }

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Response},
 };
+use chassis::relying_party::{self, CookieKey, cookie, local_path};
 use domain::Locale;
 use minijinja::{Value, context};
 
@@ -16,8 +17,6 @@ use super::{
 use crate::{
     Error,
     app::{Fan, Person},
-    cookie_key::CookieKey,
-    issuer::local_path,
 };
 
 /// The session's cookie. The prefix binds it to this host and to TLS; browsers take localhost for secure.
@@ -26,6 +25,9 @@ pub const SESSION: &str = "__Host-portal";
 pub const SIGN_IN: &str = "__Host-portal-signin";
 /// The language that the visitor chose.
 pub const LANGUAGE: &str = "__Host-portal-lang";
+
+/// Where who named no page of ours ends.
+pub const HOME: &str = "/my";
 
 /// Whoever asks for a page: language, and the session's cookie if there is one.
 #[derive(Debug, Clone)]
@@ -129,7 +131,7 @@ pub async fn choose_language(State(_): Here, visitor: Visitor, headers: HeaderMa
     if !visitor.is_ours(&headers) {
         return Err(visitor.failure(Error::ForeignForm));
     }
-    let mut answer = see_other(local_path(fields.one("return_to")));
+    let mut answer = see_other(local_path(fields.one("return_to"), HOME));
     if let Ok(locale) = fields.one("language").parse::<Locale>() {
         set_cookie(answer.headers_mut(), LANGUAGE, locale.tag(), 31_536_000)
             .map_err(|error| visitor.failure(error))?;
@@ -137,22 +139,9 @@ pub async fn choose_language(State(_): Here, visitor: Visitor, headers: HeaderMa
     Ok(answer)
 }
 
-/// The value of a cookie.
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
-}
-
 /// Sets a cookie for so many seconds; 0 removes it.
 pub fn set_cookie(headers: &mut HeaderMap, name: &str, value: &str, max_age: u32) -> Result<(), Error> {
-    let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={max_age}");
-    let value = HeaderValue::from_str(&text).map_err(|_| Error::ForeignSignIn)?;
-    headers.append(header::SET_COOKIE, value);
-    Ok(())
+    relying_party::set_cookie(headers, name, value, max_age).map_err(|_| Error::ForeignSignIn)
 }
 
 /// 303: the browser goes there with a GET. Nobody stores it, since it may carry a cookie or a hint of who went.

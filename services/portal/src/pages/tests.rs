@@ -136,8 +136,14 @@ fn samples() -> Vec<(&'static str, Value)> {
             context! { name => "Alice", favourites => vec!["ATH".to_owned(), "ZZZ".to_owned()], units => vec![unit()] },
         ),
         ("my.html", context! { name => "", favourites => Vec::<String>::new(), units => none.clone() }),
-        ("results.html", context! { units => vec![unit()], all => false, has_favourites => true }),
-        ("results.html", context! { units => Vec::<Value>::new(), all => true, has_favourites => false }),
+        (
+            "results.html",
+            context! { units => vec![unit()], feed => "/my/results/feed?sport=ATH", all => false, has_favourites => true },
+        ),
+        (
+            "results.html",
+            context! { units => Vec::<Value>::new(), feed => "/", all => true, has_favourites => false },
+        ),
         (
             "unit.html",
             context! {
@@ -176,4 +182,5 @@ fn times_are_in_the_zone_of_the_pages() {
 #[test]
 fn the_script_is_small() {
     assert!(include_str!("../../static/live.js").len() <= 8 * 1024);
+    assert!(include_str!("../../static/results.js").len() <= 8 * 1024);
 }

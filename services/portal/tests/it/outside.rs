@@ -62,6 +62,7 @@ struct Grant {
 #[derive(Clone)]
 pub struct Feed {
     pub query: Fields,
+    pub prefixes: Vec<String>,
     pub headers: HeaderMap,
     pub events: mpsc::Sender<Bytes>,
 }
@@ -245,13 +246,20 @@ fn refusal(error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
 }
 
-async fn feed(State((_, outer)): Shared, Query(query): Query<Fields>, headers: HeaderMap) -> Response {
+async fn feed(
+    State((_, outer)): Shared,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let prefixes =
+        pairs.iter().filter(|(name, _)| name == "prefix").map(|(_, value)| value.clone()).collect();
+    let query = pairs.into_iter().collect();
     let (events, mut received) = mpsc::channel(16);
     let mut outer = outer.lock().unwrap();
     if let Some(status) = outer.feed_status {
         return StatusCode::from_u16(status).unwrap().into_response();
     }
-    outer.feeds.push(Feed { query, headers, events });
+    outer.feeds.push(Feed { query, prefixes, headers, events });
     let stream =
         futures::stream::poll_fn(move |context| received.poll_recv(context).map(|event| event.map(Ok)));
     let stream = futures::StreamExt::map(stream, |event: Result<Bytes, std::convert::Infallible>| event);

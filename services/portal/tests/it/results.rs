@@ -71,6 +71,32 @@ async fn a_result_stands_in_the_page_without_a_script() {
     world.app.stop().await;
 }
 
+#[tokio::test]
+async fn the_list_of_favourites_follows_its_sports_and_what_is_on() {
+    let world = World::start().await;
+    world.final_100m();
+    let browser = &mut world.alice().await;
+    let judo = "JUDM66KG--------------FNL-000100--";
+    let page = browser.get("/my/results").await;
+    let named = &page.attributes("#live", "data-feed")[0];
+    assert_eq!(named, &format!("/my/results/feed?sport=ATH&sport=JUD&unit={FINAL_100M}&unit={judo}"));
+    assert_eq!(page.attributes(".cards li", "data-unit"), [FINAL_100M, judo]);
+    assert_eq!(page.texts("[data-key=status]"), ["Running", "Running"]);
+    let session = browser.session().unwrap();
+    let answer = open(&world, session, named.strip_prefix("/my/results/feed").unwrap(), None).await;
+    assert_eq!(answer.status(), 200);
+    let asked = feed(&world, 0).await;
+    let prefixes: Vec<&str> = asked.prefixes.iter().map(String::as_str).collect();
+    let schedules = [format!("{:-<34}", "ATH"), format!("{:-<34}", "JUD")];
+    assert_eq!(prefixes, [&schedules[0], &schedules[1], FINAL_100M, judo]);
+    let wrong = ["?sport=", "?sport=ATHM", "?sport=ATH&unit=x", "?sport=a%26b"].map(str::to_owned);
+    let many = format!("?{}", "sport=ATH&".repeat(52));
+    for wrong in wrong.iter().chain([&many]) {
+        assert_eq!(open(&world, session, wrong, None).await.status(), 404, "{wrong}");
+    }
+    world.app.stop().await;
+}
+
 struct Opened {
     body: std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<Bytes>> + Send>>,
     text: String,

@@ -25,17 +25,23 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         let stream = store::lock_stream(&mut tx, stream_id).await?;
         let keys: Vec<&DocumentKey> = batch.iter().map(|submission| &submission.decoded.header.key).collect();
-        let mut ledger = Ledger::new(stream.seq, store::load_heads(&mut tx, stream_id, &keys).await?);
+        let mut ledger = Ledger::new(stream.seq, store::load_heads(&mut tx, stream_id, &keys).await?, now);
         let receipts: Vec<Receipt> =
             batch.iter().map(|submission| ledger.take(submission, domain::new_id())).collect();
         keep_conflicts(&mut tx, batch, &receipts, now).await?;
         keep_serials(&mut tx, stream_id, batch, now).await?;
         let (seq, heads, rows) = ledger.finish();
         let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
-        store::insert_rows(&mut tx, stream_id, &rows, now).await?;
+        let until = store::released_until(&mut tx, stream_id).await?.ok_or(Error::NotFound("stream"))?;
+        store::insert_rows(&mut tx, stream_id, &rows, now, until).await?;
         store::save_seq(&mut tx, stream_id, seq).await?;
+        self.keep_days(&mut tx, stream_id, &rows, now).await?;
+        self.hold_back(&mut tx, feed_flag, &rows, until.max(now)).await?;
         for row in &rows {
-            let fact = events::document_entry(stream_id, &stream.epoch, feed_flag, row, now);
+            let handle = handles.get(&row.document_id).copied().unwrap_or_default();
+            let epoch = stream.epoch.as_str();
+            let place = events::Place { stream: stream_id, epoch, feed_flag, handle, released_until: until };
+            let fact = events::document_entry(&place, row, now);
             outbox::append(&mut tx, Service::ResultsFeed, &fact).instrument(row.span.clone()).await?;
             // Test documents reach no one who acts on results.
             if feed_flag == FeedFlag::Production {
@@ -44,8 +50,8 @@ impl App {
         }
         tx.commit().await?;
         let entries: Vec<Arc<Entry>> =
-            rows.into_iter().map(|row| Arc::new(entry(row, &handles, now))).collect();
-        hub.append(&stream.epoch, &entries);
+            rows.into_iter().map(|row| Arc::new(entry(row, &handles, now, until))).collect();
+        let _ = hub.append(&stream.epoch, entries);
         Ok(receipts)
     }
 }
@@ -83,15 +89,23 @@ async fn keep_conflicts(
     Ok(())
 }
 
-fn entry(row: Row, handles: &HashMap<Uuid, i64>, received_at: DateTime<Utc>) -> Entry {
+fn entry(
+    row: Row,
+    handles: &HashMap<Uuid, i64>,
+    received_at: DateTime<Utc>,
+    released_until: DateTime<Utc>,
+) -> Entry {
     let handle = handles.get(&row.document_id).copied().unwrap_or_default();
+    let traceparent = row.span.in_scope(outbox::trace::traceparent);
     let (key, document_type, base) = (row.key, row.document_type, row.base);
     let what = match (row.kind, row.canonical, row.sha256) {
         (Kind::Document, Some(body), Some(sha256)) => {
             let (version, status, seq) = (row.version, row.status, row.seq);
             let size = body.len();
             let body = Some(body).filter(|body| body.len() <= LARGEST_BODY);
-            let edition = Edition { handle, key, document_type, version, status, seq, body, size, sha256 };
+            let facts = row.facts;
+            let edition =
+                Edition { handle, key, document_type, version, status, seq, body, size, sha256, facts };
             What::Edition(Change {
                 edition: Arc::new(edition),
                 base,
@@ -102,5 +116,5 @@ fn entry(row: Row, handles: &HashMap<Uuid, i64>, received_at: DateTime<Utc>) -> 
         (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
         _ => What::Late,
     };
-    Entry { seq: row.seq, received_at, what }
+    Entry { seq: row.seq, received_at, released_until, what, traceparent }
 }

@@ -1,4 +1,7 @@
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Deref as _,
+};
 
 use domain::{DateTime, Service, Utc};
 use outbox::Fact;
@@ -6,7 +9,9 @@ use sqlx::PgTransaction;
 
 use super::App;
 use crate::{
-    Error, events,
+    Error,
+    canonical::Body,
+    events,
     ledger::{Kind, Row},
     medal, result,
     rsc::Rsc,
@@ -70,7 +75,7 @@ fn once_each(announced: Vec<(Rsc, Announcement)>) -> Vec<(Rsc, Announcement)> {
 }
 
 fn result_facts(row: &Row, unit: &Rsc, now: DateTime<Utc>) -> Vec<Fact> {
-    let before = row.base.and_then(|base| base.status);
+    let before = row.base.as_ref().and_then(|base| base.status);
     let after = if row.kind == Kind::Invalidation { None } else { row.status };
     match result::change(before, after) {
         Some(result::Change::BecameOfficial { correction }) => {
@@ -83,7 +88,8 @@ fn result_facts(row: &Row, unit: &Rsc, now: DateTime<Utc>) -> Vec<Fact> {
 }
 
 fn medal_facts(row: &Row, event: &Rsc, now: DateTime<Utc>) -> Vec<Fact> {
-    let changes = medal::changes(row.before.as_deref(), row.body.as_deref());
+    let changes =
+        medal::changes(row.before.as_deref().map(Body::deref), row.body.as_deref().map(Body::deref));
     changes
         .iter()
         .take(events::MOST_MEDALS)

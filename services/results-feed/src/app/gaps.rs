@@ -2,7 +2,7 @@ use super::App;
 use crate::{
     Error,
     document_type::FeedFlag,
-    entitlement::{Rights, Subject},
+    entitlement::{Facts, Rights, Subject},
     rsc::Prefix,
     store::{self, SerialGap, VersionGap},
 };
@@ -30,7 +30,8 @@ impl App {
     ) -> Result<Gaps, Error> {
         let stream_id = self.hub(feed_flag).stream_id();
         let sees_serials = "DT_CODES".parse().is_ok_and(|document_type| {
-            rights.permit(&Subject { code: "", document_type, status: None, feed_flag })
+            let facts = Facts::plain(self.clock.now());
+            rights.permit(&Subject { code: "", document_type, status: None, feed_flag, facts: &facts })
         });
         let serials = if after == 0 && sees_serials {
             store::list_serial_gaps(&self.db, stream_id).await?
@@ -42,7 +43,7 @@ impl App {
         versions.retain(|gap| {
             let (code, document_type, status) =
                 (gap.key.document_code.as_str(), gap.document_type, gap.status);
-            rights.permit(&Subject { code, document_type, status, feed_flag })
+            rights.permit(&Subject { code, document_type, status, feed_flag, facts: &gap.facts })
         });
         Ok(Gaps { serials, versions, next })
     }

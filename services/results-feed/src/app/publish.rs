@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::App;
 use crate::{
     Error,
-    decoders::{Decoded, odf},
+    decoders::{Decoded, Defects, odf},
     document::Sha256,
     ledger::{Receipt, Submission},
     publisher_key::{self, PublisherKey},
@@ -65,10 +65,14 @@ impl App {
     }
 
     async fn take(&self, publisher: &Publisher, raw: Bytes) -> Result<Receipt, Error> {
-        let decoded = match self.decode(raw.clone()).await? {
+        let started = Instant::now();
+        let decoded = self.decode(raw.clone()).await?;
+        self.count_parse(started.elapsed(), raw.len());
+        let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(reason) => return self.quarantine(publisher, &raw, reason).await,
         };
+        self.count_defects(&decoded);
         if let Err(reason) = self.admit(publisher, &decoded) {
             return self.quarantine(publisher, &raw, reason).await;
         }
@@ -83,7 +87,7 @@ impl App {
         raw: Bytes,
     ) -> Result<Receipt, Error> {
         let feed_flag = decoded.header.feed_flag;
-        let canonical = decoded.body.as_ref().map(|body| Bytes::from(body.to_bytes()));
+        let canonical = decoded.body.as_ref().map(|body| body.bytes().clone());
         let submission = Submission {
             sha256: canonical.as_deref().map(sha256),
             canonical,
@@ -110,6 +114,30 @@ impl App {
         };
         let labels = [("outcome", receipt.outcome()), ("reason", reason)];
         self.metrics.add("results_documents", "Documents that came, by what became of them", &labels, 1);
+    }
+
+    // With the wait for a place among the large ones.
+    fn count_parse(&self, took: Duration, bytes: usize) {
+        let (took, bytes) = (u64::try_from(took.as_micros()), u64::try_from(bytes));
+        self.metrics.add("results_parsed_documents", "Documents parsed", &[], 1);
+        self.metrics.add("results_parsed_bytes", "Bytes parsed", &[], bytes.unwrap_or(u64::MAX));
+        let help = "Time taken by parsing";
+        self.metrics.add("results_parse_microseconds", help, &[], took.unwrap_or(u64::MAX));
+    }
+
+    // Odd content is the sender's to correct, and no reason to refuse a document.
+    fn count_defects(&self, decoded: &Decoded) {
+        let Defects { empty_attributes, doubled_sort_orders } = decoded.defects;
+        if doubled_sort_orders > 0 {
+            let key = &decoded.header.key;
+            tracing::warn!(%key, lists = doubled_sort_orders, "results share a sort order");
+        }
+        let help = "Documents with odd content, by what is odd";
+        for (defect, count) in
+            [("EMPTY_ATTRIBUTE", empty_attributes), ("SORT_ORDER_DOUBLED", doubled_sort_orders)]
+        {
+            self.metrics.add("results_content_defects", help, &[("defect", defect)], u64::from(count > 0));
+        }
     }
 
     pub(super) async fn decode(&self, raw: Bytes) -> Result<Result<Decoded, Reason>, Error> {

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use domain::{DateTime, Utc};
 
 use super::App;
@@ -8,8 +6,8 @@ use crate::{
     canonical::Node,
     cursor::Cursor,
     document_type::FeedFlag,
-    entitlement::{Rights, Subject},
-    entry::{Edition, Entry},
+    entitlement::{Facts, Rights, Subject},
+    entry::Edition,
     medal::{self, Standing},
     result::{self, Line},
     rsc::{Prefix, Rsc},
@@ -39,8 +37,17 @@ pub struct UnitResult {
     pub lines: Vec<Line>,
     /// When this version came.
     pub received_at: DateTime<Utc>,
-    /// Of the stream, so that a page can go on from here.
-    pub cursor: Cursor,
+}
+
+/// The medal standings.
+#[derive(Debug, Clone)]
+pub struct MedalStandings {
+    /// The document's version.
+    pub edition: Edition,
+    /// In the sender's order.
+    pub standings: Vec<Standing>,
+    /// When this version came.
+    pub received_at: DateTime<Utc>,
 }
 
 impl App {
@@ -53,21 +60,6 @@ impl App {
         limit: i64,
     ) -> Result<Vec<Edition>, Error> {
         store::list_editions(&self.db, self.hub(feed_flag).stream_id(), prefixes, after, limit).await
-    }
-
-    /// Entries that the ring no longer holds.
-    pub async fn list_entries(
-        &self,
-        feed_flag: FeedFlag,
-        after: i64,
-        most: usize,
-    ) -> Result<Vec<Arc<Entry>>, Error> {
-        let hub = self.hub(feed_flag);
-        // Not beyond what this process has seen: the ring goes on from there.
-        let last = hub.position().map_or(0, |position| position.seq);
-        let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let entries = store::list_after(&self.db, hub.stream_id(), after, last, limit).await?;
-        Ok(entries.into_iter().map(Arc::new).collect())
     }
 
     /// Whether the log still holds everything from this entry on.
@@ -91,17 +83,39 @@ impl App {
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        editions.retain(|edition| rights.permit(&edition.subject(feed_flag)));
-        Ok(SnapshotPage { cursor: Cursor { epoch: position.epoch, seq: position.seq }, editions, next })
+        let mut permitted = Vec::with_capacity(editions.len());
+        for edition in editions {
+            if rights.permit(&edition.subject(feed_flag)) {
+                let participants = rights.participants(&edition.subject(feed_flag));
+                permitted.push(self.cut(edition, &participants).await?);
+            }
+        }
+        let cursor = Cursor::new(position.epoch, position.seq);
+        Ok(SnapshotPage { cursor, editions: permitted, next })
     }
 
     /// One version of a document, where a feed referred to it.
     pub async fn get_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Edition, Error> {
+        let (feed_flag, edition) = self.find_permitted(rights, handle, seq).await?;
+        let participants = rights.participants(&edition.subject(feed_flag));
+        self.cut(edition, &participants).await
+    }
+
+    pub(super) async fn find_permitted(
+        &self,
+        rights: &Rights,
+        handle: i64,
+        seq: i64,
+    ) -> Result<(FeedFlag, Edition), Error> {
         let found = store::find_edition(&self.db, handle, seq).await?;
         let (stream_id, edition) = found.ok_or(Error::NotFound("document"))?;
         match self.feed_flag_of(&stream_id) {
-            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok(edition),
-            _ => Err(Error::NotFound("document")),
+            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok((feed_flag, edition)),
+            Some(feed_flag) => {
+                self.note_refusal(rights, &edition, feed_flag);
+                Err(Error::NotFound("document"))
+            }
+            None => Err(Error::NotFound("document")),
         }
     }
 
@@ -129,28 +143,25 @@ impl App {
 
     /// A unit's result as it stands.
     pub async fn get_result(&self, rights: &Rights, unit: &Rsc) -> Result<UnitResult, Error> {
-        // Before the document: going on from here repeats rather than misses.
-        let position = self.stored_position(FeedFlag::Production).await?;
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::find_by_code(&self.db, stream_id, unit, "DT_RESULT").await?;
         let Found { edition, received_at } = permitted(rights, found).ok_or(Error::NotFound("result"))?;
         let lines = result::lines(&body(&edition)?);
-        Ok(UnitResult {
-            edition,
-            lines,
-            received_at,
-            cursor: Cursor { epoch: position.epoch, seq: position.seq },
-        })
+        Ok(UnitResult { edition, lines, received_at })
     }
 
     /// The medal standings as their newest document has them; empty before the first one.
     pub async fn list_medal_standings(&self, rights: &Rights) -> Result<Vec<Standing>, Error> {
+        Ok(self.find_medal_standings(rights).await?.map(|found| found.standings).unwrap_or_default())
+    }
+
+    /// The medal standings with the document that has them; none before the first one.
+    pub async fn find_medal_standings(&self, rights: &Rights) -> Result<Option<MedalStandings>, Error> {
         let stream_id = self.hub(FeedFlag::Production).stream_id();
         let found = store::newest_medal_standings(&self.db, stream_id).await?;
-        match permitted(rights, found) {
-            Some(found) => Ok(medal::standings(&body(&found.edition)?)),
-            None => Ok(Vec::new()),
-        }
+        let Some(Found { edition, received_at }) = permitted(rights, found) else { return Ok(None) };
+        let standings = medal::standings(&body(&edition)?);
+        Ok(Some(MedalStandings { edition, standings, received_at }))
     }
 }
 
@@ -172,14 +183,19 @@ fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
     found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
 }
 
-fn body(edition: &Edition) -> Result<Node, Error> {
+pub(super) fn body(edition: &Edition) -> Result<Node, Error> {
     Node::from_bytes(edition.body.as_deref().unwrap_or_default())
         .map_err(|_| Error::Corrupt { what: "canonical" })
 }
 
 // A unit is seen by those who may see a schedule update of its code.
-fn shows_schedule(rights: &Rights, state: &UnitState) -> bool {
+pub(super) fn shows_schedule(rights: &Rights, state: &UnitState) -> bool {
+    sees_schedules(rights, state.schedule.unit.as_str(), state.schedule.changed_at)
+}
+
+/// Whether a reader may see schedule updates of a code that came at a time.
+pub(super) fn sees_schedules(rights: &Rights, code: &str, received_at: DateTime<Utc>) -> bool {
     let Ok(document_type) = "DT_SCHEDULE_UPDATE".parse() else { return false };
-    let code = state.schedule.unit.as_str();
-    rights.permit(&Subject { code, document_type, status: None, feed_flag: FeedFlag::Production })
+    let facts = &Facts::plain(received_at);
+    rights.permit(&Subject { code, document_type, status: None, feed_flag: FeedFlag::Production, facts })
 }

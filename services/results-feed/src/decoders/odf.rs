@@ -1,20 +1,23 @@
 //! ODF2 as XML 1.0. A document type declaration is refused and the five predefined entities are the only ones, so that
 //! nothing grows while it is read; depth, attributes and nodes have bounds.
+//!
+//! The hot path copies no text: quick-xml's events become spans over the input, and those are written as canonical bytes.
 
-use std::collections::BTreeMap;
+mod arena;
+mod attributes;
+mod text;
+mod write;
 
+use aws_lc_rs::digest;
+use bytes::Bytes;
 use quick_xml::{
-    Reader, XmlVersion,
-    events::{BytesDecl, BytesRef, BytesStart, Event},
+    Reader,
+    events::{BytesDecl, Event},
 };
 
-use super::Decoded;
-use crate::{
-    canonical::{Children, Node},
-    document_type::DocumentType,
-    header::Header,
-    quarantine::Reason,
-};
+use self::arena::Arena;
+use super::{Decoded, Defects, gzip};
+use crate::{canonical::Body, header::Header, quarantine::Reason};
 
 /// Deepest nesting of elements.
 const DEEPEST: usize = 64;
@@ -31,170 +34,131 @@ const DEEPEST_JSON: usize = 120;
 /// The reason for its quarantine.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| Reason::NotXml)?;
-    let mut reader = Reader::from_str(text);
-    let mut tree = Tree::default();
-    loop {
-        match reader.read_event().map_err(|_| Reason::NotXml)? {
-            Event::Start(tag) => {
-                tree.open(&tag)?;
-                if tree.is_header_of_pictures() {
-                    break;
+    if bytes.len() > gzip::LONGEST {
+        return Err(Reason::TooComplex);
+    }
+    let input = std::str::from_utf8(bytes).map_err(|_| Reason::NotXml)?;
+    if text::holds_forbidden_characters(bytes) {
+        return Err(Reason::NotXml);
+    }
+    let mut document = Document::over(input);
+    document.read()?;
+    document.finish()
+}
+
+struct Document<'a> {
+    input: &'a str,
+    arena: Arena<'a>,
+    // Elements that are open and not kept, since only the header of this document is read.
+    skipped: usize,
+    is_header_only: bool,
+    has_competition: bool,
+    header_ends_at: usize,
+}
+
+impl<'a> Document<'a> {
+    fn over(input: &'a str) -> Self {
+        let arena = Arena::over(input);
+        Self { input, arena, skipped: 0, is_header_only: false, has_competition: false, header_ends_at: 0 }
+    }
+
+    fn read(&mut self) -> Result<(), Reason> {
+        let mut reader = Reader::from_str(self.input);
+        loop {
+            match reader.read_event().map_err(|_| Reason::NotXml)? {
+                Event::Start(tag) => self.open(&tag, tag.name().as_ref().len())?,
+                Event::Empty(tag) => {
+                    self.open(&tag, tag.name().as_ref().len())?;
+                    self.close();
                 }
+                Event::End(_) => self.close(),
+                Event::Text(text) if self.skipped == 0 => self.text(&text.xml10_content())?,
+                Event::CData(text) if self.arena.is_inside() => self.text(&text.xml10_content())?,
+                Event::GeneralRef(reference) if self.arena.is_inside() => {
+                    let mut character = [0; 4];
+                    self.text(text::resolve(&reference)?.encode_utf8(&mut character))?;
+                }
+                Event::CData(_) | Event::GeneralRef(_) => return Err(Reason::NotXml),
+                Event::Decl(declaration) => check_encoding(&declaration)?,
+                Event::DocType(_) => return Err(Reason::Doctype),
+                Event::Text(_) | Event::Comment(_) | Event::PI(_) => {}
+                Event::Eof => return Ok(()),
             }
-            Event::Empty(tag) => {
-                tree.open(&tag)?;
-                tree.close();
-            }
-            Event::End(_) => tree.close(),
-            Event::Text(text) => tree.text(&text.xml10_content())?,
-            Event::CData(text) => tree.text(&text.xml10_content())?,
-            Event::GeneralRef(reference) => tree.text(&resolve(&reference)?)?,
-            Event::Decl(declaration) => check_encoding(&declaration)?,
-            Event::DocType(_) => return Err(Reason::Doctype),
-            Event::Comment(_) | Event::PI(_) => {}
-            Event::Eof => break,
         }
     }
-    tree.finish()
-}
 
-#[derive(Default)]
-struct Tree {
-    open: Vec<Element>,
-    root: Option<Element>,
-    nodes: usize,
-}
-
-#[derive(Default)]
-struct Element {
-    name: String,
-    attributes: BTreeMap<String, Node>,
-    children: Children,
-    text: String,
-}
-
-impl Tree {
-    fn open(&mut self, tag: &BytesStart<'_>) -> Result<(), Reason> {
-        if self.open.len() >= DEEPEST {
+    fn open(&mut self, tag: &str, name: usize) -> Result<(), Reason> {
+        if self.arena.depth() + self.skipped >= DEEPEST {
             return Err(Reason::TooComplex);
         }
-        if self.open.is_empty() && self.root.is_some() {
+        if self.skipped > 0 {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let is_root = !self.arena.is_inside();
+        if is_root && self.arena.has_root() {
             return Err(Reason::NotXml);
         }
-        let attributes = attributes(tag)?;
-        self.nodes += 1 + attributes.len();
-        if self.nodes > MOST_NODES {
-            return Err(Reason::TooComplex);
+        if self.is_header_only {
+            self.has_competition |= tag.get(..name) == Some("Competition");
+            self.skipped = 1;
+            return Ok(());
         }
-        self.open.push(Element {
-            name: tag.name().into_inner().to_owned(),
-            attributes,
-            ..Element::default()
-        });
-        Ok(())
-    }
-
-    fn text(&mut self, text: &str) -> Result<(), Reason> {
-        check_characters(text)?;
-        match self.open.last_mut() {
-            Some(element) => element.text.push_str(text),
-            None if text.trim().is_empty() => {}
-            None => return Err(Reason::NotXml),
+        self.arena.open(tag, name)?;
+        if is_root {
+            if self.arena.has_doubled_attribute(Arena::ROOT) {
+                return Err(Reason::NotXml);
+            }
+            self.is_header_only = Header::is_all_that_is_read(|name| self.arena.attribute(Arena::ROOT, name));
+            self.header_ends_at = self.arena.place_behind(tag);
         }
         Ok(())
     }
 
     // The reader has checked that this end belongs to the last start.
     fn close(&mut self) {
-        let Some(element) = self.open.pop() else { return };
-        match self.open.last_mut() {
-            Some(parent) => {
-                let name = element.name.clone();
-                parent.children.push(&name, element.settle());
-            }
-            None => self.root = Some(element),
+        if self.skipped > 0 {
+            self.skipped -= 1;
+        } else {
+            self.arena.close();
         }
     }
 
-    // PDF and PIC carry megabytes of base64 that nobody reads in a canonical document.
-    fn is_header_of_pictures(&mut self) -> bool {
-        let [root, competition] = self.open.as_slice() else { return false };
-        let document_type = match root.attributes.get("DocumentType") {
-            Some(Node::Text(name)) => name.parse::<DocumentType>().map(DocumentType::name),
-            _ => return false,
-        };
-        let is_picture = matches!(document_type, Ok("DT_PDF" | "DT_PIC" | "DT_IMAGE" | "DT_AUDIO"));
-        if !is_picture || competition.name != "Competition" {
-            return false;
+    fn text(&mut self, content: &str) -> Result<(), Reason> {
+        if !self.arena.is_inside() {
+            return if content.trim().is_empty() { Ok(()) } else { Err(Reason::NotXml) };
         }
-        self.close();
-        self.close();
-        true
+        if self.skipped == 0 {
+            self.arena.add_text(content);
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<Decoded, Reason> {
-        if !self.open.is_empty() {
+        if self.arena.is_inside() || !self.arena.has_root() {
             return Err(Reason::NotXml);
         }
-        let root = self.root.ok_or(Reason::NotXml)?;
-        if root.name != "OdfBody" {
+        if self.arena.name(Arena::ROOT) != "OdfBody" {
             return Err(Reason::HeaderMissing("OdfBody"));
         }
-        let header = Header::of(&root.attributes)?;
-        let mut members = BTreeMap::new();
-        root.children.settle_into(&mut members);
-        let body = members.contains_key("Competition").then_some(Node::Object(members));
-        if body.as_ref().is_some_and(|body| depth(body) > DEEPEST_JSON) {
-            return Err(Reason::TooComplex);
+        let header = Header::of(|name| self.arena.attribute(Arena::ROOT, name))?;
+        if self.is_header_only {
+            let stands = self.has_competition || header.serial.is_some();
+            let body = stands.then(|| Body::new(self.fingerprint()));
+            return Ok(Decoded { header, body, defects: Defects::default() });
         }
-        Ok(Decoded { header, body })
+        let (body, defects) = write::canonical(&self.arena)?;
+        Ok(Decoded { header, body: body.map(Body::new), defects })
     }
-}
 
-impl Element {
-    fn settle(self) -> Node {
-        let mut members = self.attributes;
-        self.children.settle_into(&mut members);
-        let text = self.text.trim();
-        if !text.is_empty() {
-            members.insert("#text".to_owned(), Node::Text(text.to_owned()));
-        }
-        Node::Object(members)
+    // What stands for a body that nobody reads: two contents under one version are still told apart. A name with `#`
+    // is none of XML's.
+    fn fingerprint(&self) -> Bytes {
+        let unread = self.input.as_bytes().get(self.header_ends_at..).unwrap_or_default();
+        let sha256 = digest::digest(&digest::SHA256, unread);
+        let hex: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Bytes::from(format!(r##"{{"Competition":{{"#sha256":"{hex}"}}}}"##))
     }
-}
-
-// The library's own check for doubled attributes is quadratic; the map's is not. Empty means absent.
-fn attributes(tag: &BytesStart<'_>) -> Result<BTreeMap<String, Node>, Reason> {
-    let mut read = BTreeMap::new();
-    for (count, attribute) in tag.attributes().with_checks(false).enumerate() {
-        if count >= WIDEST {
-            return Err(Reason::TooComplex);
-        }
-        let attribute = attribute.map_err(|_| Reason::NotXml)?;
-        let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| Reason::NotXml)?;
-        check_characters(&value)?;
-        if read.insert(attribute.key.into_inner().to_owned(), Node::Text(value.into_owned())).is_some() {
-            return Err(Reason::NotXml);
-        }
-    }
-    read.retain(|_, value| !matches!(value, Node::Text(text) if text.is_empty()));
-    Ok(read)
-}
-
-fn resolve(reference: &BytesRef<'_>) -> Result<String, Reason> {
-    if let Some(character) = reference.resolve_char_ref().map_err(|_| Reason::NotXml)? {
-        return Ok(character.to_string());
-    }
-    let text = match &**reference {
-        "amp" => "&",
-        "lt" => "<",
-        "gt" => ">",
-        "apos" => "'",
-        "quot" => "\"",
-        _ => return Err(Reason::NotXml),
-    };
-    Ok(text.to_owned())
 }
 
 fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), Reason> {
@@ -204,20 +168,6 @@ fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), Reason> {
             Ok(())
         }
         Some(_) => Err(Reason::NotXml),
-    }
-}
-
-// XML 1.0 section 2.2: `Char`. PostgreSQL takes no U+0000 in text either.
-fn check_characters(text: &str) -> Result<(), Reason> {
-    let forbidden = |character: char| matches!(character, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
-    if text.contains(forbidden) { Err(Reason::NotXml) } else { Ok(()) }
-}
-
-// Bounded by twice the depth of the elements.
-fn depth(node: &Node) -> usize {
-    match node {
-        Node::Text(_) => 0,
-        Node::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
     }
 }
 

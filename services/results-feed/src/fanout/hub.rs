@@ -1,60 +1,65 @@
+mod state;
+
 use std::{
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use domain::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
-use crate::{entry::Entry, store::Position};
+use self::state::State;
+use super::{
+    budget::Budget,
+    figures::Figures,
+    filter::Filter,
+    topic::{Representation, Topic},
+    view::View,
+};
+use crate::{document_type::FeedFlag, entitlement::Rights, entry::Entry, frame::Stale, store::Position};
 
-/// Most bytes of entries that the ring of a stream holds; older ones are read from the log.
-const LARGEST: usize = 64 << 20;
-/// Most entries that the ring holds.
-const LONGEST: usize = 65_536;
-
-/// The newest entries of one stream in this process.
+/// The newest entries of one stream in this process, and the topics of their readers.
 #[derive(Debug)]
 pub struct Hub {
     stream_id: String,
-    ring: RwLock<Ring>,
+    feed_flag: FeedFlag,
+    state: Mutex<State>,
     newest: watch::Sender<Option<Position>>,
     behind: Notify,
     draining: watch::Sender<bool>,
-}
-
-#[derive(Debug, Default)]
-struct Ring {
-    epoch: String,
-    /// Of the newest entry, whether the ring holds it or not.
-    seq: i64,
-    entries: VecDeque<Arc<Entry>>,
-    weight: usize,
-    confirmed_at: Option<DateTime<Utc>>,
-}
-
-/// What lies behind a place.
-#[derive(Debug)]
-pub enum Read {
-    /// These, in order; none when the place is the newest.
-    Entries(Vec<Arc<Entry>>),
-    /// More than the ring holds: read the log.
-    Older,
-    /// The stream has another epoch now.
-    OtherEpoch,
+    confirmed_at: RwLock<Option<DateTime<Utc>>>,
+    stale: RwLock<Arc<[Stale]>>,
+    /// The highest number that Kafka told of, in the present epoch.
+    heard: AtomicI64,
+    figures: Arc<Figures>,
+    /// One reader at a time asks the database for rights that are not known.
+    rights: tokio::sync::Mutex<()>,
 }
 
 impl Hub {
     /// Of a stream, before anything is known of it.
     #[must_use]
-    pub fn new(stream_id: String) -> Self {
+    pub fn new(stream_id: String, feed_flag: FeedFlag, budget: &Arc<Budget>, figures: &Arc<Figures>) -> Self {
         Self {
             stream_id,
-            ring: RwLock::default(),
+            feed_flag,
+            state: Mutex::new(State::new(Arc::clone(budget))),
             newest: watch::Sender::new(None),
             behind: Notify::new(),
             draining: watch::Sender::new(false),
+            confirmed_at: RwLock::default(),
+            stale: RwLock::new(Arc::from([])),
+            heard: AtomicI64::new(0),
+            figures: Arc::clone(figures),
+            rights: tokio::sync::Mutex::default(),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which stream.
@@ -63,10 +68,22 @@ impl Hub {
         &self.stream_id
     }
 
+    /// What operators see of the feed.
+    #[must_use]
+    pub const fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
     /// Where the stream is; nothing until the log was first seen.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.newest.borrow().clone()
+    }
+
+    /// Of the newest entry that was given to every topic that wants it.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
+        self.newest.borrow().as_ref().map_or(0, |position| position.seq)
     }
 
     /// Changes of the position.
@@ -89,138 +106,122 @@ impl Hub {
     /// When the stream's row was last read.
     #[must_use]
     pub fn confirmed_at(&self) -> Option<DateTime<Utc>> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).confirmed_at
+        *self.confirmed_at.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the stream's row was read.
     pub fn confirm(&self, now: DateTime<Utc>) {
-        self.ring.write().unwrap_or_else(PoisonError::into_inner).confirmed_at = Some(now);
+        *self.confirmed_at.write().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    /// Starts at a position with an empty ring: at the start of the process, and when committed entries were lost.
-    pub fn restart(&self, position: &Position) {
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let confirmed_at = ring.confirmed_at;
-        *ring = Ring { epoch: position.epoch.clone(), seq: position.seq, confirmed_at, ..Ring::default() };
-        // Under the lock, so that nobody is woken for a ring that is not there yet.
+    /// Venues whose data is late, for heartbeats.
+    #[must_use]
+    pub fn stale(&self) -> Arc<[Stale]> {
+        Arc::clone(&self.stale.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says which venues' data is late.
+    pub fn set_stale(&self, stale: Arc<[Stale]>) {
+        *self.stale.write().unwrap_or_else(PoisonError::into_inner) = stale;
+    }
+
+    /// Starts at a position with empty rings: at the start of the process, and when committed entries were lost. `rights`
+    /// says where the rights of each client changed last.
+    pub fn restart(&self, position: &Position, rights: HashMap<String, i64>) {
+        let mut state = self.state();
+        self.heard.store(0, Ordering::Relaxed);
+        self.set_stale(Arc::from([]));
+        let closed = state.restart(position, rights);
+        // Under the lock, so that nobody is woken for rings that are not there yet.
         self.newest.send_replace(Some(position.clone()));
+        drop(state);
+        closed.iter().for_each(|topic| topic.close(None));
     }
 
-    /// Adds committed entries. Those that are there already are passed over; entries behind a hole wait until the tail
-    /// has read what is missing from the log.
-    pub fn append(&self, epoch: &str, entries: &[Arc<Entry>]) {
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if ring.epoch != epoch {
+    /// Adds committed entries, and gives by how many the stream moved on. Those that are there already are passed over;
+    /// entries behind a hole wait for what is missing.
+    pub fn append(&self, epoch: &str, entries: impl IntoIterator<Item = Arc<Entry>>) -> i64 {
+        let mut state = self.state();
+        if !state.is_of(epoch) {
+            drop(state);
             self.behind.notify_one();
-            return;
+            return 0;
         }
-        let before = ring.seq;
-        for entry in entries {
-            if entry.seq > ring.seq + 1 {
-                self.behind.notify_one();
-                break;
-            }
-            if entry.seq == ring.seq + 1 {
-                ring.push(Arc::clone(entry));
-            }
+        let before = state.seq();
+        let touched = state.append(entries, self.feed_flag);
+        let moved = state.seq() - before;
+        if moved > 0 {
+            self.newest.send_replace(Some(state.position()));
         }
-        if ring.seq > before {
-            self.newest.send_replace(Some(Position { epoch: ring.epoch.clone(), seq: ring.seq }));
+        drop(state);
+        touched.iter().for_each(|topic| topic.wake());
+        moved
+    }
+
+    /// Notes the number of an entry that Kafka told of: the log must have it.
+    pub fn hear(&self, epoch: &str, seq: i64) {
+        if self.state().is_of(epoch) {
+            self.heard.fetch_max(seq, Ordering::Relaxed);
         }
     }
 
-    /// Resolves when there is a hole to fill.
+    /// The highest number that Kafka told of in this epoch.
+    #[must_use]
+    pub fn heard(&self) -> i64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when entries of another epoch came.
     pub async fn wait_until_behind(&self) {
         self.behind.notified().await;
     }
 
-    /// At most `most` entries behind a place.
+    /// The topic for readers who ask for this; nothing where rights have changed since `generation`.
     #[must_use]
-    pub fn read_after(&self, epoch: &str, seq: i64, most: usize) -> Read {
-        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        if ring.epoch != epoch {
-            return Read::OtherEpoch;
+    pub fn topic(
+        &self,
+        filter: &Filter,
+        rights: &Arc<Rights>,
+        representation: Representation,
+        generation: u64,
+    ) -> Option<Arc<Topic>> {
+        let mut state = self.state();
+        if state.generation() != generation {
+            return None;
         }
-        if seq >= ring.seq {
-            return Read::Entries(Vec::new());
-        }
-        let Some(first) = ring.entries.front().map(|entry| entry.seq) else { return Read::Older };
-        // The ring has no holes, so an entry's place is its distance from the first.
-        let Ok(from) = usize::try_from(seq + 1 - first) else { return Read::Older };
-        Read::Entries(ring.entries.iter().skip(from).take(most).cloned().collect())
+        let view = View::new(Arc::clone(rights), self.feed_flag, representation);
+        Some(state.topic(filter, view, representation))
     }
-}
 
-impl Ring {
-    fn push(&mut self, entry: Arc<Entry>) {
-        self.seq = entry.seq;
-        self.weight += entry.weight();
-        self.entries.push_back(entry);
-        while self.weight > LARGEST || self.entries.len() > LONGEST {
-            let Some(oldest) = self.entries.pop_front() else { break };
-            self.weight -= oldest.weight();
-        }
+    /// The rights of a reader as they are known, and the generation to which that refers.
+    #[must_use]
+    pub fn known_rights(&self, client_id: &str) -> (u64, Option<Arc<Rights>>) {
+        let state = self.state();
+        (state.generation(), state.rights(client_id))
+    }
+
+    /// Keeps the rights of a reader that were read while this was the generation.
+    pub fn keep_rights(&self, client_id: &str, rights: &Arc<Rights>, generation: u64) {
+        self.state().keep_rights(client_id, rights, generation);
+    }
+
+    /// The turn to ask the database for rights.
+    pub async fn rights_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.rights.lock().await
+    }
+
+    /// Where one of these clients' rights changed last; 0 where that is before everything that is known.
+    #[must_use]
+    pub fn rights_changed_at(&self, rights: &Rights) -> i64 {
+        self.state().rights_changed_at(rights)
+    }
+
+    /// Forgets topics that are idle for long, and says how many there are.
+    pub fn sweep(&self, now: tokio::time::Instant) -> usize {
+        self.state().sweep(now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::What;
-
-    fn entries(range: std::ops::RangeInclusive<i64>) -> Vec<Arc<Entry>> {
-        range
-            .map(|seq| Arc::new(Entry { seq, received_at: DateTime::UNIX_EPOCH, what: What::Late }))
-            .collect()
-    }
-
-    fn started(seq: i64) -> Hub {
-        let hub = Hub::new("SYN2030-P".to_owned());
-        hub.restart(&Position { epoch: "7f".to_owned(), seq });
-        hub
-    }
-
-    fn seqs(read: Read) -> Vec<i64> {
-        match read {
-            Read::Entries(entries) => entries.iter().map(|entry| entry.seq).collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn entries_are_taken_in_order_and_once() {
-        let hub = started(10);
-        hub.append("7f", &entries(11..=12));
-        hub.append("7f", &entries(11..=13));
-        assert_eq!(hub.position().unwrap().seq, 13);
-        assert_eq!(seqs(hub.read_after("7f", 11, 10)), [12, 13]);
-        assert_eq!(seqs(hub.read_after("7f", 10, 2)), [11, 12]);
-        assert_eq!(seqs(hub.read_after("7f", 13, 10)), [0; 0]);
-    }
-
-    #[test]
-    fn nothing_is_shown_behind_a_hole() {
-        let hub = started(10);
-        hub.append("7f", &entries(12..=13));
-        assert_eq!(hub.position().unwrap().seq, 10);
-        hub.append("7f", &entries(11..=11));
-        assert_eq!(hub.position().unwrap().seq, 11);
-    }
-
-    #[test]
-    fn what_the_ring_does_not_hold_is_older() {
-        let hub = started(10);
-        assert!(matches!(hub.read_after("7f", 9, 10), Read::Older));
-        hub.append("7f", &entries(11..=11));
-        assert!(matches!(hub.read_after("7f", 9, 10), Read::Older));
-        assert!(matches!(hub.read_after("8a", 10, 10), Read::OtherEpoch));
-    }
-
-    #[test]
-    fn entries_of_a_lost_epoch_are_refused() {
-        let hub = started(10);
-        hub.restart(&Position { epoch: "8a".to_owned(), seq: 5 });
-        hub.append("7f", &entries(6..=6));
-        assert_eq!(hub.position().unwrap().seq, 5);
-    }
-}
+#[path = "hub_tests.rs"]
+mod tests;

@@ -1,51 +1,45 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod moving;
+mod start;
+
+use std::{sync::Arc, time::Duration};
 
 use domain::{DateTime, Utc};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
+use self::moving::Moving;
+use super::{
+    Hub, Sent,
+    catch_up::{CatchUp, Piece, Walker},
+    filter::Filter,
+    place::{Mode, Place, Resume, Step, Taken},
+    snapshot::Snapshot,
+    topic::{Next, Representation, Topic},
+    view::Form,
+};
 use crate::{
     Error,
     app::App,
     cursor::Cursor,
     document_type::FeedFlag,
-    entitlement::Rights,
+    entitlement::Participants,
     entry::Entry,
-    frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause, Sent},
-    rsc::Prefix,
-    store::Position,
+    frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause},
 };
 
-use super::{
-    Hub, Read,
-    live::{Live, View},
-};
-
-/// Entries that are looked at in one go.
-const BATCH: usize = 256;
-/// Documents of a page of the snapshot.
-const PAGE: i64 = 100;
-/// How long the start may wait for this process to learn where the stream is.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Most frames that are taken in one go: so many wait in a connection's hands while its carrier is busy.
+const MOST_FRAMES: usize = 16;
 /// Age of a connection in seconds, to which up to a tenth is added.
 const AGE_SECONDS: u64 = 600;
-
-/// Which versions a reader gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// The newest, where it is late.
-    #[default]
-    State,
-    /// Every one.
-    Every,
-}
 
 /// What a reader asks for.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// Production or test.
     pub feed_flag: FeedFlag,
-    /// Any of them; none means all.
-    pub prefixes: Vec<Prefix>,
+    /// What it wants to see.
+    pub filter: Filter,
+    /// In which form.
+    pub representation: Representation,
     /// Where to go on, as it was given.
     pub cursor: Option<String>,
     /// Which versions.
@@ -56,33 +50,40 @@ pub struct Subscription {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A reader's place in a stream, and what it holds.
+/// A connection: its topic, its place there, and nothing else.
 #[derive(Debug)]
 pub struct Reader {
     app: App,
     hub: Arc<Hub>,
     asked: Subscription,
-    rights: Rights,
     phase: Phase,
     epoch: String,
     ends_at: Instant,
     retry_ms: u32,
+    number: u32,
 }
 
 #[derive(Debug)]
 enum Phase {
     Start,
-    /// Pages of the state, each read when the one before was sent.
     Snapshot {
-        from: i64,
+        topic: Arc<Topic>,
+        snapshot: Arc<Snapshot>,
         after: i64,
-        newer: HashMap<i64, i64>,
     },
-    Live {
-        live: Live,
-        heartbeat_at: Instant,
-    },
+    Live(Box<Live>),
+    /// Between the rights of before and those of now.
+    Moving(Box<Moving>),
     Ended,
+}
+
+#[derive(Debug)]
+struct Live {
+    topic: Arc<Topic>,
+    place: Place,
+    catch_up: CatchUp,
+    wakes: watch::Receiver<()>,
+    heartbeat_at: Instant,
 }
 
 fn next_heartbeat() -> Instant {
@@ -107,12 +108,12 @@ impl Reader {
             hub,
             asked,
             app,
-            rights: Rights::default(),
             phase: Phase::Start,
             epoch: String::new(),
             ends_at: Instant::now() + Duration::from_secs(AGE_SECONDS + u64::from(one) % (AGE_SECONDS / 10)),
             // Spread, so that those who lost one replica do not reach the next one together.
             retry_ms: 1_000 + two % 4_000,
+            number: one,
         })
     }
 
@@ -128,10 +129,16 @@ impl Reader {
     /// The database, or a process that does not know its stream yet.
     pub async fn next(&mut self) -> Result<Option<Vec<Sent>>, Error> {
         loop {
+            if !matches!(self.phase, Phase::Ended | Phase::Start)
+                && let Some(why) = self.must_end()
+            {
+                return Ok(Some(vec![self.bye(why)]));
+            }
             let frames = match &self.phase {
                 Phase::Start => self.start().await?,
                 Phase::Snapshot { .. } => self.page().await?,
-                Phase::Live { .. } => self.changes().await?,
+                Phase::Live(_) => self.changes().await?,
+                Phase::Moving(_) => self.move_on().await?,
                 Phase::Ended => return Ok(None),
             };
             if !frames.is_empty() {
@@ -140,187 +147,166 @@ impl Reader {
         }
     }
 
-    async fn start(&mut self) -> Result<Vec<Sent>, Error> {
-        let position = self.known_position().await?;
-        self.epoch.clone_from(&position.epoch);
-        // After the position: an entry about these rights that comes later is seen.
-        self.rights = self.app.rights(self.asked.client_id.as_deref()).await?;
-        let hello =
-            Frame::Hello { stream: self.hub.stream_id().to_owned(), cursor: self.cursor(position.seq) };
-        let mut frames = vec![Sent { cursor: None, frame: hello }];
-        match self.resume_at(&position).await? {
-            Ok(Some(seq)) => self.go_live(Live::resumed(seq)),
-            Ok(None) => self.begin_snapshot(position.seq),
-            Err(why) => frames.push(self.reset(why, position.seq)),
-        }
-        Ok(frames)
+    fn go_live(&mut self, topic: Arc<Topic>, place: Place) {
+        let mut wakes = topic.wakes(self.number);
+        wakes.mark_unchanged();
+        let heartbeat_at = next_heartbeat();
+        let live = Live { topic, place, catch_up: CatchUp::default(), wakes, heartbeat_at };
+        self.phase = Phase::Live(Box::new(live));
     }
 
-    // Where to go on; nothing without a cursor; why not, where the cursor can't be served.
-    async fn resume_at(&self, position: &Position) -> Result<Result<Option<i64>, ResetCause>, Error> {
-        let Some(text) = &self.asked.cursor else { return Ok(Ok(None)) };
-        let Ok(cursor) = text.parse::<Cursor>() else { return Ok(Err(ResetCause::CursorInvalid)) };
-        if cursor.epoch != position.epoch {
-            return Ok(Err(ResetCause::EpochChanged));
-        }
-        if cursor.seq > position.seq {
-            // Another replica may be ahead of this one by a moment.
-            let stored = self.app.stored_position(self.asked.feed_flag).await?;
-            if stored.epoch != cursor.epoch || stored.seq < cursor.seq {
-                return Ok(Err(ResetCause::CursorAhead));
-            }
-        }
-        if !self.app.reaches_back_to(self.asked.feed_flag, cursor.seq + 1).await? {
-            return Ok(Err(ResetCause::CursorTooOld));
-        }
-        Ok(Ok(Some(cursor.seq)))
+    fn begin_snapshot(&mut self, topic: Arc<Topic>) {
+        let snapshot = topic.snapshot(self.hub.seq());
+        self.phase = Phase::Snapshot { topic, snapshot, after: 0 };
     }
 
-    async fn known_position(&self) -> Result<Position, Error> {
-        let mut newest = self.hub.watch();
-        let known = tokio::time::timeout(PATIENCE, newest.wait_for(Option::is_some)).await;
-        match known {
-            Ok(Ok(position)) => position.clone().ok_or(Error::Unavailable("the stream is not read yet")),
-            _ => Err(Error::Unavailable("the stream is not read yet")),
-        }
+    fn reset(&mut self, why: ResetCause, topic: Arc<Topic>) -> Sent {
+        self.begin_snapshot(topic);
+        let cursor = Cursor::new(self.epoch.clone(), self.hub.seq());
+        Sent::own(Frame::Reset { why, cursor }, None)
     }
 
-    fn go_live(&mut self, live: Live) {
-        self.phase = Phase::Live { live, heartbeat_at: next_heartbeat() };
-    }
-
-    fn begin_snapshot(&mut self, from: i64) {
-        self.phase = Phase::Snapshot { from, after: 0, newer: HashMap::new() };
-    }
-
-    fn reset(&mut self, why: ResetCause, seq: i64) -> Sent {
-        self.begin_snapshot(seq);
-        Sent { cursor: None, frame: Frame::Reset { why, cursor: self.cursor(seq) } }
-    }
-
-    fn cursor(&self, seq: i64) -> Cursor {
-        Cursor { epoch: self.epoch.clone(), seq }
-    }
-
-    // Pages are read one after the other without a transaction around them, so a document may be newer than the start
-    // of the snapshot; that is remembered, and its entries are not sent again.
     async fn page(&mut self) -> Result<Vec<Sent>, Error> {
-        let Phase::Snapshot { from, after, newer } = &mut self.phase else { return Ok(Vec::new()) };
-        let from = *from;
-        let editions =
-            self.app.list_editions(self.asked.feed_flag, &self.asked.prefixes, *after, PAGE).await?;
-        let is_last = editions.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-        let mut frames = Vec::new();
-        for edition in editions {
-            *after = edition.handle;
-            if edition.seq > from {
-                newer.insert(edition.handle, edition.seq);
-            }
-            if self.rights.permit(&edition.subject(self.asked.feed_flag)) {
-                frames.push(Sent { cursor: None, frame: Frame::Snap(Arc::new(edition)) });
-            }
+        let Phase::Snapshot { topic, snapshot, after } = &mut self.phase else { return Ok(Vec::new()) };
+        if topic.is_closed() {
+            return self.begin_again().await;
         }
-        if is_last {
-            let newer = std::mem::take(newer);
-            let stored = self.app.stored_position(self.asked.feed_flag).await?;
-            self.go_live(Live::after_snapshot(from, newer, stored.seq.max(from)));
+        let page = snapshot.page(&self.app, topic, *after).await?;
+        let mut sent = Vec::new();
+        if let Some(next) = page.next() {
+            *after = next;
+        } else {
+            let (topic, seq) = (Arc::clone(topic), snapshot.seq());
+            let cursor = Cursor::new(self.epoch.clone(), seq);
+            self.go_live(topic, Place::new(cursor.at));
+            sent.push(Sent::own(Frame::Live { cursor: cursor.clone() }, Some(cursor)));
         }
-        Ok(frames)
+        if !page.snaps().is_empty() {
+            sent.insert(0, Sent::page(page));
+        }
+        Ok(sent)
     }
 
     async fn changes(&mut self) -> Result<Vec<Sent>, Error> {
-        let Phase::Live { live, heartbeat_at } = &mut self.phase else { return Ok(Vec::new()) };
-        if let Some(seq) = live.completes_snapshot() {
-            let cursor = self.cursor(seq);
-            return Ok(vec![Sent { cursor: Some(cursor.clone()), frame: Frame::Live { cursor } }]);
-        }
-        let (at, heartbeat_at) = (live.at(), *heartbeat_at);
-        let entries = match self.hub.read_after(&self.epoch, at, BATCH) {
-            Read::Entries(entries) => entries,
-            Read::Older => {
-                let entries = self.app.list_entries(self.asked.feed_flag, at, BATCH).await?;
-                if entries.first().is_none_or(|entry| entry.seq != at + 1) {
-                    let position = self.known_position().await?;
-                    return Ok(vec![self.reset(ResetCause::CursorTooOld, position.seq)]);
-                }
-                entries
-            }
-            Read::OtherEpoch => return self.begin_epoch().await,
+        let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
+        // Before the topic is looked at: what it gets after this is looked at the next time.
+        live.wakes.mark_unchanged();
+        let seen = self.hub.seq();
+        let taken = match live.topic.take(&mut live.place, self.asked.mode, seen, MOST_FRAMES) {
+            Next::Taken(taken) => taken,
+            Next::Closed => return self.begin_again().await,
         };
-        if !entries.is_empty() {
-            return self.take(&entries).await;
+        if !taken.steps.is_empty() {
+            return self.give(taken).await;
         }
-        match self.wait(at, heartbeat_at).await {
+        if let Some(lane) = taken.behind {
+            let epoch = &self.epoch;
+            let walker = Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
+            return match live.catch_up.walk(&walker, &mut live.place, lane).await? {
+                Piece::Frames(frames) => Ok(frames),
+                Piece::TooFar => {
+                    let topic = Arc::clone(&live.topic);
+                    Ok(vec![self.reset(ResetCause::CursorTooOld, topic)])
+                }
+            };
+        }
+        match self.wait().await {
             Wake::Moved => Ok(Vec::new()),
-            Wake::Heartbeat => Ok(vec![self.heartbeat(at)]),
-            Wake::Bye(why) => {
-                self.phase = Phase::Ended;
-                Ok(vec![Sent { cursor: None, frame: Frame::Bye { why, retry_ms: self.retry_ms } }])
+            Wake::Heartbeat => self.heartbeat().await,
+            Wake::Bye(why) => Ok(vec![self.bye(why)]),
+        }
+    }
+
+    async fn give(&mut self, taken: Taken) -> Result<Vec<Sent>, Error> {
+        let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
+        live.heartbeat_at = next_heartbeat();
+        self.hub.figures().conflated(taken.conflated);
+        let now = self.app.clock().now();
+        let mut sent = Vec::with_capacity(taken.steps.len());
+        for (resume, step) in taken.steps {
+            let cursor = match resume {
+                Resume::At(at) => Some(Cursor { epoch: self.epoch.clone(), at }),
+                Resume::Shared | Resume::No => None,
+            };
+            match step {
+                Step::Own(frame) => sent.push(Sent::own(frame, cursor)),
+                Step::Slot(slot, form) => {
+                    if let Participants::Of(_) = slot.participants() {
+                        let entry = Entry::clone(slot.entry());
+                        let load = || self.app.cut_entry(live.topic.view(), entry);
+                        slot.cut().get_or_try_init(load).await?;
+                    }
+                    if live.topic.representation() == Representation::Odf && slot.shows_content() {
+                        let load = || self.app.get_raw(self.asked.feed_flag, slot.seq());
+                        slot.raw().get_or_try_init(load).await?;
+                    }
+                    self.hub.figures().lagged((now - slot.entry().received_at).num_milliseconds());
+                    let form =
+                        if live.topic.representation() == Representation::Odf { Form::Whole } else { form };
+                    sent.push(match resume {
+                        Resume::Shared => Sent::shared(slot, form),
+                        _ => Sent::shared_at(slot, form, cursor),
+                    });
+                }
             }
         }
+        Ok(sent)
     }
 
-    async fn begin_epoch(&mut self) -> Result<Vec<Sent>, Error> {
-        let position = self.known_position().await?;
-        self.epoch.clone_from(&position.epoch);
-        self.rights = self.app.rights(self.asked.client_id.as_deref()).await?;
-        Ok(vec![self.reset(ResetCause::EpochChanged, position.seq)])
+    fn must_end(&self) -> Option<ByeCause> {
+        if *self.hub.draining().borrow() {
+            return Some(ByeCause::Drain);
+        }
+        if self.asked.expires_at.is_some_and(|at| at <= self.app.clock().now()) {
+            return Some(ByeCause::TokenExpired);
+        }
+        (Instant::now() >= self.ends_at).then_some(ByeCause::Age)
     }
 
-    async fn wait(&self, at: i64, heartbeat_at: Instant) -> Wake {
-        let mut newest = self.hub.watch();
+    async fn wait(&mut self) -> Wake {
         let mut draining = self.hub.draining();
-        let moved = newest.wait_for(|position| {
-            position.as_ref().is_some_and(|position| position.seq > at || position.epoch != self.epoch)
-        });
+        let expires = token_expires(&self.app, self.asked.expires_at);
+        let ends_at = self.ends_at;
+        let Phase::Live(live) = &mut self.phase else { return Wake::Moved };
         tokio::select! {
             biased;
             _ = draining.wait_for(|draining| *draining) => Wake::Bye(ByeCause::Drain),
-            () = tokio::time::sleep_until(self.ends_at) => Wake::Bye(ByeCause::Age),
-            () = self.token_expires() => Wake::Bye(ByeCause::TokenExpired),
-            // Before the moves: a stream that never rests would leave a reader of a quiet code without a sign of life.
-            () = tokio::time::sleep_until(heartbeat_at) => Wake::Heartbeat,
-            _ = moved => Wake::Moved,
+            () = tokio::time::sleep_until(ends_at) => Wake::Bye(ByeCause::Age),
+            () = expires => Wake::Bye(ByeCause::TokenExpired),
+            _ = live.wakes.changed() => Wake::Moved,
+            () = tokio::time::sleep_until(live.heartbeat_at) => Wake::Heartbeat,
         }
     }
 
-    async fn token_expires(&self) {
-        match self.asked.expires_at {
-            Some(at) => tokio::time::sleep((at - self.app.clock().now()).to_std().unwrap_or_default()).await,
-            None => std::future::pending().await,
-        }
+    fn bye(&mut self, why: ByeCause) -> Sent {
+        self.phase = Phase::Ended;
+        Sent::own(Frame::Bye { why, retry_ms: self.retry_ms }, None)
     }
 
-    fn heartbeat(&mut self, seq: i64) -> Sent {
+    // A quiet reader's cursor moves on: it must not have to look at everything that it did not want to see.
+    async fn heartbeat(&mut self) -> Result<Vec<Sent>, Error> {
+        let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
+        live.heartbeat_at = next_heartbeat();
+        let seen = self.hub.seq();
+        let taken = match live.topic.take(&mut live.place, self.asked.mode, seen, MOST_FRAMES) {
+            Next::Taken(taken) => taken,
+            Next::Closed => return self.begin_again().await,
+        };
+        let Some(at) = live.place.rest(seen).filter(|_| taken.steps.is_empty()) else {
+            return self.give(taken).await;
+        };
         let now = self.app.clock().now();
         let age = self.hub.confirmed_at().map_or(0, |confirmed| (now - confirmed).num_milliseconds());
         let lag_ms = u32::try_from(age.max(0)).unwrap_or(u32::MAX);
-        let mut resumable = None;
-        if let Phase::Live { live, heartbeat_at } = &mut self.phase {
-            *heartbeat_at = next_heartbeat();
-            resumable = live.is_resumable().then_some(seq);
-        }
-        let cursor = resumable.map(|seq| self.cursor(seq));
-        Sent { cursor, frame: Frame::Heartbeat { seq, at: now, lag_ms } }
+        let cursor = Cursor { epoch: self.epoch.clone(), at };
+        let frame = Frame::Heartbeat { seq: seen, at: now, lag_ms, stale: self.hub.stale() };
+        Ok(vec![Sent::own(frame, Some(cursor))])
     }
+}
 
-    async fn take(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Sent>, Error> {
-        let Phase::Live { live, heartbeat_at } = &mut self.phase else { return Ok(Vec::new()) };
-        let taken = live.take(&View { rights: &self.rights, asked: &self.asked }, entries);
-        if !taken.frames.is_empty() {
-            *heartbeat_at = next_heartbeat();
-        }
-        let epoch = &self.epoch;
-        let cursor = |seq| Cursor { epoch: epoch.clone(), seq };
-        let mut frames: Vec<Sent> = taken
-            .frames
-            .into_iter()
-            .map(|(resumable, frame)| Sent { cursor: resumable.map(cursor), frame })
-            .collect();
-        if let Some(seq) = taken.rights_changed_at {
-            self.rights = self.app.rights(self.asked.client_id.as_deref()).await?;
-            frames.push(self.reset(ResetCause::FilterChanged, seq));
-        }
-        Ok(frames)
+async fn token_expires(app: &App, expires_at: Option<DateTime<Utc>>) {
+    match expires_at {
+        Some(at) => tokio::time::sleep((at - app.clock().now()).to_std().unwrap_or_default()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,30 +1,40 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use chassis::{Backoff, Metrics, Process, Shutdown};
+use outbox::{Tail, TailRecord, TailStart};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::{
     Error,
     app::App,
     document_type::FeedFlag,
+    events,
     store::{self, Position},
 };
 
-use super::Hub;
+use super::{Figures, Hub};
 
-/// How often the stream's row is read: how late another replica's entries can be.
+/// How often the stream's row is read. What is still missing the next time comes from the log: so much costs a broker
+/// that is away.
 const PACE: Duration = Duration::from_millis(100);
+/// How often operators' figures are told, and idle topics looked for.
+const UPKEEP: Duration = Duration::from_secs(1);
 /// Entries a page of the log.
 const PAGE: i64 = 500;
 
-/// Keeps a hub at the end of its stream. This process's own writer puts its entries in after each commit; whatever else
-/// there is, from other replicas or from before a hole, is read from the log.
-pub async fn follow(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) {
+/// Keeps a hub at the end of its stream. An entry comes from whichever is first: this process's own writer puts it in
+/// after the commit, Kafka tells of it ([`listen`]), and what the stream's row has and neither of them brought is read
+/// from the log.
+pub async fn follow(app: App, feed_flag: FeedFlag, metrics: Metrics, shutdown: Shutdown) {
     let hub = Arc::clone(app.hub(feed_flag));
-    let mut backoff = chassis::Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let backoff = || Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let (mut waits, mut missing, mut upkeep_at) = (backoff(), 0, Instant::now());
     loop {
-        let pause = match catch_up(&app, &hub).await {
-            Ok(()) => {
-                backoff = chassis::Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        let pause = match catch_up(&app, &hub, missing).await {
+            Ok(stored) => {
+                waits = backoff();
+                missing = stored;
                 PACE
             }
             Err(error) => {
@@ -33,9 +43,15 @@ pub async fn follow(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) 
                     stream = hub.stream_id(),
                     "feed log not read"
                 );
-                backoff.next()
+                waits.next()
             }
         };
+        if Instant::now() >= upkeep_at {
+            upkeep_at = Instant::now() + UPKEEP;
+            let age = hub.confirmed_at().and_then(|at| (app.clock().now() - at).to_std().ok());
+            Figures::tell_stream(&metrics, hub.stream_id(), age, hub.sweep(Instant::now()));
+            hub.figures().tell(&metrics);
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = hub.wait_until_behind() => {}
@@ -45,28 +61,38 @@ pub async fn follow(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) 
     hub.drain();
 }
 
-async fn catch_up(app: &App, hub: &Hub) -> Result<(), Error> {
+// Gives the number that the stream's row has. `missing` is what it had the last time: so long others had to bring it.
+async fn catch_up(app: &App, hub: &Hub, missing: i64) -> Result<i64, Error> {
     let stream_id = hub.stream_id();
-    // Before the row is read: what our own writer commits in between would look like entries that the row has lost.
-    let seen = hub.position();
-    let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(()) };
+    // Before the row is read: what our own writer commits in between, and what Kafka tells of it, would look like entries
+    // that the row has lost.
+    let (seen, heard) = (hub.position(), hub.heard());
+    let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(0) };
     let Some(seen) = seen else {
-        hub.restart(&stored);
-        hub.confirm(app.clock().now());
-        return Ok(());
+        restart(app, hub, &stored).await?;
+        return Ok(stored.seq);
     };
     if stored.epoch != seen.epoch {
-        hub.restart(&stored);
-        return Ok(());
+        restart(app, hub, &stored).await?;
+        return Ok(stored.seq);
     }
-    if stored.seq < seen.seq {
+    let highest = Position { seq: seen.seq.max(heard), ..seen.clone() };
+    if stored.seq < highest.seq {
         let span = tracing::info_span!("begin epoch", stream = stream_id);
-        return begin_epoch(app, hub, &seen).instrument(span).await;
+        begin_epoch(app, hub, &highest).instrument(span).await?;
+        return Ok(0);
     }
-    if seen.seq < stored.seq {
+    if seen.seq < missing {
         let span = tracing::info_span!("read feed log", stream = stream_id);
         read_log(app, hub, seen, stored.seq).instrument(span).await?;
     }
+    hub.confirm(app.clock().now());
+    Ok(stored.seq)
+}
+
+async fn restart(app: &App, hub: &Hub, stored: &Position) -> Result<(), Error> {
+    let rights: HashMap<String, i64> = store::rights_changes(app.db(), hub.stream_id(), stored.seq).await?;
+    hub.restart(stored, rights);
     hub.confirm(app.clock().now());
     Ok(())
 }
@@ -75,18 +101,18 @@ async fn read_log(app: &App, hub: &Hub, mut seen: Position, to: i64) -> Result<(
     while seen.seq < to {
         let entries = store::list_after(app.db(), hub.stream_id(), seen.seq, to, PAGE).await?;
         let Some(last) = entries.last().map(|entry| entry.seq) else { break };
-        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
-        hub.append(&seen.epoch, &entries);
+        hub.figures().filled(hub.append(&seen.epoch, entries.into_iter().map(Arc::new)));
         seen.seq = last;
     }
     Ok(())
 }
 
-// Entries that readers have seen are gone: a fail-over that lost commits, or a restored database. Their numbers will be
-// given again, so cursors of before must not be taken for cursors of now.
+// Entries that readers have seen, or that Kafka has, are gone: a fail-over that lost commits, or a restored database.
+// Their numbers will be given again, so cursors of before must not be taken for cursors of now.
 async fn begin_epoch(app: &App, hub: &Hub, seen: &Position) -> Result<(), Error> {
     let epoch = app.new_epoch()?;
     if store::renew_epoch(app.db(), hub.stream_id(), seen, &epoch).await? {
+        hub.figures().began_epoch();
         tracing::error!(
             stream = hub.stream_id(),
             lost_from = seen.seq,
@@ -94,7 +120,47 @@ async fn begin_epoch(app: &App, hub: &Hub, seen: &Position) -> Result<(), Error>
         );
     }
     if let Some(stored) = store::position(app.db(), hub.stream_id()).await? {
-        hub.restart(&stored);
+        restart(app, hub, &stored).await?;
     }
     Ok(())
+}
+
+/// Hears from Kafka what other replicas committed. It begins with the newest record of each partition, which tells of
+/// entries that the database may have lost.
+pub async fn listen(app: App, process: Process, shutdown: Shutdown) {
+    let mut waits = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    loop {
+        let mut tail = Tail::open(&process, &events::ENTRY_TOPICS, TailStart::End { before: 1 });
+        loop {
+            let next = tokio::select! {
+                next = tail.next() => next,
+                () = shutdown.soft() => return,
+            };
+            match next {
+                Ok(TailRecord::Record(record)) => hear(&app, &record),
+                Ok(TailRecord::CaughtUp) => {}
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "feed topics not read");
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(waits.next()) => {}
+            () = shutdown.soft() => return,
+        }
+    }
+}
+
+fn hear(app: &App, record: &outbox::Record) {
+    let Some(told) = events::read_document_entry(record) else {
+        tracing::debug!(topic = record.topic, offset = record.offset, "a record tells of no entry");
+        return;
+    };
+    let Some(feed_flag) = app.feed_flag_of(&told.stream) else { return };
+    let hub = app.hub(feed_flag);
+    hub.hear(&told.epoch, told.seq);
+    if let Some(entry) = told.entry {
+        hub.figures().heard(hub.append(&told.epoch, [Arc::new(entry)]));
+    }
 }

@@ -1,17 +1,18 @@
 use chassis::FieldViolation;
 use proto::results::v1::{
-    self as wire, CreatePublisherKeyRequest, CreatePublisherKeyResponse, GetEntitlementsRequest,
-    GetEntitlementsResponse, ListPublisherKeysRequest, ListPublisherKeysResponse, RevokePublisherKeyRequest,
-    RevokePublisherKeyResponse, UpdateEntitlementsRequest, UpdateEntitlementsResponse,
-    access_service_server::AccessService,
+    self as wire, CreatePublisherKeyRequest, CreatePublisherKeyResponse, ExplainAccessRequest,
+    ExplainAccessResponse, GetEntitlementsRequest, GetEntitlementsResponse, ListDecisionsRequest,
+    ListDecisionsResponse, ListEntitlementsRequest, ListEntitlementsResponse, ListPublisherKeysRequest,
+    ListPublisherKeysResponse, RevokePublisherKeyRequest, RevokePublisherKeyResponse,
+    UpdateEntitlementsRequest, UpdateEntitlementsResponse, access_service_server::AccessService,
 };
 use tonic::{Request, Response, Status};
 
-use super::parse;
+use super::{parse, rights};
 use crate::{
     Error,
     app::{App, NewKey},
-    entitlement::{Entitlement, RuleText},
+    entitlement::Entitlement,
     events::timestamp,
     publisher_key::{ID_LENGTH, PublisherKey},
 };
@@ -52,7 +53,7 @@ impl Access {
         request: UpdateEntitlementsRequest,
     ) -> Result<Entitlement, Error> {
         let client_id = parse::client_id("client_id", &request.client_id)?;
-        let rules = parse::rules("rules", request.rules.into_iter().map(rule_text).collect())?;
+        let rules = parse::rules("rules", rights::texts("rules", request.rules)?)?;
         if request.expected_version < 0 {
             return Err(FieldViolation::new("expected_version", "must be 0 or more").into());
         }
@@ -91,7 +92,7 @@ impl AccessService for Access {
     ) -> Result<Response<UpdateEntitlementsResponse>, Status> {
         let actor = chassis::actor(&request)?;
         let changed = self.update(&actor, request.into_inner()).await.map_err(chassis::status)?;
-        Ok(Response::new(UpdateEntitlementsResponse { entitlement: Some(entitlement(&changed)) }))
+        Ok(Response::new(UpdateEntitlementsResponse { entitlement: Some(rights::entitlement(&changed)) }))
     }
 
     async fn get_entitlements(
@@ -101,7 +102,31 @@ impl AccessService for Access {
         let client_id =
             parse::client_id("client_id", &request.get_ref().client_id).map_err(chassis::status)?;
         let found = self.app.get_entitlements(&client_id).await.map_err(chassis::status)?;
-        Ok(Response::new(GetEntitlementsResponse { entitlement: Some(entitlement(&found)) }))
+        Ok(Response::new(GetEntitlementsResponse { entitlement: Some(rights::entitlement(&found)) }))
+    }
+
+    async fn list_entitlements(
+        &self,
+        request: Request<ListEntitlementsRequest>,
+    ) -> Result<Response<ListEntitlementsResponse>, Status> {
+        let page = rights::list(&self.app, request.get_ref()).await;
+        page.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn explain_access(
+        &self,
+        request: Request<ExplainAccessRequest>,
+    ) -> Result<Response<ExplainAccessResponse>, Status> {
+        let answer = rights::explain(&self.app, request.into_inner()).await;
+        answer.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<ListDecisionsRequest>,
+    ) -> Result<Response<ListDecisionsResponse>, Status> {
+        let page = rights::decisions(&self.app, request.get_ref()).await;
+        page.map(Response::new).map_err(chassis::status)
     }
 }
 
@@ -114,22 +139,4 @@ fn publisher_key(key: &PublisherKey) -> wire::PublisherKey {
         created_at: Some(timestamp(key.created_at)),
         revoked_at: key.revoked_at.map(timestamp),
     }
-}
-
-fn entitlement(entitlement: &Entitlement) -> wire::Entitlement {
-    let rule = |text: &RuleText| wire::EntitlementRule {
-        prefix: text.prefix.clone(),
-        types: text.types.clone(),
-        statuses: text.statuses.clone(),
-        feed_flag: text.feed_flag.clone(),
-    };
-    wire::Entitlement {
-        client_id: entitlement.client_id.clone(),
-        version: entitlement.version,
-        rules: entitlement.rules.iter().map(|held| rule(held.text())).collect(),
-    }
-}
-
-fn rule_text(rule: wire::EntitlementRule) -> RuleText {
-    RuleText { prefix: rule.prefix, types: rule.types, statuses: rule.statuses, feed_flag: rule.feed_flag }
 }

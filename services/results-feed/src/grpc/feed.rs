@@ -1,20 +1,29 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
+use prost::Message;
 use proto::results::v1::{
-    self as wire, FeedFrame, GetSnapshotRequest, GetSnapshotResponse, ListGapsRequest, ListGapsResponse,
-    SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
+    self as wire, FeedFrame, GetDocumentRequest, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
+    GetSnapshotResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
+    SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
+    feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
-use super::{gaps, parse};
+use super::{
+    days,
+    documents::{self, Pieces},
+    gaps, parse,
+};
 use crate::{
     Error,
     app::App,
+    cursor::Cursor,
     entry::Edition,
     events::{document_key, status, timestamp},
-    fanout::{Mode, Reader, Subscription},
-    frame::{Frame, HEARTBEAT_SECONDS, Sent, hex, href},
+    fanout::{Carrier, Filter, Mode, Reader, Subscription},
+    frame::{Frame, HEARTBEAT_SECONDS, Raw, Stale, hex, href},
+    lane::Lane,
 };
 
 /// `kotinos.results.v1.FeedService`
@@ -33,6 +42,7 @@ impl Feed {
 
 #[tonic::async_trait]
 impl FeedService for Feed {
+    type GetDocumentStream = Pieces;
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<FeedFrame, Status>> + Send>>;
 
     async fn subscribe(
@@ -41,14 +51,19 @@ impl FeedService for Feed {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let actor = chassis::actor(&request)?;
         let asked = subscription(request.get_ref(), actor).map_err(chassis::status)?;
-        let place = Arc::clone(self.app.connections()).try_acquire_owned();
-        let place = place.map_err(|_| chassis::status(Error::Unavailable("too many connections")))?;
+        let figures = Arc::clone(self.app.hub(asked.feed_flag).figures());
+        let place = (self.app.connect().map_err(chassis::status)?, figures.open(Carrier::Grpc));
         let mut reader = Reader::new(self.app.clone(), asked).map_err(chassis::status)?;
         let frames = async_stream::try_stream! {
             let _place = place;
-            while let Some(frames) = reader.next().await.map_err(chassis::status)? {
-                for sent in frames {
-                    yield to_proto(sent);
+            while let Some(sent) = reader.next().await.map_err(chassis::status)? {
+                for sent in sent {
+                    let mut frames = Vec::with_capacity(1);
+                    sent.frames(|cursor, frame| frames.push(to_proto(cursor, frame)));
+                    figures.wrote(Carrier::Grpc, frames.len(), frames.iter().map(Message::encoded_len).sum());
+                    for frame in frames {
+                        yield frame;
+                    }
                 }
             }
         };
@@ -61,6 +76,42 @@ impl FeedService for Feed {
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let client_id = parse::reader(&request)?;
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn list_venue_clocks(
+        &self,
+        request: Request<ListVenueClocksRequest>,
+    ) -> Result<Response<ListVenueClocksResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let clocks = days::clocks(&self.app, &client_id, request.get_ref()).await;
+        clocks.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn get_manifest(
+        &self,
+        request: Request<GetManifestRequest>,
+    ) -> Result<Response<GetManifestResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let page = days::manifest(&self.app, &client_id, request.get_ref()).await;
+        page.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<GetDocumentRequest>,
+    ) -> Result<Response<Self::GetDocumentStream>, Status> {
+        let client_id = parse::reader(&request)?;
+        let pieces = documents::pieces(&self.app, &client_id, request.get_ref()).await;
+        pieces.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn search_documents(
+        &self,
+        request: Request<SearchDocumentsRequest>,
+    ) -> Result<Response<SearchDocumentsResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let page = documents::search(&self.app, &client_id, request.into_inner()).await;
+        page.map(Response::new).map_err(chassis::status)
     }
 
     async fn list_gaps(
@@ -96,26 +147,26 @@ fn subscription(request: &SubscribeRequest, actor: chassis::Actor) -> Result<Sub
     let cursor = parse::bounded("cursor", &request.cursor)?;
     Ok(Subscription {
         feed_flag: parse::feed_flag("feed_flag", &request.feed_flag)?,
-        prefixes: parse::prefixes("prefixes", &request.prefixes)?,
+        filter: Filter::new(parse::prefixes("prefixes", &request.prefixes)?),
+        representation: parse::representation("representation", &request.representation)?,
         cursor: (!cursor.is_empty()).then(|| cursor.to_owned()),
         mode: match request.mode() {
             SubscribeMode::Unspecified | SubscribeMode::State => Mode::State,
             SubscribeMode::Every => Mode::Every,
         },
-        expires_at: None,
+        expires_at: Some(actor.expires_at),
         client_id: Some(actor.client_id),
     })
 }
 
-fn to_proto(sent: Sent) -> FeedFrame {
-    let frame = match sent.frame {
+fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
+    let frame = match frame {
         Frame::Hello { stream, cursor } => Kind::Hello(wire::Hello {
             stream,
             cursor: cursor.to_string(),
             heartbeat_seconds: HEARTBEAT_SECONDS,
         }),
-        Frame::Snap(edition) if is_large(&edition) => Kind::Reference(reference(&edition, 0)),
-        Frame::Snap(edition) => Kind::Snap(snap(&edition)),
+        Frame::Snap { edition, raw } => document(&edition, raw.as_ref(), None),
         Frame::Live { cursor } => Kind::Live(wire::Live { cursor: cursor.to_string() }),
         Frame::Delta { edition, base_version, patch, previous } => Kind::Delta(wire::Delta {
             handle: edition.handle,
@@ -124,45 +175,66 @@ fn to_proto(sent: Sent) -> FeedFrame {
             result_status: status(edition.status),
             seq: edition.seq,
             previous,
-            patch: patch.to_vec(),
+            patch,
+            lane: number(Lane::of(edition.document_type)),
         }),
-        Frame::Full { edition, previous } if is_large(&edition) => {
-            Kind::Reference(reference(&edition, previous))
+        Frame::Full { edition, previous, raw } => document(&edition, raw.as_ref(), Some(previous)),
+        Frame::Gone { handle, seq, previous, lane, why } => {
+            let (why, lane) = (why.name().to_owned(), number(lane));
+            Kind::Gone(wire::Gone { handle, seq, previous, why, lane })
         }
-        Frame::Full { edition, previous } => Kind::Full(wire::Full {
-            handle: edition.handle,
-            key: Some(document_key(&edition.key)),
-            version: edition.version,
-            result_status: status(edition.status),
-            seq: edition.seq,
-            previous,
-            body: body(&edition),
-        }),
-        Frame::Gone { handle, seq, previous } => {
-            Kind::Gone(wire::Gone { handle, seq, previous, why: "INVALIDATED".to_owned() })
+        Frame::Superseded { handle, version, status: now, seq, previous, lane } => {
+            let (result_status, lane) = (status(now), number(lane));
+            Kind::Superseded(wire::Superseded { handle, version, result_status, seq, previous, lane })
         }
-        Frame::Superseded { handle, version, status: now, seq, previous } => {
-            Kind::Superseded(wire::Superseded { handle, version, result_status: status(now), seq, previous })
+        Frame::Skip { previous, seq, count, lane } => {
+            Kind::Skip(wire::Skip { previous, seq, count, lane: number(lane) })
         }
-        Frame::Skip { previous, seq, count } => Kind::Skip(wire::Skip { previous, seq, count }),
-        Frame::Heartbeat { seq, at, lag_ms } => {
-            Kind::Heartbeat(wire::Heartbeat { seq, at: Some(timestamp(at)), lag_ms })
+        Frame::Heartbeat { seq, at, lag_ms, stale } => {
+            let stale = stale.iter().map(stale_venue).collect();
+            Kind::Heartbeat(wire::Heartbeat { seq, at: Some(timestamp(at)), lag_ms, stale })
         }
         Frame::Reset { why, cursor } => {
             Kind::Reset(wire::Reset { why: why.name().to_owned(), cursor: cursor.to_string() })
         }
         Frame::Bye { why, retry_ms } => Kind::Bye(wire::Bye { why: why.name().to_owned(), retry_ms }),
     };
-    let cursor = sent.cursor.map(|cursor| cursor.to_string()).unwrap_or_default();
+    let cursor = cursor.map(|cursor| cursor.to_string()).unwrap_or_default();
     FeedFrame { cursor, frame: Some(frame) }
 }
 
-fn is_large(edition: &Edition) -> bool {
-    edition.body_in_frame().is_none()
+// A document of the snapshot, or behind `previous`.
+fn document(edition: &Edition, raw: Option<&Raw>, previous: Option<i64>) -> Kind {
+    let lane = number(Lane::of(edition.document_type));
+    let body = match raw {
+        Some(raw) => raw.body.clone(),
+        None => edition.body_in_frame().cloned(),
+    };
+    let Some(body) = body else {
+        return Kind::Reference(reference(edition, raw, previous.unwrap_or_default()));
+    };
+    match previous {
+        None => Kind::Snap(wire::Snap { body, ..snap(edition) }),
+        Some(previous) => Kind::Full(wire::Full {
+            handle: edition.handle,
+            key: Some(document_key(&edition.key)),
+            version: edition.version,
+            result_status: status(edition.status),
+            seq: edition.seq,
+            previous,
+            body,
+            lane,
+        }),
+    }
 }
 
-fn body(edition: &Edition) -> Vec<u8> {
-    edition.body_in_frame().map(|body| body.to_vec()).unwrap_or_default()
+fn number(lane: Lane) -> u32 {
+    u32::try_from(lane.index()).unwrap_or_default()
+}
+
+fn stale_venue(stale: &Stale) -> wire::StaleVenue {
+    let Stale { venue, discipline, age_seconds } = stale.clone();
+    wire::StaleVenue { venue, discipline, age_seconds }
 }
 
 // A page of many documents could outgrow a message: a large one is left to its address.
@@ -173,11 +245,12 @@ fn snap(edition: &Edition) -> wire::Snap {
         version: edition.version,
         result_status: status(edition.status),
         seq: edition.seq,
-        body: body(edition),
+        body: edition.body_in_frame().cloned().unwrap_or_default(),
     }
 }
 
-fn reference(edition: &Edition, previous: i64) -> wire::Reference {
+fn reference(edition: &Edition, raw: Option<&Raw>, previous: i64) -> wire::Reference {
+    let (size, sha256) = raw.map_or((edition.size, edition.sha256), |raw| (raw.size, raw.sha256));
     wire::Reference {
         handle: edition.handle,
         key: Some(document_key(&edition.key)),
@@ -185,8 +258,9 @@ fn reference(edition: &Edition, previous: i64) -> wire::Reference {
         result_status: status(edition.status),
         seq: edition.seq,
         previous,
-        bytes: u64::try_from(edition.size).unwrap_or(u64::MAX),
-        sha256: hex(&edition.sha256),
-        href: href(edition),
+        bytes: u64::try_from(size).unwrap_or(u64::MAX),
+        sha256: hex(&sha256),
+        href: href(edition, raw),
+        lane: number(Lane::of(edition.document_type)),
     }
 }

@@ -15,6 +15,7 @@ use super::parse;
 use crate::{
     Error,
     app::{App, Publisher},
+    document_type::FeedFlag,
     events::timestamp,
     ledger::Receipt,
     store::Quarantined,
@@ -74,13 +75,19 @@ impl IngestService for Ingest {
         &self,
         request: Request<Streaming<PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        let publisher = Publisher::Client(chassis::actor(&request)?.client_id);
+        let actor = chassis::actor(&request)?;
+        let (publisher, expires_at) = (Publisher::Client(actor.client_id), actor.expires_at);
         let app = self.app.clone();
-        let answers = request
-            .into_inner()
+        let answers = until_drain(&app, request.into_inner())
             .map(move |document| {
                 let (app, publisher) = (app.clone(), publisher.clone());
-                async move { publish(&app, &publisher, document?).await.map_err(chassis::status) }
+                async move {
+                    let document = document?;
+                    if app.clock().now() >= expires_at {
+                        return Err(chassis::status(Error::Expired));
+                    }
+                    publish(&app, &publisher, document).await.map_err(chassis::status)
+                }
             })
             .buffered(TOGETHER);
         // The first error ends the stream: what follows it was not answered, and its sender repeats it.
@@ -115,6 +122,29 @@ impl IngestService for Ingest {
         let quarantine_id = quarantine_id.map_err(|violation| chassis::status(Error::from(violation)))?;
         self.app.discard_quarantined(quarantine_id, &by).await.map_err(chassis::status)?;
         Ok(Response::new(DiscardQuarantinedResponse {}))
+    }
+}
+
+// An idle stream holds up no shutdown: its client goes to another replica.
+fn until_drain(
+    app: &App,
+    mut documents: Streaming<PublishRequest>,
+) -> impl Stream<Item = Result<PublishRequest, Status>> + Send + use<> {
+    let mut draining = app.hub(FeedFlag::Production).draining();
+    async_stream::stream! {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = documents.next() => next,
+                _ = draining.wait_for(|draining| *draining) => {
+                    Some(Err(chassis::status(Error::Unavailable("going down"))))
+                }
+            };
+            match next {
+                Some(document) => yield document,
+                None => break,
+            }
+        }
     }
 }
 

@@ -3,14 +3,14 @@ use chassis::FieldViolation;
 use crate::{
     Error,
     document_type::FeedFlag,
-    fanout::Mode,
+    fanout::{Filter, MOST_PREFIXES, Mode, Representation},
     rsc::{Prefix, Rsc},
 };
 
-/// Most prefixes of a filter.
-const MOST_PREFIXES: usize = 64;
 /// Longest cursor in bytes; a longer one is none of ours.
 const LONGEST_CURSOR: usize = 200;
+/// Longest ticket in bytes.
+const LONGEST_TICKET: usize = 64;
 
 /// The parameters of feed, state and lists.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ pub struct Query {
     pub cursor: Option<String>,
     /// `mode`: `state` or `every`
     pub mode: Mode,
+    /// `rep`: `json` or `odf`
+    pub representation: Representation,
+    /// `ticket`, instead of a token
+    pub ticket: Option<String>,
     /// `flag`: `P` or `T`
     pub feed_flag: Option<FeedFlag>,
     /// `after`: a handle, of a state page
@@ -66,6 +70,17 @@ impl Query {
                     _ => return Err(FieldViolation::new("mode", "must be state or every")),
                 }
             }
+            "rep" => {
+                self.representation = match value.as_str() {
+                    "json" => Representation::Json,
+                    "odf" => Representation::Odf,
+                    _ => return Err(FieldViolation::new("rep", "must be json or odf")),
+                }
+            }
+            "ticket" if value.len() > LONGEST_TICKET => {
+                return Err(FieldViolation::new("ticket", "must be a ticket as it was given"));
+            }
+            "ticket" => self.ticket = Some(value),
             "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
             "after" => self.after = chassis::parse("after", &value)?,
             "from" => self.from = Some(chassis::parse("from", &value)?),
@@ -86,5 +101,11 @@ impl Query {
     #[must_use]
     pub fn feed_flag(&self) -> FeedFlag {
         self.feed_flag.unwrap_or(FeedFlag::Production)
+    }
+
+    /// What it wants to see.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter::new(self.prefixes.clone())
     }
 }

@@ -1,11 +1,7 @@
 use domain::{DateTime, Utc};
-use sqlx::{PgPool, PgTransaction, types::Json};
+use sqlx::PgPool;
 
-use crate::{
-    Error,
-    entitlement::{Entitlement, Rule, RuleText},
-    publisher_key::PublisherKey,
-};
+use crate::{Error, publisher_key::PublisherKey};
 
 /// A publisher key and what is kept of its secret.
 #[derive(Debug, Clone)]
@@ -118,67 +114,4 @@ pub async fn revoke_key(pool: &PgPool, key_id: &str, now: DateTime<Utc>) -> Resu
     .fetch_optional(pool)
     .await?;
     row.map(StoredKey::try_from).transpose()
-}
-
-/// The rules of a client, if any were set.
-#[tracing::instrument(name = "db.entitlement.load", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn load_entitlement(pool: &PgPool, client_id: &str) -> Result<Option<Entitlement>, Error> {
-    let row = sqlx::query!(
-        r#"select version, rules as "rules: Json<Vec<RuleText>>" from results.entitlement where client_id = $1"#,
-        client_id
-    )
-    .fetch_optional(pool)
-    .await?;
-    row.map(|row| entitlement(client_id, row.version, row.rules.0)).transpose()
-}
-
-/// The version of a client's rules, locked; the caller has the streams' turn, so there is no race for a new row.
-#[tracing::instrument(name = "db.entitlement.load_for_update", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn load_entitlement_for_update(
-    tx: &mut PgTransaction<'_>,
-    client_id: &str,
-) -> Result<Option<i64>, Error> {
-    let version = sqlx::query_scalar!(
-        "select version from results.entitlement where client_id = $1 for update",
-        client_id
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(version)
-}
-
-/// Writes the rules of a client.
-#[tracing::instrument(name = "db.entitlement.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn save_entitlement(
-    tx: &mut PgTransaction<'_>,
-    entitlement: &Entitlement,
-    changed_by: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let rules: Vec<&RuleText> = entitlement.rules.iter().map(Rule::text).collect();
-    sqlx::query!(
-        r#"
-        insert into results.entitlement (client_id, version, rules, changed_at, changed_by)
-        values ($1, $2, $3, $4, $5)
-        on conflict (client_id) do update
-        set version = excluded.version, rules = excluded.rules, changed_at = excluded.changed_at,
-            changed_by = excluded.changed_by
-        "#,
-        entitlement.client_id,
-        entitlement.version,
-        Json(rules) as _,
-        now,
-        changed_by,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-fn entitlement(client_id: &str, version: i64, texts: Vec<RuleText>) -> Result<Entitlement, Error> {
-    let mut rules = Vec::with_capacity(texts.len());
-    for text in texts {
-        rules.push(Rule::parse(text).map_err(|_| Error::Corrupt { what: "rules" })?);
-    }
-    Ok(Entitlement { client_id: client_id.to_owned(), version, rules })
 }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use domain::{DateTime, Utc, Uuid};
 use sqlx::{PgPool, PgTransaction};
 
-use super::{LARGEST, digest, document_type, size, status};
+use super::{LARGEST, digest, document_type, facts, size, status};
 use crate::{
     Error,
-    canonical::Node,
+    canonical::Body,
     document::Document,
     entry::Edition,
     header::DocumentKey,
@@ -28,7 +28,7 @@ pub async fn load_heads(
         r#"
         select d.document_id, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, d.version, d.result_status, d.sha256, d.invalidated, d.seq,
-               case when not d.invalidated then l.canonical end as canonical
+               case when not d.invalidated then l.canonical end as canonical, l.nocs, l.status_since, l.received_at
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1
@@ -55,12 +55,7 @@ pub async fn load_heads(
             document_subtype: row.document_subtype,
             language: row.language,
         };
-        let body = match row.canonical {
-            Some(bytes) => {
-                Some(Arc::new(Node::from_bytes(&bytes).map_err(|_| Error::Corrupt { what: "canonical" })?))
-            }
-            None => None,
-        };
+        let body = row.canonical.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
         let document = Document {
             version: row.version,
             sha256: row.sha256.as_deref().map(digest).transpose()?,
@@ -68,7 +63,8 @@ pub async fn load_heads(
             invalidated: row.invalidated,
             seq: row.seq,
         };
-        heads.insert(key, Head { document_id: row.document_id, document, body });
+        let facts = facts(&row.nocs, row.status_since, row.received_at)?;
+        heads.insert(key, Head { document_id: row.document_id, document, body, facts });
     }
     Ok(heads)
 }
@@ -123,21 +119,23 @@ pub async fn save_heads(
     Ok(rows.into_iter().map(|row| (row.document_id, row.handle)).collect())
 }
 
-struct EditionRow {
-    handle: i64,
-    competition_code: String,
-    document_code: String,
-    document_subcode: String,
-    document_type: String,
-    document_subtype: String,
-    language: String,
-    version: i32,
-    result_status: Option<String>,
-    seq: i64,
-    canonical: Option<Vec<u8>>,
-    size: Option<i32>,
-    sha256: Option<Vec<u8>>,
-    received_at: DateTime<Utc>,
+pub(super) struct EditionRow {
+    pub(super) handle: i64,
+    pub(super) competition_code: String,
+    pub(super) document_code: String,
+    pub(super) document_subcode: String,
+    pub(super) document_type: String,
+    pub(super) document_subtype: String,
+    pub(super) language: String,
+    pub(super) version: i32,
+    pub(super) result_status: Option<String>,
+    pub(super) seq: i64,
+    pub(super) canonical: Option<Vec<u8>>,
+    pub(super) size: Option<i32>,
+    pub(super) sha256: Option<Vec<u8>>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) nocs: Vec<String>,
+    pub(super) status_since: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<EditionRow> for Edition {
@@ -161,6 +159,7 @@ impl TryFrom<EditionRow> for Edition {
             body: row.canonical.map(Bytes::from),
             size: size(row.size)?,
             sha256: digest(&row.sha256.ok_or(Error::Corrupt { what: "sha256" })?)?,
+            facts: facts(&row.nocs, row.status_since, row.received_at)?,
         })
     }
 }
@@ -181,7 +180,7 @@ pub async fn list_editions(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, d.version, d.result_status, d.seq, case when octet_length(l.canonical) <= $5 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.sha256, l.received_at
+               octet_length(l.canonical) as size, l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and not d.invalidated and d.handle > $3 and d.document_code like any ($2)
@@ -199,17 +198,20 @@ pub async fn list_editions(
     rows.into_iter().map(Edition::try_from).collect()
 }
 
-/// A version of a document by its place in the log.
+/// The version of a document that stood at a place in the log.
 #[tracing::instrument(name = "db.document.find_edition", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find_edition(pool: &PgPool, handle: i64, seq: i64) -> Result<Option<(String, Edition)>, Error> {
     let row = sqlx::query!(
         r#"
         select d.stream_id, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, l.version as "version!", l.result_status, l.canonical, octet_length(l.canonical) as size,
-               l.sha256, l.received_at
+               d.language, l.version as "version!", l.result_status, l.seq, l.canonical, octet_length(l.canonical) as size,
+               l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
-        join results.log l on l.stream_id = d.stream_id and l.seq = $2 and l.document_id = d.document_id
-        where d.handle = $1 and l.kind = 'document'
+        join results.log l on l.stream_id = d.stream_id and l.document_id = d.document_id and l.kind = 'document'
+            and l.seq = (select max(seq) from results.log
+                         where document_id = d.document_id and stream_id = d.stream_id and seq <= $2
+                           and kind in ('document', 'invalidation'))
+        where d.handle = $1
         "#,
         handle,
         seq,
@@ -227,11 +229,13 @@ pub async fn find_edition(pool: &PgPool, handle: i64, seq: i64) -> Result<Option
         language: row.language,
         version: row.version,
         result_status: row.result_status,
-        seq,
+        seq: row.seq,
         canonical: row.canonical,
         size: row.size,
         sha256: row.sha256,
         received_at: row.received_at,
+        nocs: row.nocs,
+        status_since: row.status_since,
     };
     Ok(Some((row.stream_id, Edition::try_from(edition)?)))
 }
@@ -258,7 +262,7 @@ pub async fn find_by_code(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
-               l.sha256, l.received_at
+               l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and d.document_code = $2 and d.document_type = $3 and d.document_subcode = ''
@@ -281,7 +285,7 @@ pub async fn newest_medal_standings(pool: &PgPool, stream_id: &str) -> Result<Op
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
-               l.sha256, l.received_at
+               l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and d.document_type = 'DT_MEDALS' and d.language = 'ENG' and not d.invalidated
@@ -295,7 +299,7 @@ pub async fn newest_medal_standings(pool: &PgPool, stream_id: &str) -> Result<Op
     found(row)
 }
 
-fn found(row: Option<EditionRow>) -> Result<Option<Found>, Error> {
+pub(super) fn found(row: Option<EditionRow>) -> Result<Option<Found>, Error> {
     let Some(row) = row else { return Ok(None) };
     let received_at = row.received_at;
     Ok(Some(Found { edition: Edition::try_from(row)?, received_at }))

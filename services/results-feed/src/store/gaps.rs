@@ -1,10 +1,11 @@
 use domain::{DateTime, NaiveDate, Utc};
 use sqlx::{PgPool, PgTransaction};
 
-use super::{document_type, status};
+use super::{document_type, facts, status};
 use crate::{
     Error,
     document_type::{DocumentType, ResultStatus},
+    entitlement::Facts,
     header::DocumentKey,
     rsc::Prefix,
 };
@@ -47,6 +48,8 @@ pub struct VersionGap {
     pub document_type: DocumentType,
     /// Its present status: who may see it may know of its holes.
     pub status: Option<ResultStatus>,
+    /// The rest of what rights to its present version rest on.
+    pub facts: Facts,
     /// The first version that is missing.
     pub first: i32,
     /// The last one.
@@ -113,6 +116,9 @@ struct GapRow {
     document_subtype: String,
     language: String,
     result_status: Option<String>,
+    nocs: Vec<String>,
+    status_since: Option<DateTime<Utc>>,
+    received_at: DateTime<Utc>,
     first: i32,
     last: i32,
 }
@@ -147,8 +153,10 @@ pub async fn list_version_gaps(
         GapRow,
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, d.result_status, gap.version + 1 as "first!", gap.next - 1 as "last!"
+               d.language, d.result_status, h.nocs, h.status_since, h.received_at, gap.version + 1 as "first!",
+               gap.next - 1 as "last!"
         from results.document d
+        join results.log h on h.stream_id = d.stream_id and h.seq = d.seq
         cross join lateral (
             select version, lead(version) over (order by version) as next
             from (select version from results.log l where l.document_id = d.document_id union select 0) came
@@ -181,6 +189,7 @@ impl TryFrom<GapRow> for VersionGap {
             handle: row.handle,
             document_type: document_type(&row.document_type)?,
             status: status(row.result_status)?,
+            facts: facts(&row.nocs, row.status_since, row.received_at)?,
             key: DocumentKey {
                 competition_code: row.competition_code,
                 document_code: row.document_code,

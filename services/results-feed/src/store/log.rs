@@ -4,10 +4,10 @@ use bytes::Bytes;
 use domain::{DateTime, Utc, Uuid};
 use sqlx::{PgPool, PgTransaction};
 
-use super::{LARGEST, digest, document_type, size, status};
+use super::{LARGEST, digest, document_type, facts, join, size, status};
 use crate::{
     Error,
-    entry::{Base, Change, Edition, Entry, What, Withdrawal},
+    entry::{Base, Change, Edition, Entry, Release, What, Withdrawal},
     header::DocumentKey,
     ledger::Row,
 };
@@ -111,6 +111,7 @@ pub async fn insert_rows(
     stream_id: &str,
     rows: &[Row],
     received_at: DateTime<Utc>,
+    released_until: DateTime<Utc>,
 ) -> Result<(), Error> {
     let seq: Vec<i64> = rows.iter().map(|row| row.seq).collect();
     let kind: Vec<String> = rows.iter().map(|row| row.kind.name().to_owned()).collect();
@@ -118,12 +119,13 @@ pub async fn insert_rows(
     let version: Vec<i32> = rows.iter().map(|row| row.version).collect();
     let result_status: Vec<Option<String>> =
         rows.iter().map(|row| row.status.map(|status| status.name().to_owned())).collect();
-    let base_version: Vec<Option<i32>> = rows.iter().map(|row| row.base.map(|base| base.version)).collect();
+    let base_version: Vec<Option<i32>> =
+        rows.iter().map(|row| row.base.as_ref().map(|base| base.version)).collect();
     let base_status: Vec<Option<String>> = rows
         .iter()
-        .map(|row| row.base.and_then(|base| base.status).map(|status| status.name().to_owned()))
+        .map(|row| row.base.as_ref().and_then(|base| base.status).map(|status| status.name().to_owned()))
         .collect();
-    let base_seq: Vec<Option<i64>> = rows.iter().map(|row| row.base.map(|base| base.seq)).collect();
+    let base_seq: Vec<Option<i64>> = rows.iter().map(|row| row.base.as_ref().map(|base| base.seq)).collect();
     let conflatable: Vec<bool> = rows.iter().map(|row| row.conflatable).collect();
     let logical_date: Vec<domain::NaiveDate> = rows.iter().map(|row| row.logical_date).collect();
     let source: Vec<String> = rows.iter().map(|row| row.source.clone()).collect();
@@ -132,15 +134,24 @@ pub async fn insert_rows(
     let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
     let sha256: Vec<Option<&[u8]>> =
         rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let nocs: Vec<String> = rows.iter().map(|row| join(&row.facts.nocs)).collect();
+    let status_since: Vec<DateTime<Utc>> = rows.iter().map(|row| row.facts.status_since).collect();
+    // Whatever is done with the entry later belongs to the trace of the request that brought it.
+    let traceparent: Vec<Option<String>> =
+        rows.iter().map(|row| row.span.in_scope(outbox::trace::traceparent)).collect();
     sqlx::query!(
         r#"
         insert into results.log
             (stream_id, received_at, seq, kind, document_id, version, result_status, base_version, base_status, base_seq,
-             conflatable, logical_date, source, raw, canonical, patch, sha256)
-        select $1, $2, row.*
+             conflatable, logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, released_until, nocs)
+        select $1, $2, row.seq, row.kind, row.document_id, row.version, row.result_status, row.base_version, row.base_status,
+               row.base_seq, row.conflatable, row.logical_date, row.source, row.raw, row.canonical, row.patch, row.sha256,
+               row.traceparent, row.status_since, $20, string_to_array(row.nocs, ' ')
         from unnest($3::bigint[], $4::text[], $5::uuid[], $6::integer[], $7::text[], $8::integer[], $9::text[],
                     $10::bigint[], $11::boolean[], $12::date[], $13::text[], $14::bytea[], $15::bytea[], $16::bytea[],
-                    $17::bytea[]) as row
+                    $17::bytea[], $18::text[], $19::timestamptz[], $21::text[])
+            as row (seq, kind, document_id, version, result_status, base_version, base_status, base_seq, conflatable,
+                    logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, nocs)
         "#,
         stream_id,
         received_at,
@@ -159,6 +170,10 @@ pub async fn insert_rows(
         &canonical as _,
         &patch as _,
         &sha256 as _,
+        &traceparent as _,
+        &status_since,
+        released_until,
+        &nocs,
     )
     .execute(&mut **tx)
     .await?;
@@ -173,44 +188,56 @@ pub async fn insert_entitlement_entry(
     seq: i64,
     client_id: &str,
     now: DateTime<Utc>,
+    released_until: DateTime<Utc>,
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"
-        insert into results.log (stream_id, seq, kind, client_id, conflatable, received_at)
-        values ($1, $2, 'entitlement', $3, false, $4)
+        insert into results.log (stream_id, seq, kind, client_id, conflatable, received_at, released_until)
+        values ($1, $2, 'entitlement', $3, false, $4, $5)
         "#,
         stream_id,
         seq,
         client_id,
         now,
+        released_until,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-struct LogRow {
-    seq: i64,
-    kind: String,
-    client_id: Option<String>,
-    handle: Option<i64>,
-    competition_code: Option<String>,
-    document_code: Option<String>,
-    document_subcode: Option<String>,
-    document_type: Option<String>,
-    document_subtype: Option<String>,
-    language: Option<String>,
-    version: Option<i32>,
-    result_status: Option<String>,
-    base_version: Option<i32>,
-    base_status: Option<String>,
-    base_seq: Option<i64>,
-    conflatable: bool,
-    canonical: Option<Vec<u8>>,
-    size: Option<i32>,
-    patch: Option<Vec<u8>>,
-    sha256: Option<Vec<u8>>,
-    received_at: DateTime<Utc>,
+pub(super) struct LogRow {
+    pub(super) seq: i64,
+    pub(super) kind: String,
+    pub(super) client_id: Option<String>,
+    pub(super) handle: Option<i64>,
+    pub(super) competition_code: Option<String>,
+    pub(super) document_code: Option<String>,
+    pub(super) document_subcode: Option<String>,
+    pub(super) document_type: Option<String>,
+    pub(super) document_subtype: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) version: Option<i32>,
+    pub(super) result_status: Option<String>,
+    pub(super) base_version: Option<i32>,
+    pub(super) base_status: Option<String>,
+    pub(super) base_seq: Option<i64>,
+    pub(super) conflatable: bool,
+    pub(super) canonical: Option<Vec<u8>>,
+    pub(super) size: Option<i32>,
+    pub(super) patch: Option<Vec<u8>>,
+    pub(super) sha256: Option<Vec<u8>>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) traceparent: Option<String>,
+    pub(super) nocs: Vec<String>,
+    pub(super) status_since: Option<DateTime<Utc>>,
+    pub(super) base_nocs: Option<Vec<String>>,
+    pub(super) base_since: Option<DateTime<Utc>>,
+    pub(super) base_received_at: Option<DateTime<Utc>>,
+    pub(super) client_ids: Option<Vec<String>>,
+    pub(super) released_from: Option<DateTime<Utc>>,
+    pub(super) released_until: DateTime<Utc>,
+    pub(super) first_received_at: Option<DateTime<Utc>>,
 }
 
 /// The entries behind `seq` up to `last`, at most `limit`, in order.
@@ -230,10 +257,17 @@ pub async fn list_after(
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind = 'document' and octet_length(l.canonical) <= $5 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.patch, l.sha256, l.received_at
+               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $5
+                    then coalesce(r.canonical, l.canonical) end as canonical,
+               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
+               coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
+               b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
+               l.released_until, r.received_at as "first_received_at?"
         from results.log l
         left join results.document d on d.document_id = l.document_id
+        left join results.log b on b.stream_id = l.stream_id and b.seq = l.base_seq
+        left join results.log r on r.stream_id = l.stream_id and r.seq = l.released_seq
         where l.stream_id = $1 and l.seq > $2 and l.seq <= $3
         order by l.seq
         limit $4
@@ -253,13 +287,14 @@ impl TryFrom<LogRow> for Entry {
     type Error = Error;
 
     fn try_from(row: LogRow) -> Result<Self, Error> {
-        let (seq, received_at) = (row.seq, row.received_at);
+        let (seq, received_at, traceparent) = (row.seq, row.received_at, row.traceparent.clone());
+        let released_until = row.released_until;
         let what = match row.kind.as_str() {
             "entitlement" => What::Entitlement(row.client_id.unwrap_or_default()),
             "late" => What::Late,
             _ => change_of(row)?,
         };
-        Ok(Self { seq, received_at, what })
+        Ok(Self { seq, received_at, released_until, what, traceparent })
     }
 }
 
@@ -275,8 +310,11 @@ fn change_of(row: LogRow) -> Result<What, Error> {
     };
     let document_type = document_type(&key.document_type)?;
     let handle = row.handle.ok_or(missing("handle"))?;
-    let base = match (row.base_version, row.base_seq) {
-        (Some(version), Some(seq)) => Some(Base { version, status: status(row.base_status)?, seq }),
+    let base = match (row.base_version, row.base_seq, row.base_received_at) {
+        (Some(version), Some(seq), Some(received_at)) => {
+            let facts = facts(&row.base_nocs.unwrap_or_default(), row.base_since, received_at)?;
+            Some(Base { version, status: status(row.base_status)?, seq, facts })
+        }
         _ => None,
     };
     if row.kind == "invalidation" {
@@ -292,7 +330,15 @@ fn change_of(row: LogRow) -> Result<What, Error> {
         body: row.canonical.map(Bytes::from),
         size: size(row.size)?,
         sha256: digest(&row.sha256.ok_or(missing("sha256"))?)?,
+        facts: facts(&row.nocs, row.status_since, row.first_received_at.unwrap_or(row.received_at))?,
     };
+    if row.kind == "release" {
+        return Ok(What::Release(Release {
+            edition: Arc::new(edition),
+            client_ids: row.client_ids.unwrap_or_default().into(),
+            before: row.released_from.ok_or(missing("released_from"))?,
+        }));
+    }
     let patch = row.patch.map(Bytes::from);
     Ok(What::Edition(Change { edition: Arc::new(edition), base, patch, conflatable: row.conflatable }))
 }

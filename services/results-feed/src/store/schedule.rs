@@ -19,19 +19,19 @@ pub struct UnitState {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
-    unit: String,
-    version: i64,
-    schedule_status: String,
-    start_at: Option<DateTime<Utc>>,
-    end_at: Option<DateTime<Utc>>,
-    previous_start: Option<DateTime<Utc>>,
-    venue: String,
-    location: String,
-    name: String,
-    medal: bool,
-    changed_at: DateTime<Utc>,
-    result_status: Option<String>,
+pub(super) struct Row {
+    pub(super) unit: String,
+    pub(super) version: i64,
+    pub(super) schedule_status: String,
+    pub(super) start_at: Option<DateTime<Utc>>,
+    pub(super) end_at: Option<DateTime<Utc>>,
+    pub(super) previous_start: Option<DateTime<Utc>>,
+    pub(super) venue: String,
+    pub(super) location: String,
+    pub(super) name: String,
+    pub(super) medal: bool,
+    pub(super) changed_at: DateTime<Utc>,
+    pub(super) result_status: Option<String>,
 }
 
 impl TryFrom<Row> for UnitState {

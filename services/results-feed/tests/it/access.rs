@@ -36,9 +36,8 @@ async fn a_change_of_rights_reaches_an_open_connection() {
     assert_eq!(partner.documents.len(), 2);
 
     set_public(&world, 0, vec![rule(&["DT_SCHEDULE_UPDATE"], &[])]).await.unwrap();
-    let Frame::Reset(reset) = partner.next().await else { panic!("a reset") };
-    assert_eq!(reset.why, "FILTER_CHANGED");
-    partner.read_snapshot().await;
+    let Frame::Gone(gone) = partner.next().await else { panic!("gone") };
+    assert_eq!(gone.why, "REVOKED");
     assert_eq!(partner.documents.len(), 1, "the schedule alone");
     world.app.stop().await;
 }

@@ -9,13 +9,13 @@ use crate::world::{DEADLINE, World};
 /// One event: its id, if it has one, and its frame.
 type Event = (Option<String>, Value);
 
-struct Browser {
+pub struct Browser {
     body: std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     text: String,
 }
 
 impl Browser {
-    async fn open(world: &World, query: &str, last_event_id: Option<&str>) -> Self {
+    pub async fn open(world: &World, query: &str, last_event_id: Option<&str>) -> Self {
         let mut request = world.app.http().get(world.app.http_url(&format!("/results/v1/feed{query}")));
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
@@ -27,17 +27,22 @@ impl Browser {
     }
 
     async fn next(&mut self) -> Event {
+        let (id, text) = self.next_text().await;
+        (id, serde_json::from_str(&text).unwrap())
+    }
+
+    /// The next event but heartbeats: its id and its data as it came.
+    pub async fn next_text(&mut self) -> (Option<String>, String) {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.text = rest;
                 let field =
                     |name: &str| block.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-                if let Some(data) = field("data: ") {
-                    let frame: Value = serde_json::from_str(&data).unwrap();
-                    if frame["t"] != "hb" {
-                        return (field("id: "), frame);
-                    }
+                if let Some(data) = field("data: ")
+                    && !data.starts_with(r#"{"t":"hb""#)
+                {
+                    return (field("id: "), data);
                 }
             }
             let chunk = tokio::time::timeout(DEADLINE, self.body.next()).await.expect("an event in time");

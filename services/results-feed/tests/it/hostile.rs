@@ -18,6 +18,10 @@ fn quarantined(reason: &str) -> Told {
     Told { status: 200, outcome: "quarantined".to_owned(), seq: 0, reason: reason.to_owned() }
 }
 
+fn wide(attributes: usize) -> String {
+    (0..attributes).map(|index| format!(" a{index}=\"1\"")).collect()
+}
+
 async fn rows(world: &World, table: &str) -> i64 {
     let sql = format!("select count(*) from results.{table}");
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&world.app.pool).await.unwrap()
@@ -37,6 +41,12 @@ async fn a_malformed_document_is_taken_aside_with_its_reason() {
         (format!("<OdfBody>{}", "<a>".repeat(100_000)), "TOO_COMPLEX"),
         (start_list.replace(" Source=\"SYNATH1\"", ""), "HEADER_MISSING(Source)"),
         (start_list.replace(FINAL_100M, &FINAL_100M[..33]), "RSC_INVALID(34)"),
+        (start_list.replace(FINAL_100M, "ATH_ATHMDECATHLON-----FNL-000100------"), "RSC_INVALID(4)"),
+        (start_list.replace(FINAL_100M, &format!("{FINAL_100M}----")), "RSC_INVALID(35)"),
+        (start_list.replace("encoding=\"UTF-8\"", "encoding=\"ISO-8859-1\""), "NOT_XML"),
+        (format!("{}<x/>", start_list.trim_end()), "NOT_XML"),
+        (start_list.replace("Source=\"SYNATH1\"", "Source=\"SYNATH1\" Source=\"SYNATH2\""), "NOT_XML"),
+        (start_list.replace("<Competition", &format!("<Competition{}", wide(257))), "TOO_COMPLEX"),
         (start_list.replace("DT_RESULT", "DT_RESULTS"), "UNKNOWN_TYPE"),
         (start_list.replace("SYN2030", "OG2028"), "COMPETITION_UNKNOWN"),
         (start_list.replace("FeedFlag=\"P\"", "FeedFlag=\"T\""), "FLAG_MISMATCH"),
@@ -111,6 +121,77 @@ async fn bodies_have_limits_as_sent_and_as_inflated() {
     let cut = packed[..packed.len() / 2].to_vec();
     assert_eq!(world.post_encoded(&key, cut, Some("gzip")).await, quarantined("NOT_GZIP"));
     assert_eq!(world.post_encoded(&key, packed, Some("gzip")).await.outcome, "accepted");
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_utf_8_or_no_text_are_not_xml() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let start_list = hundred_metres_final(1)[2].xml.clone();
+    assert!(start_list.contains('é'));
+    let latin: Vec<u8> = start_list.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let wide: Vec<u8> = start_list.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for bytes in [latin, wide, vec![0; 1_000]] {
+        assert_eq!(world.post(&key, bytes).await, quarantined("NOT_XML"));
+    }
+    let marked = [b"\xef\xbb\xbf", start_list.as_bytes()].concat();
+    assert_eq!(world.post(&key, marked).await.outcome, "accepted", "a byte order mark is welcome");
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_picture_is_kept_whole_and_read_to_its_header() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let start_list = &hundred_metres_final(1)[2].xml;
+    let root = start_list.find("<Competition").unwrap();
+    let header = start_list[..root].replace("DT_RESULT", "DT_PDF");
+    let picture = |content: &str| {
+        format!("{header}<Competition><Pdf>{}</Pdf></Competition></OdfBody>", content.repeat(1 << 20))
+    };
+    let whole = picture("JVBERi0x");
+    let first = world.post(&key, whole.clone()).await;
+    assert_eq!(first.outcome, "accepted");
+    assert_eq!(world.post(&key, whole.clone()).await.outcome, "duplicate");
+    assert_eq!(world.post(&key, picture("JVBERi0y")).await, quarantined("VERSION_CONFLICT"));
+    assert_eq!(world.post(&key, whole[..whole.len() - 12].to_owned()).await, quarantined("NOT_XML"));
+    let (raw, canonical): (i64, i64) = sqlx::query_as(
+        "select octet_length(raw)::bigint, octet_length(canonical)::bigint from results.log where seq = $1",
+    )
+    .bind(first.seq)
+    .fetch_one(&world.app.pool)
+    .await
+    .unwrap();
+    assert_eq!(usize::try_from(raw).unwrap(), whole.len());
+    assert!(canonical < 200, "{canonical}");
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_no_key_is_refused_before_the_body() {
+    let world = World::start().await;
+    let endless = reqwest::Body::wrap_stream(futures::stream::pending::<Result<&str, std::io::Error>>());
+    assert_eq!(world.post("wrong", endless).await.status, 401);
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_durable_is_told_so_and_may_come_again() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let start_list = hundred_metres_final(1)[2].xml.clone();
+    let mut held = world.app.pool.begin().await.unwrap();
+    sqlx::query("select 1 from results.stream for update").execute(&mut *held).await.unwrap();
+    let request = world.app.http().post(world.app.http_url("/results/v1/odf")).header("x-api-key", &key);
+    let answer = request.body(start_list.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    held.rollback().await.unwrap();
+    // The one before may have been written meanwhile.
+    let again = world.post(&key, start_list).await;
+    assert!(matches!(again.outcome.as_str(), "accepted" | "duplicate"), "{again:?}");
+    assert_eq!((again.seq, rows(&world, "log").await), (1, 1));
     world.app.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use futures::StreamExt as _;
 use proto::results::v1::{
     EntitlementRule, ListGapsRequest, ListGapsResponse, PublishRequest, UpdateEntitlementsRequest,
     access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
@@ -59,8 +60,39 @@ async fn a_stream_of_documents_is_answered_one_by_one_in_its_order() {
 }
 
 #[tokio::test]
+async fn an_idle_stream_holds_up_no_shutdown() {
+    let world = World::start().await;
+    let mut ingest = IngestServiceClient::new(world.app.grpc(&["results.publish"]));
+    let first = request(hundred_metres_final(1)[0].xml.clone());
+    let documents = futures::stream::once(async { first }).chain(futures::stream::pending());
+    let mut answers = ingest.publish_stream(documents).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().outcome, "accepted");
+    let (stopped, ended) = tokio::join!(world.app.stop(), answers.message());
+    let () = stopped;
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn odd_content_is_counted_and_taken() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let odd = hundred_metres_final(1)[2].xml.replace(" SortOrder=\"2\"", " SortOrder=\"1\" Odd=\"\"");
+    assert_eq!(world.post(&key, odd).await.outcome, "accepted");
+    let metrics = world.app.http().get(world.app.ops_url("/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "results_content_defects_total{defect=\"EMPTY_ATTRIBUTE\"} 1",
+        "results_content_defects_total{defect=\"SORT_ORDER_DOUBLED\"} 1",
+        "results_parsed_documents_total{} 1",
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line}\n{metrics}");
+    }
+    world.app.stop().await;
+}
+
+#[tokio::test]
 async fn a_publisher_that_sends_too_much_is_told_when_to_come_again() {
-    let world = World::start_with(|config| config.publisher_rate = 2).await;
+    let world = World::start_with(|_| {}, |config| config.publisher_rate = 2).await;
     let (_, key) = world.key("P", &[]).await;
     let (_, other) = world.key("P", &[]).await;
     let document = hundred_metres_final(1)[0].xml.clone();
@@ -163,7 +195,7 @@ async fn the_messages_of_rio_go_in_and_the_hole_at_45_is_told() {
     let Ok(files) = fs::read_dir(folder) else {
         return println!("skipped: there is no ../shared/data beside the project");
     };
-    let world = World::start_with(|config| "OG2016".clone_into(&mut config.competition)).await;
+    let world = World::start_with(|_| {}, |config| "OG2016".clone_into(&mut config.competition)).await;
     let (_, key) = world.key("T", &[]).await;
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml"));
@@ -183,7 +215,7 @@ async fn the_messages_of_rio_go_in_and_the_hole_at_45_is_told() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_refused_and_holds_nobody_up() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let world = World::start_with(|config| config.body_seconds = 1).await;
+    let world = World::start_with(|_| {}, |config| config.body_seconds = 1).await;
     let (_, key) = world.key("P", &[]).await;
     let address = world.app.http_url("").replace("http://", "");
     let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();

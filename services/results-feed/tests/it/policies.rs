@@ -1,12 +1,17 @@
 //! Every RPC with an empty request, and with one that is too large.
 
 use proto::results::v1::{
-    CreatePublisherKeyRequest, DiscardQuarantinedRequest, GetEntitlementsRequest, GetEventUnitRequest,
-    GetResultRequest, GetSnapshotRequest, ListEventUnitsRequest, ListGapsRequest, ListMedalStandingsRequest,
-    ListPublisherKeysRequest, ListQuarantinedRequest, PublishRequest, RequeueQuarantinedRequest,
-    RevokePublisherKeyRequest, SubscribeRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
-    ingest_service_client::IngestServiceClient, result_service_client::ResultServiceClient,
+    CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
+    DiscardQuarantinedRequest, ExplainAccessRequest, GetDeliveryTargetRequest, GetDocumentRequest,
+    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
+    ListDecisionsRequest, ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest,
+    ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest,
+    ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
+    ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
+    SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
+    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
+    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    result_service_client::ResultServiceClient,
 };
 use tonic::Code;
 
@@ -18,6 +23,7 @@ macro_rules! codes {
         let mut feed = FeedServiceClient::new($peer);
         let mut results = ResultServiceClient::new($peer);
         let mut access = AccessServiceClient::new($peer);
+        let mut delivery = DeliveryServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
             ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
@@ -25,6 +31,8 @@ macro_rules! codes {
             ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_venue_clocks(ListVenueClocksRequest::default()).await.err(),
+            feed.get_manifest(GetManifestRequest::default()).await.err(),
             feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
@@ -35,6 +43,19 @@ macro_rules! codes {
             access.list_publisher_keys(ListPublisherKeysRequest::default()).await.err(),
             access.update_entitlements(UpdateEntitlementsRequest::default()).await.err(),
             access.get_entitlements(GetEntitlementsRequest::default()).await.err(),
+            feed.get_document(GetDocumentRequest::default()).await.err(),
+            feed.search_documents(SearchDocumentsRequest::default()).await.err(),
+            delivery.create_delivery_target(CreateDeliveryTargetRequest::default()).await.err(),
+            delivery.get_delivery_target(GetDeliveryTargetRequest::default()).await.err(),
+            delivery.list_delivery_targets(ListDeliveryTargetsRequest::default()).await.err(),
+            delivery.update_delivery_target(UpdateDeliveryTargetRequest::default()).await.err(),
+            delivery.delete_delivery_target(DeleteDeliveryTargetRequest::default()).await.err(),
+            delivery.pause_delivery(PauseDeliveryRequest::default()).await.err(),
+            delivery.resume_delivery(ResumeDeliveryRequest::default()).await.err(),
+            delivery.resend_documents(ResendDocumentsRequest::default()).await.err(),
+            access.list_entitlements(ListEntitlementsRequest::default()).await.err(),
+            access.explain_access(ExplainAccessRequest::default()).await.err(),
+            access.list_decisions(ListDecisionsRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -45,10 +66,11 @@ macro_rules! codes {
 #[tokio::test]
 async fn an_empty_or_oversized_request_names_its_field() {
     let world = World::start().await;
-    let all = ["results.publish", "results.subscribe", "results.read", "results.admin"];
+    let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, wrong, None, wrong,
+        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, None, wrong, wrong,
+        None, wrong, wrong, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
         wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);

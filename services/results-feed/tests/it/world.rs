@@ -8,7 +8,10 @@ use proto::results::v1::{
 use serde_json::Value;
 use testkit::{TestApp, races::OdfDocument};
 use tonic::Streaming;
+use url::Url;
 
+/// Where the staff at the desk believe to be.
+pub const ORIGIN: &str = "https://results.example";
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -29,12 +32,65 @@ pub struct Told {
 
 impl World {
     pub async fn start() -> Self {
-        Self::start_with(|_| {}).await
+        Self::start_with(|_| {}, |_| {}).await
     }
 
-    /// With other settings than the usual ones.
-    pub async fn start_with(change: impl Fn(&mut results_feed::Config) + Send + 'static) -> Self {
-        Self::start_on(None, change).await
+    /// Another replica over the same database and topics.
+    pub async fn beside(&self) -> Self {
+        Self::successor(self.database_url.clone(), self.app.clock.clone()).await
+    }
+
+    /// Where its database is.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// With other settings than usual.
+    pub async fn start_with(
+        change: impl FnOnce(&mut chassis::Settings) + Send + 'static,
+        configure: impl FnOnce(&mut results_feed::Config) + Send + 'static,
+    ) -> Self {
+        let change = |settings: &mut chassis::Settings| {
+            allow_this_machine(settings);
+            change(settings);
+        };
+        let app = TestApp::start_with(Service::ResultsFeed, change, |process, own| async move {
+            let mut config = config(&own);
+            configure(&mut config);
+            Ok(vec![results_feed::component(config, process).await?])
+        })
+        .await;
+        Self { database_url: app.database_url().to_owned(), app }
+    }
+
+    /// Another replica over the same database, with a broker that nobody reaches.
+    pub async fn beside_without_broker(&self) -> Self {
+        let database_url = self.database_url.clone();
+        let shared = database_url.clone();
+        let nobody = |settings: &mut chassis::Settings| "127.0.0.1:1".clone_into(&mut settings.kafka_brokers);
+        let app = TestApp::start_with(Service::ResultsFeed, nobody, |process, _| async move {
+            Ok(vec![results_feed::component(config(&shared), process).await?])
+        })
+        .await;
+        Self { app, database_url }
+    }
+
+    /// What started on this database after the process that this one was.
+    pub async fn successor(database_url: String, clock: domain::Clock) -> Self {
+        let app = TestApp::succeed(
+            Service::ResultsFeed,
+            database_url.clone(),
+            clock,
+            allow_this_machine,
+            |process, url| async move { Ok(vec![results_feed::component(config(&url), process).await?]) },
+        )
+        .await;
+        Self { app, database_url }
+    }
+
+    /// One that reaches identity there.
+    pub async fn start_at(identity_url: Url) -> Self {
+        Self::start_with(|_| {}, move |config| config.identity_url = Some(identity_url)).await
     }
 
     /// The client that tests call as.
@@ -42,26 +98,17 @@ impl World {
         TestApp::CLIENT.to_owned()
     }
 
-    /// Another replica over the same database.
-    pub async fn beside(&self) -> Self {
-        Self::start_on(Some(self.database_url.clone()), |_| {}).await
+    /// A figure of the operators' page; 0 where it is not there yet.
+    pub async fn figure(&self, name: &str) -> f64 {
+        let page =
+            self.app.http().get(self.app.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or("0");
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    async fn start_on(
-        shared: Option<String>,
-        change: impl Fn(&mut results_feed::Config) + Send + 'static,
-    ) -> Self {
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let app = TestApp::start(Service::ResultsFeed, |process, own| async move {
-            let database_url = shared.unwrap_or(own);
-            let mut config = config(&database_url);
-            change(&mut config);
-            let component = results_feed::component(config, process).await?;
-            tell.send(database_url).unwrap();
-            Ok(vec![component])
-        })
-        .await;
-        Self { app, database_url: told.await.unwrap() }
+    /// So many seconds later.
+    pub fn clock_forward(&self, seconds: i64) {
+        self.app.clock.advance(domain::TimeDelta::seconds(seconds));
     }
 
     /// An id and an API key for documents of this flag and these prefixes.
@@ -115,14 +162,23 @@ impl World {
     }
 }
 
+// Partners' servers of tests are on this machine.
+fn allow_this_machine(settings: &mut chassis::Settings) {
+    settings.egress_allow = vec!["127.0.0.1:*".to_owned()];
+}
+
 pub fn config(database_url: &str) -> results_feed::Config {
     results_feed::Config {
         database_url: database_url.parse().unwrap(),
         competition: "SYN2030".to_owned(),
         pepper: "pepper of a test".parse().unwrap(),
         max_connections: 100,
+        delivery_retry_ms: 50,
+        public_url: ORIGIN.parse().unwrap(),
+        identity_url: None,
         publisher_rate: 1_000,
         body_seconds: 20,
+        ka_timeout: 30,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
@@ -139,7 +195,27 @@ pub struct Partner {
     pub seen: Vec<String>,
     /// Sequence numbers of changes, in order.
     pub seqs: Vec<i64>,
-    last: Option<i64>,
+    /// By document, also of those that are gone: its newest frame. After a loss some frames come again.
+    newest: BTreeMap<i64, i64>,
+    /// By lane: of the last frame on this connection.
+    last: [Option<i64>; 3],
+    /// By lane: where this connection began.
+    began: [i64; 3],
+}
+
+/// The places that a cursor names, by lane.
+pub fn places(cursor: &str) -> [i64; 3] {
+    let Some((_, places)) = cursor.split_once('.') else { return [0; 3] };
+    let mut numbers = places.split('-').map(|number| number.parse::<i64>().unwrap());
+    let base = numbers.next().unwrap();
+    let mut at = [base; 3];
+    at.iter_mut().zip(numbers).for_each(|(at, offset)| *at -= offset);
+    at
+}
+
+/// Up to where a reader with this cursor has everything.
+pub fn lowest(cursor: &str) -> i64 {
+    places(cursor).into_iter().min().unwrap()
 }
 
 impl Partner {
@@ -155,9 +231,10 @@ impl Partner {
             prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
             cursor: self.cursor.clone(),
             mode: mode.into(),
-            feed_flag: String::new(),
+            ..SubscribeRequest::default()
         };
-        self.last = self.cursor.split_once('.').map(|(_, seq)| seq.parse().unwrap());
+        self.last = [None; 3];
+        self.began = places(&self.cursor);
         self.frames = Some(feed.subscribe(request).await.unwrap().into_inner());
     }
 
@@ -168,26 +245,29 @@ impl Partner {
     /// The next frame but heartbeats.
     pub async fn next(&mut self) -> Frame {
         loop {
-            let frames = self.frames.as_mut().expect("connected");
-            let frame = tokio::time::timeout(DEADLINE, frames.message()).await.expect("a frame in time");
-            let frame = frame.unwrap().expect("the stream goes on");
-            if !frame.cursor.is_empty() {
-                self.cursor.clone_from(&frame.cursor);
-            }
-            match frame.frame.unwrap() {
+            match self.any().await {
                 Frame::Heartbeat(_) => {}
-                other => {
-                    self.take(&other);
-                    return other;
-                }
+                other => return other,
             }
         }
     }
 
-    /// Reads until the change with this sequence number was taken.
+    async fn any(&mut self) -> Frame {
+        let frames = self.frames.as_mut().expect("connected");
+        let frame = tokio::time::timeout(DEADLINE, frames.message()).await.expect("a frame in time");
+        let frame = frame.unwrap().expect("the stream goes on");
+        if !frame.cursor.is_empty() {
+            self.cursor.clone_from(&frame.cursor);
+        }
+        let frame = frame.frame.unwrap();
+        self.take(&frame);
+        frame
+    }
+
+    /// Reads until it has everything up to this sequence number.
     pub async fn read_to(&mut self, seq: i64) {
-        while self.last.is_none_or(|last| last < seq) {
-            self.next().await;
+        while lowest(&self.cursor) < seq {
+            self.any().await;
         }
     }
 
@@ -199,63 +279,81 @@ impl Partner {
     fn take(&mut self, frame: &Frame) {
         match frame {
             Frame::Snap(snap) => {
+                self.newest.insert(snap.handle, snap.seq);
                 self.hold(snap.handle, snap.version, serde_json::from_slice(&snap.body).unwrap());
             }
-            Frame::Live(live) => self.last = live.cursor.split_once('.').map(|(_, seq)| seq.parse().unwrap()),
+            Frame::Live(live) => self.began = places(&live.cursor),
             Frame::Full(full) => {
-                self.follow(full.previous, full.seq);
+                self.follow(full.lane, full.previous, full.seq);
                 let name = &full.key.as_ref().unwrap().document_type;
                 self.seen.push(format!("full {name} {} {}", full.version, full.result_status));
-                self.hold(full.handle, full.version, serde_json::from_slice(&full.body).unwrap());
+                if self.is_news(full.handle, full.seq) {
+                    self.hold(full.handle, full.version, serde_json::from_slice(&full.body).unwrap());
+                }
             }
             Frame::Delta(delta) => {
-                self.follow(delta.previous, delta.seq);
+                self.follow(delta.lane, delta.previous, delta.seq);
                 self.seen.push(format!("delta {} {}", delta.version, delta.result_status));
-                let (version, document) = self.documents.get_mut(&delta.handle).expect("a document to patch");
-                if *version >= delta.version {
+                if !self.is_news(delta.handle, delta.seq) {
                     return;
                 }
+                let (version, document) = self.documents.get_mut(&delta.handle).expect("a document to patch");
                 assert_eq!(*version, delta.base_version);
                 merge(document, &serde_json::from_slice(&delta.patch).unwrap());
                 *version = delta.version;
             }
             Frame::Gone(gone) => {
-                self.follow(gone.previous, gone.seq);
+                self.follow(gone.lane, gone.previous, gone.seq);
                 self.seen.push("gone".to_owned());
-                self.documents.remove(&gone.handle);
+                if self.is_news(gone.handle, gone.seq) {
+                    self.documents.remove(&gone.handle);
+                }
             }
             Frame::Superseded(superseded) => {
-                self.follow(superseded.previous, superseded.seq);
+                self.follow(superseded.lane, superseded.previous, superseded.seq);
                 self.seen.push("superseded".to_owned());
-                self.documents.remove(&superseded.handle);
+                if self.is_news(superseded.handle, superseded.seq) {
+                    self.documents.remove(&superseded.handle);
+                }
             }
             Frame::Skip(skip) => {
-                assert_eq!(Some(skip.previous), self.last);
-                self.last = Some(skip.seq);
+                self.follow(skip.lane, skip.previous, skip.seq);
+                self.seqs.pop();
             }
             Frame::Reset(_) => {
                 self.documents.clear();
-                self.last = None;
+                self.newest.clear();
+                self.last = [None; 3];
             }
             _ => {}
         }
+    }
+
+    fn is_news(&mut self, handle: i64, seq: i64) -> bool {
+        let newest = self.newest.entry(handle).or_default();
+        let is_news = *newest < seq;
+        *newest = seq.max(*newest);
+        is_news
     }
 
     fn hold(&mut self, handle: i64, version: i32, document: Value) {
         self.documents.insert(handle, (version, document));
     }
 
-    fn follow(&mut self, previous: i64, seq: i64) {
-        if self.last.is_some() {
-            assert_eq!(Some(previous), self.last, "a frame was lost");
+    // Within a connection each frame names the one before in its lane; the first one does not go beyond the cursor.
+    fn follow(&mut self, lane: u32, previous: i64, seq: i64) {
+        let lane = usize::try_from(lane).unwrap();
+        match self.last[lane] {
+            Some(last) => assert_eq!(previous, last, "a frame was lost"),
+            None => assert!(previous <= self.began[lane], "a frame was lost"),
         }
-        self.last = Some(seq);
+        self.last[lane] = Some(seq);
         self.seqs.push(seq);
     }
 }
 
 /// RFC 7396, written a second time.
-fn merge(document: &mut Value, patch: &Value) {
+pub fn merge(document: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *document = patch.clone();
         return;

@@ -30,6 +30,8 @@ pub struct Words {
     pub no_units: &'static str,
     pub no_medals: &'static str,
     pub missing: &'static str,
+    pub ago: &'static str,
+    pub stale: &'static str,
     #[serde(skip)]
     statuses: [&'static str; 20],
 }
@@ -108,6 +110,8 @@ static JA: Words = Words {
     no_units: "予定はまだありません。",
     no_medals: "メダルはまだ決まっていません。",
     missing: "ページが見つかりません",
+    ago: "秒前",
+    stale: "自動更新が止まっています。",
     statuses: [
         "スタートリスト",
         "競技中",
@@ -159,6 +163,8 @@ static EN: Words = Words {
     no_units: "Nothing is scheduled yet.",
     no_medals: "No medals have been decided yet.",
     missing: "Page not found",
+    ago: "s ago",
+    stale: "Live updates have stopped.",
     statuses: [
         "Start list",
         "Live",
@@ -210,6 +216,8 @@ static FR: Words = Words {
     no_units: "Rien n'est encore programmé.",
     no_medals: "Aucune médaille n'est encore attribuée.",
     missing: "Page introuvable",
+    ago: "s",
+    stale: "La mise à jour en direct est arrêtée.",
     statuses: [
         "Liste de départ",
         "En direct",

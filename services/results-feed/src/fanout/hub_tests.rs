@@ -1,0 +1,175 @@
+use bytes::Bytes;
+use domain::DateTime;
+
+use super::*;
+use crate::{
+    entitlement::{Entitlement, Facts, Rule, RuleText},
+    entry::{Change, Edition, What},
+    fanout::{
+        place::{Mode, Place},
+        topic::Next,
+    },
+    header::DocumentKey,
+    lane::Lane,
+};
+
+const CODE: &str = "ATHM100M--------------FNL-000100--";
+
+fn entry(seq: i64, what: What) -> Arc<Entry> {
+    Arc::new(Entry {
+        seq,
+        received_at: DateTime::UNIX_EPOCH,
+        released_until: DateTime::UNIX_EPOCH,
+        what,
+        traceparent: None,
+    })
+}
+
+fn result(seq: i64) -> Arc<Entry> {
+    let key = DocumentKey {
+        competition_code: "SYN2030".to_owned(),
+        document_code: CODE.to_owned(),
+        document_subcode: String::new(),
+        document_type: "DT_RESULT".to_owned(),
+        document_subtype: String::new(),
+        language: "ENG".to_owned(),
+    };
+    let edition = Edition {
+        handle: 1,
+        key,
+        document_type: "DT_RESULT".parse().unwrap(),
+        version: i32::try_from(seq).unwrap(),
+        status: None,
+        seq,
+        body: Some(Bytes::from_static(b"{}")),
+        size: 2,
+        sha256: [0; 32],
+        facts: Facts::plain(DateTime::UNIX_EPOCH),
+    };
+    let change = Change { edition: Arc::new(edition), base: None, patch: None, conflatable: true };
+    entry(seq, What::Edition(change))
+}
+
+fn late(range: std::ops::RangeInclusive<i64>) -> Vec<Arc<Entry>> {
+    range.map(|seq| entry(seq, What::Late)).collect()
+}
+
+fn started(seq: i64) -> Hub {
+    let hub = Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &Arc::default(), &Arc::default());
+    hub.restart(&Position { epoch: "7f".to_owned(), seq }, HashMap::new());
+    hub
+}
+
+fn rights() -> Arc<Rights> {
+    let rule = Rule::parse(RuleText::default()).unwrap();
+    Arc::new(Rights::of(vec![Entitlement { client_id: "partner".to_owned(), version: 1, rules: vec![rule] }]))
+}
+
+fn topic(hub: &Hub, prefix: &str) -> Arc<Topic> {
+    let filter = Filter::new(vec![prefix.parse().unwrap()]);
+    let (generation, _) = hub.known_rights("partner");
+    hub.topic(&filter, &rights(), Representation::Json, generation).unwrap()
+}
+
+fn seqs(topic: &Topic, from: i64) -> Vec<i64> {
+    match topic.take(&mut Place::new([from; 3]), Mode::Every, from, 100) {
+        Next::Taken(taken) => {
+            let seq = |step: &crate::fanout::place::Step| match step {
+                crate::fanout::place::Step::Slot(slot, _) => Some(slot.seq()),
+                crate::fanout::place::Step::Own(_) => None,
+            };
+            taken.steps.iter().filter_map(|(_, step)| seq(step)).collect()
+        }
+        Next::Closed => panic!("the topic is closed"),
+    }
+}
+
+#[test]
+fn entries_are_taken_in_order_and_once() {
+    let hub = started(10);
+    hub.append("7f", late(11..=12));
+    hub.append("7f", late(11..=13));
+    assert_eq!(hub.seq(), 13);
+}
+
+#[test]
+fn nothing_is_shown_behind_a_hole_until_it_is_filled() {
+    let hub = started(10);
+    hub.append("7f", late(12..=13));
+    assert_eq!(hub.seq(), 10);
+    hub.append("7f", late(11..=11));
+    assert_eq!(hub.seq(), 13);
+}
+
+#[test]
+fn entries_of_a_lost_epoch_are_refused() {
+    let hub = started(10);
+    hub.restart(&Position { epoch: "8a".to_owned(), seq: 5 }, HashMap::new());
+    hub.append("7f", late(6..=6));
+    assert_eq!(hub.seq(), 5);
+    hub.hear("7f", 100);
+    assert_eq!(hub.heard(), 0, "what a lost epoch had says nothing of this one");
+}
+
+#[test]
+fn readers_that_ask_for_the_same_share_a_topic_and_it_knows_what_went_before() {
+    let hub = started(10);
+    hub.append("7f", [result(11), result(12)]);
+    let wanting = topic(&hub, "ATHM");
+    assert!(Arc::ptr_eq(&wanting, &topic(&hub, "ATHM")));
+    let other = topic(&hub, "JUD");
+    assert!(!Arc::ptr_eq(&wanting, &other));
+    hub.append("7f", [result(13)]);
+    assert_eq!(seqs(&wanting, 10), [11, 12, 13]);
+    assert_eq!(seqs(&other, 10), [0; 0]);
+    assert!(wanting.reaches_back_to(&[10; 3]) && !wanting.reaches_back_to(&[9; 3]));
+}
+
+#[test]
+fn a_change_of_rights_ends_the_topics_that_it_is_about() {
+    let hub = started(10);
+    let ended = topic(&hub, "ATHM");
+    let (generation, _) = hub.known_rights("partner");
+    hub.append("7f", [entry(11, What::Entitlement("somebody".to_owned())), result(12)]);
+    assert!(!ended.is_closed());
+    assert!(
+        hub.topic(ended.filter(), &rights(), Representation::Json, generation).is_none(),
+        "rights were read before a change"
+    );
+    hub.append("7f", [entry(13, What::Entitlement("partner".to_owned())), result(14)]);
+    assert!(ended.is_closed());
+    assert_eq!(hub.rights_changed_at(&rights()), 13);
+    // What came after the change never reached those of before.
+    assert_eq!(seqs(&topic(&hub, "ATHM"), 13), [14]);
+}
+
+#[test]
+fn the_oldest_frames_go_when_the_rings_are_full() {
+    let budget = Arc::<Budget>::default();
+    let hub = Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &budget, &Arc::default());
+    hub.restart(&Position { epoch: "7f".to_owned(), seq: 0 }, HashMap::new());
+    let wanting = topic(&hub, "ATHM");
+    hub.append("7f", [result(1), result(2)]);
+    let before = budget.used();
+    assert!(before > 0);
+    budget.add(256 << 20);
+    hub.append("7f", [result(3)]);
+    assert!(!wanting.reaches_back_to(&[0; 3]) && wanting.reaches_back_to(&[3; 3]));
+    budget.give_back(256 << 20);
+    assert_eq!(budget.used(), 0);
+    let mut place = Place::new([1; 3]);
+    let Next::Taken(taken) = wanting.take(&mut place, Mode::Every, 3, 10) else { panic!("it is open") };
+    assert_eq!((taken.steps.len(), taken.behind), (0, Some(Lane::Urgent)));
+}
+
+#[test]
+fn a_topic_outlives_its_readers_for_a_while() {
+    let hub = started(10);
+    let now = tokio::time::Instant::now();
+    let topic = topic(&hub, "ATHM");
+    assert_eq!(hub.sweep(now), 1);
+    drop(topic);
+    assert_eq!(hub.sweep(now), 1);
+    assert_eq!(hub.sweep(now + std::time::Duration::from_secs(61)), 0);
+    hub.append("7f", [result(11)]);
+}

@@ -1,0 +1,48 @@
+use super::fault::Kind;
+
+/// A wrong program, to see that the checker finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// Every version may be left out, an official one too.
+    ConflatedOfficial,
+    /// Frames of a snapshot have a cursor.
+    IdOnSnapshot,
+    /// The log has a hole.
+    SkippedSeq,
+    /// A reader does not hear of an invalidation.
+    LostGone,
+    /// A frame is lost on its way.
+    LostFrame,
+    /// A change of rights reaches no open connection.
+    DeafToRights,
+    /// A reader goes on from a cursor of before its rights changed.
+    ResumeAcrossRights,
+    /// The prefixes of a filter are forgotten.
+    ForgottenFilter,
+    /// Committed entries are gone and the epoch stays.
+    KeptEpoch,
+    /// A version that was left out is patched all the same.
+    PatchOfLeftOut,
+    /// A late reader goes on from its cursor in a log that is cut.
+    CutLog,
+    /// A snapshot is complete before the log has caught up with it.
+    EarlyLive,
+}
+
+impl Mutant {
+    /// Each with the rules that it breaks.
+    pub const ALL: &'static [(Self, &'static [Kind])] = &[
+        (Self::ConflatedOfficial, &[Kind::Missing]),
+        (Self::IdOnSnapshot, &[Kind::Cursor]),
+        (Self::SkippedSeq, &[Kind::Receipt]),
+        (Self::LostGone, &[Kind::State, Kind::Missing]),
+        (Self::LostFrame, &[Kind::Chain, Kind::Missing, Kind::State, Kind::Patch]),
+        (Self::DeafToRights, &[Kind::Forbidden, Kind::State, Kind::Missing]),
+        (Self::ResumeAcrossRights, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
+        (Self::ForgottenFilter, &[Kind::Forbidden]),
+        (Self::KeptEpoch, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
+        (Self::PatchOfLeftOut, &[Kind::Patch]),
+        (Self::CutLog, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Protocol]),
+        (Self::EarlyLive, &[Kind::State, Kind::Patch, Kind::Missing, Kind::Protocol]),
+    ];
+}

@@ -1,0 +1,90 @@
+use domain::NaiveDate;
+
+use crate::document_type::DocumentType;
+
+/// A day of competition: it opens with GLOBAL_GM and closes with GLOBAL_GN, once every venue has said LOCAL_OFF (ODF
+/// Foundation Principles 4.2). It ends after midnight, at 03:00 or later: documents name the day that they belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogicalDay {
+    /// Which day.
+    pub date: NaiveDate,
+    /// How far it is.
+    pub state: DayState,
+}
+
+/// How far a day is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DayState {
+    /// Documents come.
+    Open,
+    /// Good night was said, and a venue is still open.
+    Closing,
+    /// All is said; what comes still is late, and makes another revision of the manifest.
+    Closed,
+}
+
+impl DayState {
+    /// The name on the wire and in SQL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Open, Self::Closing, Self::Closed].into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl LogicalDay {
+    /// The day after a document of it came, with so many venues still open; nothing where it changes no day. Days may
+    /// come in any order, and a closed one does not open again.
+    #[must_use]
+    pub fn after(
+        known: Option<Self>,
+        date: NaiveDate,
+        document_type: DocumentType,
+        open_venues: usize,
+    ) -> Option<Self> {
+        let state = known.map(|day| day.state);
+        let next = match (document_type.name(), state) {
+            (_, Some(DayState::Closed)) => return None,
+            ("DT_GLOBAL_GN", _) | (_, Some(DayState::Closing)) if open_venues == 0 => DayState::Closed,
+            ("DT_GLOBAL_GN", _) => DayState::Closing,
+            ("DT_GLOBAL_GM", None) => DayState::Open,
+            _ => return None,
+        };
+        (state != Some(next)).then_some(Self { date, state: next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(known: Option<DayState>, name: &str, open_venues: usize) -> Option<DayState> {
+        let date = NaiveDate::default();
+        let known = known.map(|state| LogicalDay { date, state });
+        LogicalDay::after(known, date, name.parse().unwrap(), open_venues).map(|day| day.state)
+    }
+
+    #[test]
+    fn good_morning_opens_and_good_night_closes_once_all_venues_are_closed() {
+        use DayState::{Closed, Closing, Open};
+        assert_eq!(after(None, "DT_GLOBAL_GM", 0), Some(Open));
+        assert_eq!(after(Some(Open), "DT_RESULT", 2), None);
+        assert_eq!(after(Some(Open), "DT_GLOBAL_GN", 2), Some(Closing));
+        assert_eq!(after(Some(Closing), "DT_LOCAL_OFF", 1), None);
+        assert_eq!(after(Some(Closing), "DT_LOCAL_OFF", 0), Some(Closed));
+        assert_eq!(after(Some(Open), "DT_GLOBAL_GN", 0), Some(Closed));
+        // In any order, and never twice.
+        assert_eq!(after(None, "DT_GLOBAL_GN", 0), Some(Closed));
+        assert_eq!(after(Some(Closed), "DT_GLOBAL_GM", 0), None);
+        assert_eq!(after(Some(Open), "DT_GLOBAL_GM", 0), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! A reader of server-sent events that comes back with its last id whenever its connection ends, as a browser does.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::world::{DEADLINE, merge};
+
+/// So long a reader waits before it comes back: shorter than its server asks for, since a test is in a hurry.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Silence after which a connection is given up: heartbeats come each 5 s.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// What a reader holds and has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Followed {
+    /// Version and body by handle.
+    pub documents: BTreeMap<i64, (i64, Value)>,
+    /// Sequence numbers of changes in the order in which they came.
+    pub seqs: Vec<i64>,
+    /// Times that it connected.
+    pub connections: usize,
+    /// Why it was reset.
+    pub resets: Vec<String>,
+    /// What the guide does not allow.
+    pub faults: Vec<String>,
+    /// Where its first snapshot was complete.
+    pub began: Option<i64>,
+    last_id: Option<String>,
+    in_snapshot: bool,
+    /// The newest `s` that was taken of each document, also of those that are gone.
+    newest: BTreeMap<i64, i64>,
+    /// `s` of the newest frame by lane, as far as known in this connection.
+    last: BTreeMap<u64, i64>,
+}
+
+/// A running reader.
+pub struct Follower {
+    followed: Arc<Mutex<Followed>>,
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Reads `/results/v1/feed` with this query at an address, until it is dropped.
+    pub fn start(client: reqwest::Client, url: String) -> Self {
+        let followed: Arc<Mutex<Followed>> = Arc::default();
+        let of_task = Arc::clone(&followed);
+        let task = tokio::spawn(async move {
+            loop {
+                read(&client, &url, &of_task).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        Self { followed, task }
+    }
+
+    /// What it holds now.
+    pub fn followed(&self) -> Followed {
+        self.followed.lock().unwrap().clone()
+    }
+
+    /// Waits until a condition on what it holds is met.
+    pub async fn wait_until(&self, mut condition: impl FnMut(&Followed) -> bool) {
+        testkit::eventually(3 * DEADLINE, || {
+            let is_met = condition(&self.followed.lock().unwrap());
+            std::future::ready(is_met.then_some(()))
+        })
+        .await;
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn read(client: &reqwest::Client, url: &str, followed: &Mutex<Followed>) {
+    let mut request = client.get(url);
+    let id = followed.lock().unwrap().last_id.clone();
+    if let Some(id) = id {
+        request = request.header("last-event-id", id);
+    }
+    let Ok(answer) = request.send().await else { return };
+    if answer.status() != 200 {
+        return;
+    }
+    followed.lock().unwrap().begin();
+    let mut body = answer.bytes_stream();
+    let mut bytes: Vec<u8> = Vec::new();
+    while let Ok(Some(Ok(chunk))) = tokio::time::timeout(SILENCE, body.next()).await {
+        bytes.extend_from_slice(&chunk);
+        while let Some(end) = bytes.windows(2).position(|pair| pair == b"\n\n") {
+            let block: Vec<u8> = bytes.drain(..end + 2).collect();
+            let block = String::from_utf8_lossy(&block);
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+            if let Some(data) = field("data: ") {
+                let frame: Value = serde_json::from_str(data).unwrap();
+                followed.lock().unwrap().take(field("id: "), &frame);
+            }
+        }
+    }
+}
+
+impl Followed {
+    /// A new connection; gives the id to go on with.
+    pub fn begin(&mut self) -> Option<String> {
+        self.connections += 1;
+        self.last.clear();
+        self.in_snapshot = self.last_id.is_none();
+        if self.in_snapshot {
+            self.forget();
+        }
+        self.last_id.clone()
+    }
+
+    /// Takes a frame.
+    pub fn take(&mut self, id: Option<&str>, frame: &Value) {
+        let kind = frame["t"].as_str().unwrap_or_default();
+        let (handle, version) =
+            (frame["k"].as_i64().unwrap_or_default(), frame["v"].as_i64().unwrap_or_default());
+        match kind {
+            "snap" => {
+                self.newest.insert(handle, frame["s"].as_i64().unwrap_or_default());
+                self.documents.insert(handle, (version, frame["b"].clone()));
+            }
+            "live" => {
+                self.in_snapshot = false;
+                let cursor = frame["cursor"].as_str().unwrap_or_default();
+                let seq = cursor.split(['.', '-']).nth(1).and_then(|seq| seq.parse().ok());
+                self.began = self.began.or(seq);
+            }
+            "reset" => {
+                self.resets.push(frame["why"].as_str().unwrap_or_default().to_owned());
+                self.forget();
+                self.last.clear();
+                self.last_id = None;
+                self.in_snapshot = true;
+            }
+            "skip" => self.follow(frame),
+            "delta" | "full" | "gone" | "superseded" => {
+                self.follow(frame);
+                self.seqs.push(frame["s"].as_i64().unwrap_or_default());
+                self.change(kind, handle, version, frame);
+            }
+            _ => {}
+        }
+        if let Some(id) = id {
+            if self.in_snapshot {
+                self.faults.push(format!("an id in a snapshot: {frame}"));
+            }
+            self.last_id = Some(id.to_owned());
+        }
+    }
+
+    fn follow(&mut self, frame: &Value) {
+        let (previous, seq) = (frame["p"].as_i64(), frame["s"].as_i64().unwrap_or_default());
+        let lane = frame["l"].as_u64().unwrap_or_default();
+        let last = self.last.insert(lane, seq);
+        if !self.in_snapshot && last.is_some() && previous != last {
+            self.faults.push(format!("the frame before was {last:?}: {frame}"));
+        }
+    }
+
+    fn forget(&mut self) {
+        self.documents.clear();
+        self.newest.clear();
+    }
+
+    fn change(&mut self, kind: &str, handle: i64, version: i64, frame: &Value) {
+        let seq = frame["s"].as_i64().unwrap_or_default();
+        if self.newest.get(&handle).is_some_and(|newest| *newest >= seq) {
+            // It came before a loss.
+            return;
+        }
+        self.newest.insert(handle, seq);
+        match (kind, self.documents.get_mut(&handle)) {
+            ("gone" | "superseded", _) => {
+                self.documents.remove(&handle);
+            }
+            ("full", _) => {
+                self.documents.insert(handle, (version, frame["b"].clone()));
+            }
+            (_, Some((held, body))) if frame["bv"].as_i64() == Some(*held) => {
+                merge(body, &frame["d"]);
+                *held = version;
+            }
+            (_, held) => self.faults.push(format!("holds {:?}: {frame}", held.map(|(version, _)| *version))),
+        }
+    }
+}
+
+/// The state as the server tells it, page by page.
+pub async fn state(client: &reqwest::Client, url: &str) -> BTreeMap<i64, (i64, Value)> {
+    let mut documents = BTreeMap::new();
+    let mut after = String::new();
+    loop {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let page = client.get(format!("{url}{separator}limit=100{after}")).send().await.unwrap();
+        let page: Value = serde_json::from_slice(&page.bytes().await.unwrap()).unwrap();
+        for snap in page["documents"].as_array().unwrap() {
+            documents.insert(snap["k"].as_i64().unwrap(), (snap["v"].as_i64().unwrap(), snap["b"].clone()));
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return documents,
+        }
+    }
+}
