@@ -29,7 +29,7 @@ pub(crate) enum Asked {
 }
 
 /// Names with our prefix that scripts and tests own.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 10] = [
     "KOTINOS_TEST_",
     "KOTINOS_STACK",
     "KOTINOS_BASE_URL",
@@ -39,6 +39,7 @@ const FOREIGN: [&str; 9] = [
     "KOTINOS_KAFKA_CONTROLLER_PORT",
     "KOTINOS_KAFKA_PROXIED",
     "KOTINOS_DEMO_",
+    "KOTINOS_PARIS_DAY",
 ];
 
 /// The command of a service with its settings and the verbs that were added.

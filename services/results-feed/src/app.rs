@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod changes;
 mod days;
 mod delivery;
 mod desk;
@@ -10,13 +11,16 @@ mod entitlements;
 mod explain;
 mod feed;
 mod gaps;
+mod log_parts;
 mod publish;
 mod quarantine;
 mod quota;
 mod read;
+mod rehearsal;
 mod release;
 mod republish;
 mod search;
+mod time_travel;
 
 use std::{
     sync::{Arc, Mutex},
@@ -27,7 +31,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chassis::{Metrics, Secret};
 use domain::Clock;
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use access::NewKey;
 pub use days::keep as keep_days;
@@ -35,14 +39,19 @@ pub use delivery::{DeliveryKey, TargetOwner, TargetState};
 pub use desk::{Shown, VenueHeard};
 pub use explain::{Explanation, Question};
 pub use publish::Publisher;
-pub use read::UnitResult;
+pub use read::{SnapshotPage, UnitResult};
+pub use rehearsal::{Driven, NewReplay};
+pub use search::Body;
+pub use time_travel::PastPlace;
 
 use crate::{
     Error,
+    config::LogZstd,
     document_type::FeedFlag,
     entitlement::Entitlement,
     fanout::{Budget, Figures, Hub},
     store::{self, Position},
+    stream_name::{RehearsalNumber, StreamName},
     writer::Ticket,
 };
 
@@ -64,9 +73,14 @@ pub struct App {
     pepper: Secret,
     production: Channel,
     test: Channel,
+    /// By [`RehearsalNumber::index`].
+    rehearsals: Arc<[Arc<Hub>]>,
+    replay_started: Arc<Notify>,
     large_parses: Arc<Semaphore>,
     quota: quota::Quota,
     ka_timeout: Duration,
+    log: Log,
+    time_zone: chrono_tz::Tz,
     metrics: Metrics,
     connections: Arc<Semaphore>,
     embargoes: Arc<Mutex<Arc<Vec<Entitlement>>>>,
@@ -90,6 +104,21 @@ pub struct Limits {
     pub documents_a_second: u32,
     /// How long a venue's keep-alive may be out.
     pub ka_timeout: Duration,
+    /// The log.
+    pub log: Log,
+    /// The zone in which days of competition begin.
+    pub time_zone: chrono_tz::Tz,
+}
+
+/// How the log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// What is compressed.
+    pub packing: LogZstd,
+    /// Days for which every entry is kept; 0 for ever.
+    pub days: u16,
+    /// Entries of a part.
+    pub part_entries: i64,
 }
 
 /// The receiving ends for the writer tasks.
@@ -113,13 +142,15 @@ impl App {
         metrics: Metrics,
     ) -> (Self, Queues) {
         let (budget, figures) = (Arc::<Budget>::default(), Arc::<Figures>::default());
-        let channel = |feed_flag: FeedFlag| {
-            let (writer, queue) = mpsc::channel(MOST_WAITING);
-            let hub = Hub::new(format!("{competition}-{feed_flag}"), feed_flag, &budget, &figures);
-            (Channel { hub: Arc::new(hub), writer }, queue)
+        let hub = |stream: StreamName| {
+            Arc::new(Hub::new(format!("{competition}-{stream}"), stream, &budget, &figures))
         };
-        let (production, production_queue) = channel(FeedFlag::Production);
-        let (test, test_queue) = channel(FeedFlag::Test);
+        let channel = |stream: StreamName| {
+            let (writer, queue) = mpsc::channel(MOST_WAITING);
+            (Channel { hub: hub(stream), writer }, queue)
+        };
+        let (production, production_queue) = channel(StreamName::Production);
+        let (test, test_queue) = channel(StreamName::Test);
         let app = Self {
             db,
             clock,
@@ -127,8 +158,12 @@ impl App {
             pepper,
             production,
             test,
+            rehearsals: RehearsalNumber::all().map(|number| hub(StreamName::Rehearsal(number))).collect(),
+            replay_started: Arc::default(),
             large_parses: Arc::new(Semaphore::new(MOST_LARGE_PARSES)),
             ka_timeout: limits.ka_timeout,
+            log: limits.log,
+            time_zone: limits.time_zone,
             embargoes: Arc::default(),
             refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
             quota: quota::Quota::new(limits.documents_a_second, &metrics),
@@ -176,8 +211,13 @@ impl App {
 
     /// The hub of a stream.
     #[must_use]
-    pub const fn hub(&self, feed_flag: FeedFlag) -> &Arc<Hub> {
-        &self.channel(feed_flag).hub
+    pub fn hub(&self, stream: impl Into<StreamName>) -> &Arc<Hub> {
+        match stream.into() {
+            StreamName::Production => &self.production.hub,
+            StreamName::Test => &self.test.hub,
+            // There is one for each number.
+            StreamName::Rehearsal(number) => &self.rehearsals[number.index()],
+        }
     }
 
     const fn channel(&self, feed_flag: FeedFlag) -> &Channel {
@@ -187,16 +227,23 @@ impl App {
         }
     }
 
-    /// The feed flag of a stream's name.
+    /// The name of a stream by its id.
     #[must_use]
-    pub fn feed_flag_of(&self, stream_id: &str) -> Option<FeedFlag> {
-        FeedFlag::ALL.iter().copied().find(|flag| self.hub(*flag).stream_id() == stream_id)
+    pub fn stream_of(&self, stream_id: &str) -> Option<StreamName> {
+        StreamName::all().find(|stream| self.hub(*stream).stream_id() == stream_id)
     }
 
     /// Makes the streams that are not there yet.
     pub async fn make_streams(&self) -> Result<(), Error> {
         let stream_ids = [&self.production, &self.test].map(|channel| channel.hub.stream_id().to_owned());
-        store::make_streams(&self.db, &stream_ids, &self.new_epoch()?, self.clock.now()).await
+        store::make_streams(&self.db, &stream_ids, &self.new_epoch()?, self.clock.now()).await?;
+        for feed_flag in FeedFlag::ALL {
+            // Entries have a place without them; the task that keeps the log comes back to it.
+            if let Err(error) = self.make_log_parts(*feed_flag).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "parts of the log not made");
+            }
+        }
+        Ok(())
     }
 
     /// A new epoch: 32 random bits in hexadecimal.
@@ -214,8 +261,8 @@ impl App {
     }
 
     /// Where a stream is, as committed.
-    pub async fn stored_position(&self, feed_flag: FeedFlag) -> Result<Position, Error> {
-        let stored = store::position(&self.db, self.hub(feed_flag).stream_id()).await?;
+    pub async fn stored_position(&self, stream: impl Into<StreamName>) -> Result<Position, Error> {
+        let stored = store::position(&self.db, self.hub(stream).stream_id()).await?;
         stored.ok_or(Error::Unavailable("the stream is not made yet"))
     }
 }

@@ -92,7 +92,29 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..=600)
     )]
     pub body_seconds: u16,
-    /// Zone in which pages show times (IANA name).
+    /// What is compressed in the log (Zstandard): `off`, `raw` (documents as sent) or `all`. What is compressed, only this
+    /// version and later ones read: set `off` while an older one runs that reads it, and `all` once none does.
+    #[arg(id = "RESULTS_LOG_ZSTD", long = "results-log-zstd", env = "RESULTS_LOG_ZSTD", value_enum, default_value_t = LogZstd::Raw)]
+    pub log_zstd: LogZstd,
+    /// Days for which every entry of the log is kept; of older ones the last version of each document of each day of
+    /// competition is. 0 keeps all.
+    #[arg(
+        id = "RESULTS_LOG_DAYS",
+        long = "results-log-days",
+        env = "RESULTS_LOG_DAYS",
+        default_value_t = 60
+    )]
+    pub log_days: u16,
+    /// Entries of a part of the log, which goes as a whole. Another number holds for parts made from then on.
+    #[arg(
+        id = "RESULTS_LOG_PART_ENTRIES",
+        long = "results-log-part-entries",
+        env = "RESULTS_LOG_PART_ENTRIES",
+        default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(10..=100_000_000)
+    )]
+    pub log_part_entries: u32,
+    /// Zone in which pages show times and days of competition begin (IANA name).
     #[arg(
         id = "RESULTS_TIME_ZONE",
         long = "results-time-zone",
@@ -100,6 +122,17 @@ pub struct Config {
         default_value = "Asia/Tokyo"
     )]
     pub time_zone: chrono_tz::Tz,
+}
+
+/// What is compressed in the log.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogZstd {
+    /// Nothing.
+    Off,
+    /// Documents as they were sent.
+    Raw,
+    /// These and the canonical ones.
+    All,
 }
 
 /// Known to everybody, so good for a laptop only.

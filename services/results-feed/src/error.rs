@@ -30,6 +30,12 @@ pub enum Error {
     /// Its present state does not allow it.
     #[error("{0}")]
     NotNow(&'static str),
+    /// The rehearsal has a replay that has not ended, or all have.
+    #[error("the rehearsal is taken by a replay that has not ended")]
+    ReplayRunning,
+    /// The replay was stopped, or another replica drives it now.
+    #[error("the replay is driven by another")]
+    ReplayLost,
     /// The document is not durable; the sender repeats it.
     #[error("not now: {0}")]
     Unavailable(&'static str),
@@ -74,7 +80,9 @@ impl Coded for Error {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
             Self::UnknownKey | Self::UnknownTicket | Self::NoToken | Self::Expired => Code::Unauthenticated,
-            Self::StaleVersion { .. } | Self::NotNow(_) => Code::FailedPrecondition,
+            Self::StaleVersion { .. } | Self::NotNow(_) | Self::ReplayRunning | Self::ReplayLost => {
+                Code::FailedPrecondition
+            }
             Self::TooMany(_) => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
             Self::OverQuota(_) => Code::ResourceExhausted,
@@ -95,6 +103,8 @@ impl Coded for Error {
             Self::StaleVersion { .. } => "STALE_VERSION",
             Self::TooMany(_) => "TOO_MANY",
             Self::NotNow(_) => "STATE",
+            Self::ReplayRunning => "REPLAY_RUNNING",
+            Self::ReplayLost => "REPLAY_LOST",
             Self::Unavailable(_) => "NOT_NOW",
             Self::OverQuota(_) => "QUOTA_EXCEEDED",
             Self::Corrupt { .. } => "CORRUPT",

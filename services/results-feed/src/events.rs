@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use proto::results::v1 as wire;
 
 use crate::{
-    document_type::{FeedFlag, ResultStatus},
+    document_type::ResultStatus,
     entry::LARGEST_BODY,
     frame::hex,
     header::DocumentKey,
@@ -17,6 +17,7 @@ use crate::{
     medal,
     result::Line,
     rsc::Rsc,
+    stream_name::StreamName,
     unit_schedule::UnitSchedule,
 };
 
@@ -45,12 +46,12 @@ const LONGEST: usize = 80;
 /// Where an entry is.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// Such as `SYN2030-P`.
+    /// Which stream.
+    pub name: StreamName,
+    /// Its id, such as `SYN2030-P`.
     pub stream: &'a str,
     /// Of the stream.
     pub epoch: &'a str,
-    /// Of the stream.
-    pub feed_flag: FeedFlag,
     /// Short name of the document.
     pub handle: i64,
     /// Until when embargoes are over there.
@@ -94,9 +95,9 @@ pub fn document_entry(place: &Place<'_>, row: &Row, at: DateTime<Utc>) -> Fact {
         Kind::Invalidation => entries::INVALIDATED,
         Kind::Late => entries::LATE,
     };
-    let topic = match place.feed_flag {
-        FeedFlag::Production => &DOCUMENT,
-        FeedFlag::Test => &REHEARSAL,
+    let topic = match place.name {
+        StreamName::Production => &DOCUMENT,
+        StreamName::Test | StreamName::Rehearsal(_) => &REHEARSAL,
     };
     fact(topic, row.document_id.to_string(), fact_type, entry.encode_to_vec(), row.seq, at)
 }

@@ -8,6 +8,8 @@ mod feed;
 mod gaps;
 mod ingest;
 mod parse;
+mod past;
+mod rehearsal;
 mod results;
 mod rights;
 
@@ -15,4 +17,5 @@ pub use access::Access;
 pub use delivery::Delivery;
 pub use feed::Feed;
 pub use ingest::Ingest;
+pub use rehearsal::Rehearsal;
 pub use results::Results;

@@ -1,6 +1,7 @@
 //! Public HTTP: ODF in, the feed as server-sent events and by WebSocket, pages for fans.
 
 mod archive;
+mod changes;
 mod cis;
 mod feed;
 mod odf;
@@ -49,6 +50,7 @@ pub fn router(
         .route("/results/v1/feed/ws", get(socket::subscribe))
         .route("/results/v1/tickets", post(tickets::create))
         .route("/results/v1/state", get(feed::state))
+        .route("/results/v1/changes", get(changes::list))
         .route("/results/v1/documents", get(archive::archive))
         .route("/results/v1/documents/{handle}/{seq}", get(feed::document))
         .route("/results/live", get(pages::units))

@@ -4,11 +4,12 @@
 //! In: ODF by `POST /results/v1/odf` (API key) and gRPC `IngestService`.
 //! Out: the feed by gRPC `FeedService.Subscribe`, server-sent events at `/results/v1/feed` and WebSocket at
 //! `/results/v1/feed/ws`; questions at `ResultService`; pages for fans below `/results`, the commentators' desk at `/results/cis`; rights and keys at `AccessService`; original documents by search, and
-//! POSTed to the servers that partners name at `DeliveryService`.
+//! POSTed to the servers that partners name at `DeliveryService`; what came once, sent again, at `RehearsalService`.
 //! Facts out: `kotinos.results.document.v1` (every entry), `.schedule.v1` (state, key unit), `.result.v1`, `.medal.v1`; test
 //! documents go to `.rehearsal.v1` alone. Facts in: none but its own entries, by which replicas hear of each other.
 
 mod app;
+mod as_of;
 pub mod canonical;
 mod code_table;
 mod config;
@@ -28,25 +29,31 @@ mod fanout;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod generator;
 mod grpc;
 mod header;
 mod http;
 mod lane;
 mod ledger;
+mod log_parts;
 mod logical_day;
 mod manifest;
 mod medal;
 pub mod merge_patch;
 mod publisher_key;
 mod quarantine;
+mod rehearsal;
 mod release;
+mod replay;
 mod result;
 pub mod rsc;
 mod sealed;
 mod search;
 mod store;
+mod stream_name;
 mod unit_schedule;
 mod venue_clock;
+mod verbs;
 mod writer;
 
 use std::time::Duration;
@@ -56,11 +63,12 @@ use domain::Service;
 use proto::results::v1::{
     access_service_server::AccessServiceServer, delivery_service_server::DeliveryServiceServer,
     feed_service_server::FeedServiceServer, ingest_service_server::IngestServiceServer,
-    result_service_server::ResultServiceServer,
+    rehearsal_service_server::RehearsalServiceServer, result_service_server::ResultServiceServer,
 };
 
-pub use config::Config;
+pub use config::{Config, LogZstd};
 pub use error::Error;
+pub use verbs::VERBS;
 
 use document_type::FeedFlag;
 
@@ -100,6 +108,12 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             connections: config.max_connections.min(chassis::most_streams()),
             documents_a_second: config.publisher_rate,
             ka_timeout: Duration::from_secs(config.ka_timeout.into()),
+            log: app::Log {
+                packing: config.log_zstd,
+                days: config.log_days,
+                part_entries: config.log_part_entries.into(),
+            },
+            time_zone: config.time_zone,
         },
         process.metrics().clone(),
     );
@@ -123,7 +137,8 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 .add(FeedServiceServer::new(grpc::Feed::new(app.clone())))
                 .add(ResultServiceServer::new(grpc::Results::new(app.clone())))
                 .add(AccessServiceServer::new(grpc::Access::new(app.clone())))
-                .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone()))),
+                .add(DeliveryServiceServer::new(grpc::Delivery::new(app.clone(), egress.clone())))
+                .add(RehearsalServiceServer::new(grpc::Rehearsal::new(app.clone()))),
         )
         .http(http::router(app.clone(), process.clone(), pages, desk, body_patience))
         .task("delivery", move |shutdown: Shutdown| async move {
@@ -134,14 +149,18 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
     for (feed_flag, queue) in [(FeedFlag::Production, queues.production), (FeedFlag::Test, queues.test)] {
         let (writing, following, keeping) = (app.clone(), app.clone(), app.clone());
         let metrics = process.metrics();
-        let releasing = app.clone();
+        let (releasing, parting) = (app.clone(), app.clone());
         component = component
             .task("feed writer", move |shutdown: Shutdown| async move {
                 writer::write(writing, feed_flag, queue, shutdown).await;
                 Ok(())
             })
             .task("days", move |shutdown: Shutdown| async move {
-                app::keep_days(keeping, feed_flag, shutdown).await;
+                app::keep_days(keeping, feed_flag.into(), shutdown).await;
+                Ok(())
+            })
+            .task("parts of the log", move |shutdown: Shutdown| async move {
+                parting.watch_log(feed_flag, shutdown).await;
                 Ok(())
             })
             .task("feed tail", move |shutdown: Shutdown| async move {
@@ -149,7 +168,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
                 Ok(())
             })
             .task("ends embargoes", move |shutdown: Shutdown| async move {
-                release::end_embargoes(releasing, feed_flag, shutdown).await;
+                release::end_embargoes(releasing, feed_flag.into(), shutdown).await;
                 Ok(())
             });
     }
@@ -170,6 +189,7 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             closing.wait_for_connections().await;
             Ok(())
         });
+    let component = rehearse(component, &app, process.metrics().clone());
     let component = outbox::publish(component, &process, &pool, events::TOPICS);
     Ok(outbox::republish(component, &events::SCHEDULE, move |after| {
         let app = app.clone();
@@ -178,4 +198,22 @@ pub async fn component(config: Config, process: Process) -> Result<Component, St
             Ok(app.republish_schedules(after).await?)
         }
     }))
+}
+
+// What replays and their streams need; every replica drives some.
+fn rehearse(component: Component, app: &app::App, metrics: chassis::Metrics) -> Component {
+    let (driving, following, keeping) = (app.clone(), app.clone(), app.clone());
+    component
+        .task("replays", move |shutdown: Shutdown| async move {
+            rehearsal::drive_all(driving, shutdown).await;
+            Ok(())
+        })
+        .task("rehearsal tail", move |shutdown: Shutdown| async move {
+            rehearsal::follow_all(following, metrics, shutdown).await;
+            Ok(())
+        })
+        .task("rehearsal days", move |shutdown: Shutdown| async move {
+            rehearsal::keep_all(keeping, shutdown).await;
+            Ok(())
+        })
 }

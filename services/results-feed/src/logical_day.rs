@@ -1,6 +1,11 @@
-use domain::NaiveDate;
+use chrono_tz::Tz;
+use domain::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::document_type::DocumentType;
+
+/// The day of competition rolls at this hour, local time: what begins after midnight belongs to the evening before (ODF
+/// Foundation Principles 4.2: at 03:00 or later).
+const ROLLS_AT_HOUR: i64 = 3;
 
 /// A day of competition: it opens with GLOBAL_GM and closes with GLOBAL_GN, once every venue has said LOCAL_OFF (ODF
 /// Foundation Principles 4.2). It ends after midnight, at 03:00 or later: documents name the day that they belong to.
@@ -63,9 +68,54 @@ impl LogicalDay {
     }
 }
 
+/// From when to when a day of competition lasts: 03:00 to 03:00, local time.
+#[must_use]
+pub fn bounds(logical_date: NaiveDate, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let begin = |date: NaiveDate| {
+        let local = date.and_hms_opt(0, 0, 0)? + TimeDelta::hours(ROLLS_AT_HOUR);
+        // Where the hour comes twice or not at all, as clocks change, the earlier reading or the next hour stands.
+        let begin = local.and_local_timezone(zone);
+        let begin =
+            begin.earliest().or_else(|| (local + TimeDelta::hours(1)).and_local_timezone(zone).earliest());
+        begin.map(|begin| begin.to_utc())
+    };
+    Some((begin(logical_date)?, begin(logical_date.succ_opt()?)?))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn date() -> NaiveDate {
+        NaiveDate::from_ymd_opt(2030, 8, 4).unwrap()
+    }
+
+    #[test]
+    fn a_day_lasts_from_three_to_three() {
+        let (from, to) = bounds(date(), chrono_tz::Asia::Tokyo).unwrap();
+        assert_eq!(
+            (from.to_rfc3339(), to.to_rfc3339()),
+            ("2030-08-03T18:00:00+00:00".into(), "2030-08-04T18:00:00+00:00".into())
+        );
+        // Clocks change at 01:00 in Lisbon; at 03:00 in none of these zones does an hour lack.
+        let spring = NaiveDate::from_ymd_opt(2030, 3, 31).unwrap();
+        let (from, _) = bounds(spring, chrono_tz::Europe::Lisbon).unwrap();
+        assert_eq!(from.to_rfc3339(), "2030-03-31T02:00:00+00:00");
+    }
+
+    proptest! {
+        #[test]
+        fn days_meet_without_gap_or_overlap(offset in 0..20_000_i64) {
+            let date = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap() + TimeDelta::days(offset);
+            for zone in [chrono_tz::Asia::Tokyo, chrono_tz::Europe::Paris, chrono_tz::America::Sao_Paulo] {
+                let (from, to) = bounds(date, zone).unwrap();
+                prop_assert_eq!(bounds(date.succ_opt().unwrap(), zone).unwrap().0, to);
+                prop_assert!(from < to);
+            }
+        }
+    }
 
     fn after(known: Option<DayState>, name: &str, open_venues: usize) -> Option<DayState> {
         let date = NaiveDate::default();

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    chassis::run(domain::Service::ResultsFeed, results_feed::component, outbox::VERBS)
+    chassis::run(domain::Service::ResultsFeed, results_feed::component, &results_feed::VERBS)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::Coded as _;
 use tracing::Instrument as _;
 
-use crate::{app::App, document_type::FeedFlag};
+use crate::{app::App, stream_name::StreamName};
 
 /// How often a stream is asked for embargoes that are over. An embargo ends for open connections within a second.
 const PACE: Duration = Duration::from_millis(200);
@@ -13,17 +13,17 @@ const PACE: Duration = Duration::from_millis(200);
 const SWEEP_PACE: Duration = Duration::from_secs(600);
 
 /// Ends the embargoes of a stream, on every replica: the stream's row decides who does.
-pub async fn end_embargoes(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) {
+pub async fn end_embargoes(app: App, stream: StreamName, shutdown: chassis::Shutdown) {
     let mut backoff = chassis::Backoff::new(PACE, Duration::from_secs(5));
     loop {
-        let pause = match app.release(feed_flag).in_current_span().await {
+        let pause = match app.release(stream).in_current_span().await {
             Ok(true) => Duration::ZERO,
             Ok(false) => {
                 backoff = chassis::Backoff::new(PACE, Duration::from_secs(5));
                 PACE
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, %feed_flag, "embargoes not ended");
+                tracing::warn!(error = &error as &dyn std::error::Error, %stream, "embargoes not ended");
                 backoff.next()
             }
         };

@@ -65,6 +65,11 @@ pub fn lines(body: &Node) -> Vec<Line> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
+/// Orders lines by lane or order of start; those without one come last.
+pub fn sort_by_start(lines: &mut [Line]) {
+    lines.sort_by_key(|line| line.start_order.parse::<u32>().unwrap_or(u32::MAX));
+}
+
 fn line(key: &str, result: &Node, competitor: &Node) -> Line {
     let athlete =
         competitor.get("Composition").and_then(|team| team.children("Athlete").next()).map(|(_, one)| one);

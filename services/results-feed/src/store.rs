@@ -13,9 +13,13 @@ mod entitlements;
 mod feed;
 mod gaps;
 mod log;
+mod log_parts;
+mod packing;
 mod quarantine;
+mod rehearsal;
 mod schedule;
 mod search;
+mod time_travel;
 
 pub use access::{StoredKey, find_key, insert_key, list_keys, revoke_key};
 pub use days::{
@@ -56,14 +60,27 @@ pub use feed::{
 };
 pub use gaps::{Serial, SerialGap, VersionGap, insert_serials, list_serial_gaps, list_version_gaps};
 pub use log::{
-    Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, oldest_seq,
-    position, renew_epoch, save_seq,
+    Position, insert_entitlement_entry, insert_rows, list_after, lock_stream, make_streams, position,
+    renew_epoch, save_seq,
+};
+pub use log_parts::{
+    compact_part, list_parts, make_part, save_swept, save_whole_from, sweep, swept_until, try_parts_turn,
+    whole_from,
 };
 pub use quarantine::{
     Quarantined, delete_quarantined, find_quarantined, insert_quarantined, list_quarantined,
 };
-pub use schedule::{UnitState, find_unit, list_units, load_schedules, page_schedules, save_schedules};
+pub use rehearsal::{
+    advance_replay, begin_stream, busy_streams, claim_replay, clear_stream, count_originals, find_replay,
+    forget_days, insert_replay, list_originals, list_positions, release_replay, set_replay_stage,
+    stop_replay,
+};
+pub use schedule::{
+    ScheduleFilter, UnitState, find_unit, list_schedule, list_units, load_schedules, page_schedules,
+    save_schedules,
+};
 pub use search::{RawDocument, find_version, load_raw, search};
+pub use time_travel::{closed_seq, find_start_list, seq_at, standing_at, stream_of, taken_at};
 
 use domain::{DateTime, Noc, Utc};
 

@@ -68,6 +68,9 @@ pub const ADAPTERS: &[Adapter] = &[
         module: "delivery",
         may_use: &[],
         reason: "a task: posts documents to partners' servers",
+    },
+    Adapter {
+        service: "results-feed",
         module: "release",
         may_use: &[],
         reason: "tasks: end embargoes, forget old decisions",
@@ -77,6 +80,18 @@ pub const ADAPTERS: &[Adapter] = &[
         module: "writer",
         may_use: &[],
         reason: "a task: gathers submissions into one transaction",
+    },
+    Adapter {
+        service: "results-feed",
+        module: "rehearsal",
+        may_use: &[],
+        reason: "tasks: send replays at their pace, and follow their streams",
+    },
+    Adapter {
+        service: "results-feed",
+        module: "verbs",
+        may_use: &["reqwest"],
+        reason: "answers operators on the command line: writes files, posts documents to a feed",
     },
 ];
 

@@ -216,6 +216,18 @@ pub struct PublishResponse {
     pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishStreamRequest {
+    /// As in PublishRequest.
+    #[prost(bytes = "vec", tag = "1")]
+    pub odf: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishStreamResponse {
+    /// Of the document that was sent in the same place.
+    #[prost(message, optional, tag = "1")]
+    pub outcome: ::core::option::Option<PublishResponse>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuarantinedDocument {
     #[prost(string, tag = "1")]
     pub quarantine_id: ::prost::alloc::string::String,
@@ -271,6 +283,37 @@ pub struct DiscardQuarantinedRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardQuarantinedResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChangesRequest {
+    /// RSC prefixes, at most 64; none means everything that the caller may see.
+    #[prost(string, repeated, tag = "1")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// P when empty.
+    #[prost(string, tag = "2")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// Behind which entry; empty begins with the oldest one that is kept.
+    #[prost(string, tag = "3")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Entries looked at for a page: at most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// `json` (the default) or `odf`.
+    #[prost(string, tag = "5")]
+    pub representation: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChangesResponse {
+    /// In the order of the log, by the rights of then and only what may be read now. A page ends where the caller's rights
+    /// changed, with a `reset`; a cursor that can't be served is answered by one `reset`: begin again with a snapshot.
+    #[prost(message, repeated, tag = "1")]
+    pub frames: ::prost::alloc::vec::Vec<FeedFrame>,
+    /// Of the next page, or of a subscription.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Whether there is more already.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListVenueClocksRequest {
     #[prost(string, tag = "1")]
@@ -411,7 +454,7 @@ pub struct SubscribeRequest {
     pub cursor: ::prost::alloc::string::String,
     #[prost(enumeration = "SubscribeMode", tag = "3")]
     pub mode: i32,
-    /// P (production, the default) or T (test).
+    /// P (production, the default), T (test) or R1 to R9 (a rehearsal, with the rights of T).
     #[prost(string, tag = "4")]
     pub feed_flag: ::prost::alloc::string::String,
     /// json (the default) or odf: each document whole and as it was sent, in `body`.
@@ -652,6 +695,11 @@ pub struct GetSnapshotRequest {
     pub page_size: u32,
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// The state as it was: behind a sequence number (117231), at an instant (2030-08-04T12:00:00Z), or when a day of
+    /// competition was closed (2030-08-04). Shows what the caller's present rules allow, without what an embargo of theirs
+    /// held back then. Empty: now.
+    #[prost(string, tag = "5")]
+    pub as_of: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetSnapshotResponse {
@@ -663,7 +711,7 @@ pub struct GetSnapshotResponse {
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDocumentRequest {
     /// Short name of the document.
     #[prost(int64, tag = "1")]
@@ -673,6 +721,9 @@ pub struct GetDocumentRequest {
     pub seq: i64,
     #[prost(enumeration = "DocumentRepresentation", tag = "3")]
     pub representation: i32,
+    /// Instead of `seq`: the version that stood then, as in GetSnapshot.
+    #[prost(string, tag = "4")]
+    pub as_of: ::prost::alloc::string::String,
 }
 /// The first piece names the document.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -967,6 +1018,42 @@ pub struct ListEventUnitsRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListEventUnitsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub event_units: ::prost::alloc::vec::Vec<EventUnit>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStartListRequest {
+    /// RSC of 34 characters.
+    #[prost(string, tag = "1")]
+    pub unit: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStartListResponse {
+    /// Its rows are the starters.
+    #[prost(message, optional, tag = "1")]
+    pub start_list: ::core::option::Option<Result>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListScheduleRequest {
+    /// A day of competition, YYYY-MM-DD: it lasts from 03:00 to 03:00, local time. Empty: all days.
+    #[prost(string, tag = "1")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// Three characters; empty: all.
+    #[prost(string, tag = "2")]
+    pub discipline: ::prost::alloc::string::String,
+    /// Code of a venue; empty: all.
+    #[prost(string, tag = "3")]
+    pub venue: ::prost::alloc::string::String,
+    /// At most 500; 0 means 100.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListScheduleResponse {
     #[prost(message, repeated, tag = "1")]
     pub event_units: ::prost::alloc::vec::Vec<EventUnit>,
     #[prost(string, tag = "2")]
@@ -1299,6 +1386,84 @@ pub struct AccessDecision {
     #[prost(message, optional, tag = "12")]
     pub rule: ::core::option::Option<DecidingRule>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replay {
+    #[prost(string, tag = "1")]
+    pub replay_id: ::prost::alloc::string::String,
+    /// SYN2030-R1; what to subscribe to is behind the last hyphen.
+    #[prost(string, tag = "2")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub source_stream: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub logical_date: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub from_seq: i64,
+    #[prost(int64, tag = "6")]
+    pub to_seq: i64,
+    #[prost(uint32, tag = "7")]
+    pub speed: u32,
+    /// clearing (documents of an earlier replay go), running, done or stopped.
+    #[prost(string, tag = "8")]
+    pub stage: ::prost::alloc::string::String,
+    /// In the range when it was started.
+    #[prost(int64, tag = "9")]
+    pub documents: i64,
+    #[prost(int64, tag = "10")]
+    pub replayed: i64,
+    #[prost(message, optional, tag = "11")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "12")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "13")]
+    pub started_by: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartReplayRequest {
+    /// P (the default) or T: where from.
+    #[prost(string, tag = "1")]
+    pub feed_flag: ::prost::alloc::string::String,
+    /// A logical day as YYYY-MM-DD, or a range of sequence numbers, or both; one at least.
+    #[prost(string, tag = "2")]
+    pub logical_date: ::prost::alloc::string::String,
+    /// 0 means 1.
+    #[prost(int64, tag = "3")]
+    pub from_seq: i64,
+    /// 0 means the newest one now.
+    #[prost(int64, tag = "4")]
+    pub to_seq: i64,
+    /// 1 to 100 times real time; 0 means 1.
+    #[prost(uint32, tag = "5")]
+    pub speed: u32,
+    /// 1 to 9; 0 means the first one that is free. What an earlier replay left there goes.
+    #[prost(uint32, tag = "6")]
+    pub number: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartReplayResponse {
+    #[prost(message, optional, tag = "1")]
+    pub replay: ::core::option::Option<Replay>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopReplayRequest {
+    #[prost(string, tag = "1")]
+    pub replay_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopReplayResponse {
+    #[prost(message, optional, tag = "1")]
+    pub replay: ::core::option::Option<Replay>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReplayRequest {
+    #[prost(string, tag = "1")]
+    pub replay_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReplayResponse {
+    #[prost(message, optional, tag = "1")]
+    pub replay: ::core::option::Option<Replay>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SubscribeMode {
@@ -1537,9 +1702,11 @@ pub mod ingest_service_client {
         /// Many documents on one call, answered one by one in the order in which they were sent.
         pub async fn publish_stream(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::PublishRequest>,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::PublishStreamRequest,
+            >,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::PublishResponse>>,
+            tonic::Response<tonic::codec::Streaming<super::PublishStreamResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -1673,14 +1840,14 @@ pub mod ingest_service_server {
         ) -> std::result::Result<tonic::Response<super::PublishResponse>, tonic::Status>;
         /// Server streaming response type for the PublishStream method.
         type PublishStreamStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::PublishResponse, tonic::Status>,
+                Item = std::result::Result<super::PublishStreamResponse, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
         /// Many documents on one call, answered one by one in the order in which they were sent.
         async fn publish_stream(
             &self,
-            request: tonic::Request<tonic::Streaming<super::PublishRequest>>,
+            request: tonic::Request<tonic::Streaming<super::PublishStreamRequest>>,
         ) -> std::result::Result<
             tonic::Response<Self::PublishStreamStream>,
             tonic::Status,
@@ -1836,9 +2003,9 @@ pub mod ingest_service_server {
                     struct PublishStreamSvc<T: IngestService>(pub Arc<T>);
                     impl<
                         T: IngestService,
-                    > tonic::server::StreamingService<super::PublishRequest>
+                    > tonic::server::StreamingService<super::PublishStreamRequest>
                     for PublishStreamSvc<T> {
-                        type Response = super::PublishResponse;
+                        type Response = super::PublishStreamResponse;
                         type ResponseStream = T::PublishStreamStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -1847,7 +2014,7 @@ pub mod ingest_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                tonic::Streaming<super::PublishRequest>,
+                                tonic::Streaming<super::PublishStreamRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
@@ -2189,6 +2356,33 @@ pub mod feed_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// A page of the log, every version, as a subscription of mode EVERY would have sent it.
+        pub async fn list_changes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.FeedService/ListChanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.FeedService", "ListChanges"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// How fresh the data of each venue and discipline is.
         pub async fn list_venue_clocks(
             &mut self,
@@ -2354,6 +2548,14 @@ pub mod feed_service_server {
             request: tonic::Request<super::GetSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// A page of the log, every version, as a subscription of mode EVERY would have sent it.
+        async fn list_changes(
+            &self,
+            request: tonic::Request<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
             tonic::Status,
         >;
         /// How fresh the data of each venue and discipline is.
@@ -2555,6 +2757,51 @@ pub mod feed_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.FeedService/ListChanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChangesSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::ListChangesRequest>
+                    for ListChangesSvc<T> {
+                        type Response = super::ListChangesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::list_changes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChangesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3891,6 +4138,60 @@ pub mod result_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Who starts, by lane or order of start, as the newest start list of the unit has it.
+        pub async fn get_start_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStartListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStartListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.ResultService/GetStartList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.ResultService", "GetStartList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Units of a day, a discipline, a venue, in the order of their start.
+        pub async fn list_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.ResultService/ListSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.ResultService", "ListSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// As the newest medal standings document has them.
         pub async fn list_medal_standings(
             &mut self,
@@ -3956,6 +4257,22 @@ pub mod result_service_server {
             request: tonic::Request<super::GetResultRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetResultResponse>,
+            tonic::Status,
+        >;
+        /// Who starts, by lane or order of start, as the newest start list of the unit has it.
+        async fn get_start_list(
+            &self,
+            request: tonic::Request<super::GetStartListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStartListResponse>,
+            tonic::Status,
+        >;
+        /// Units of a day, a discipline, a venue, in the order of their start.
+        async fn list_schedule(
+            &self,
+            request: tonic::Request<super::ListScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScheduleResponse>,
             tonic::Status,
         >;
         /// As the newest medal standings document has them.
@@ -4164,6 +4481,96 @@ pub mod result_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetResultSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.ResultService/GetStartList" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStartListSvc<T: ResultService>(pub Arc<T>);
+                    impl<
+                        T: ResultService,
+                    > tonic::server::UnaryService<super::GetStartListRequest>
+                    for GetStartListSvc<T> {
+                        type Response = super::GetStartListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStartListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ResultService>::get_start_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStartListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.ResultService/ListSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListScheduleSvc<T: ResultService>(pub Arc<T>);
+                    impl<
+                        T: ResultService,
+                    > tonic::server::UnaryService<super::ListScheduleRequest>
+                    for ListScheduleSvc<T> {
+                        type Response = super::ListScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ResultService>::list_schedule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListScheduleSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -5134,6 +5541,458 @@ pub mod access_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "kotinos.results.v1.AccessService";
     impl<T> tonic::server::NamedService for AccessServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod rehearsal_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// A range of a stream sent again, to rehearse with real days: same order, same pauses divided by the speed, byte-exact but
+    /// for FeedFlag T. Readers subscribe to R1 to R9; nobody who acts on results is told.
+    #[derive(Debug, Clone)]
+    pub struct RehearsalServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> RehearsalServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RehearsalServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RehearsalServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn start_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartReplayResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.RehearsalService/StartReplay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.RehearsalService", "StartReplay"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stopping one that has ended changes nothing.
+        pub async fn stop_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StopReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StopReplayResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.RehearsalService/StopReplay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.RehearsalService", "StopReplay"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReplayResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/kotinos.results.v1.RehearsalService/GetReplay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("kotinos.results.v1.RehearsalService", "GetReplay"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod rehearsal_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RehearsalServiceServer.
+    #[async_trait]
+    pub trait RehearsalService: std::marker::Send + std::marker::Sync + 'static {
+        async fn start_replay(
+            &self,
+            request: tonic::Request<super::StartReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartReplayResponse>,
+            tonic::Status,
+        >;
+        /// Stopping one that has ended changes nothing.
+        async fn stop_replay(
+            &self,
+            request: tonic::Request<super::StopReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StopReplayResponse>,
+            tonic::Status,
+        >;
+        async fn get_replay(
+            &self,
+            request: tonic::Request<super::GetReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReplayResponse>,
+            tonic::Status,
+        >;
+    }
+    /// A range of a stream sent again, to rehearse with real days: same order, same pauses divided by the speed, byte-exact but
+    /// for FeedFlag T. Readers subscribe to R1 to R9; nobody who acts on results is told.
+    #[derive(Debug)]
+    pub struct RehearsalServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RehearsalServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RehearsalServiceServer<T>
+    where
+        T: RehearsalService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/kotinos.results.v1.RehearsalService/StartReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartReplaySvc<T: RehearsalService>(pub Arc<T>);
+                    impl<
+                        T: RehearsalService,
+                    > tonic::server::UnaryService<super::StartReplayRequest>
+                    for StartReplaySvc<T> {
+                        type Response = super::StartReplayResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RehearsalService>::start_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.RehearsalService/StopReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct StopReplaySvc<T: RehearsalService>(pub Arc<T>);
+                    impl<
+                        T: RehearsalService,
+                    > tonic::server::UnaryService<super::StopReplayRequest>
+                    for StopReplaySvc<T> {
+                        type Response = super::StopReplayResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StopReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RehearsalService>::stop_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StopReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/kotinos.results.v1.RehearsalService/GetReplay" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReplaySvc<T: RehearsalService>(pub Arc<T>);
+                    impl<
+                        T: RehearsalService,
+                    > tonic::server::UnaryService<super::GetReplayRequest>
+                    for GetReplaySvc<T> {
+                        type Response = super::GetReplayResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RehearsalService>::get_replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RehearsalServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "kotinos.results.v1.RehearsalService";
+    impl<T> tonic::server::NamedService for RehearsalServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -4,7 +4,7 @@ use domain::{DateTime, Service, Utc, Uuid};
 use sqlx::PgTransaction;
 use tracing::Instrument;
 
-use super::{App, publish::sha256};
+use super::{App, publish::sha256, rehearsal::Progress};
 use crate::{
     Error,
     document_type::FeedFlag,
@@ -13,14 +13,25 @@ use crate::{
     header::DocumentKey,
     ledger::{Kind, Ledger, Receipt, Row, Submission},
     store,
+    stream_name::StreamName,
 };
 
 impl App {
     /// Takes a batch into a stream in one transaction, and gives a receipt for each. What it committed goes to the
     /// readers of this process at once.
     pub async fn append(&self, feed_flag: FeedFlag, batch: &[Submission]) -> Result<Vec<Receipt>, Error> {
+        self.append_with(feed_flag.into(), batch, None).await
+    }
+
+    /// As [`App::append`], and moves a replay on in the same transaction.
+    pub(super) async fn append_with(
+        &self,
+        stream_name: StreamName,
+        batch: &[Submission],
+        progress: Option<Progress>,
+    ) -> Result<Vec<Receipt>, Error> {
         let now = self.clock.now();
-        let hub = self.hub(feed_flag);
+        let hub = self.hub(stream_name);
         let stream_id = hub.stream_id();
         let mut tx = chassis::begin(&self.db).await?;
         let stream = store::lock_stream(&mut tx, stream_id).await?;
@@ -33,20 +44,24 @@ impl App {
         let (seq, heads, rows) = ledger.finish();
         let handles = store::save_heads(&mut tx, stream_id, &heads).await?;
         let until = store::released_until(&mut tx, stream_id).await?.ok_or(Error::NotFound("stream"))?;
-        store::insert_rows(&mut tx, stream_id, &rows, now, until).await?;
+        store::insert_rows(&mut tx, stream_id, &rows, self.log.packing, now, until).await?;
         store::save_seq(&mut tx, stream_id, seq).await?;
         self.keep_days(&mut tx, stream_id, &rows, now).await?;
-        self.hold_back(&mut tx, feed_flag, &rows, until.max(now)).await?;
+        self.hold_back(&mut tx, stream_name, &rows, until.max(now)).await?;
         for row in &rows {
             let handle = handles.get(&row.document_id).copied().unwrap_or_default();
             let epoch = stream.epoch.as_str();
-            let place = events::Place { stream: stream_id, epoch, feed_flag, handle, released_until: until };
+            let place =
+                events::Place { name: stream_name, stream: stream_id, epoch, handle, released_until: until };
             let fact = events::document_entry(&place, row, now);
             outbox::append(&mut tx, Service::ResultsFeed, &fact).instrument(row.span.clone()).await?;
             // Test documents reach no one who acts on results.
-            if feed_flag == FeedFlag::Production {
+            if stream_name == StreamName::Production {
                 self.follow(&mut tx, stream_id, row, now).instrument(row.span.clone()).await?;
             }
+        }
+        if let Some(progress) = progress {
+            progress.save(&mut tx).await?;
         }
         tx.commit().await?;
         let entries: Vec<Arc<Entry>> =

@@ -12,7 +12,8 @@ use crate::{
     ledger::{Kind, Row},
     logical_day::LogicalDay,
     manifest::{self, Line, Manifest},
-    store,
+    store::{self, Position},
+    stream_name::StreamName,
     venue_clock::{Freshness, Sign, VenueClock},
 };
 
@@ -56,10 +57,11 @@ impl App {
     pub async fn list_venue_clocks(
         &self,
         rights: &Rights,
-        feed_flag: FeedFlag,
+        stream: StreamName,
     ) -> Result<Vec<VenueClock>, Error> {
         let Ok(document_type) = "DT_LOCAL_ON".parse() else { return Ok(Vec::new()) };
-        let mut clocks = store::list_clocks(&self.db, self.hub(feed_flag).stream_id()).await?;
+        let feed_flag = stream.feed_flag();
+        let mut clocks = store::list_clocks(&self.db, self.hub(stream).stream_id()).await?;
         clocks.retain(|clock| {
             let facts = &Facts::plain(clock.heard_at);
             rights.permit(&Subject { code: &clock.code(), document_type, status: None, feed_flag, facts })
@@ -74,8 +76,8 @@ impl App {
     }
 
     /// Tells readers and operators which venues' data is late, and makes the manifests that are due.
-    pub async fn look_at_days(&self, feed_flag: FeedFlag) -> Result<(), Error> {
-        let hub = self.hub(feed_flag);
+    pub async fn look_at_days(&self, stream: StreamName) -> Result<(), Error> {
+        let hub = self.hub(stream);
         let (now, clocks) = (self.clock.now(), store::list_clocks(&self.db, hub.stream_id()).await?);
         let freshness = |clock: &VenueClock| clock.freshness(now, self.ka_timeout);
         let late = clocks.iter().filter(|clock| freshness(clock) > Freshness::Fresh).map(|clock| Stale {
@@ -84,9 +86,10 @@ impl App {
             age_seconds: u32::try_from(clock.age(now).as_secs()).unwrap_or(u32::MAX),
         });
         hub.set_stale(late.collect::<Vec<_>>().into());
+        let name = stream.to_string();
         for state in Freshness::ALL {
             let count = clocks.iter().filter(|clock| freshness(clock) == state).count();
-            let labels = [("stream", feed_flag.name()), ("state", state.name())];
+            let labels = [("stream", name.as_str()), ("state", state.name())];
             let help = "Venues and disciplines, by how fresh their data is";
             self.metrics.set(
                 "results_venue_clocks",
@@ -98,29 +101,41 @@ impl App {
         let open = clocks.iter().filter(|clock| clock.is_open).map(|clock| clock.age(now));
         let age = open.max().unwrap_or_default().as_secs_f64();
         let help = "Since the open venue that is silent for longest was heard of";
-        self.metrics.set("results_venue_age_seconds", help, &[("stream", feed_flag.name())], age);
-        self.make_manifests(feed_flag).await
+        self.metrics.set("results_venue_age_seconds", help, &[("stream", &name)], age);
+        self.make_manifests(stream).await
     }
 
-    async fn make_manifests(&self, feed_flag: FeedFlag) -> Result<(), Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+    async fn make_manifests(&self, stream: StreamName) -> Result<(), Error> {
+        let stream_id = self.hub(stream).stream_id();
         for (logical_date, revision) in store::list_due(&self.db, stream_id).await? {
-            // Before the lines: what comes in between is in the next revision.
-            let up_to_seq = self.stored_position(feed_flag).await?.seq;
-            let lines = self.day_lines(stream_id, logical_date, up_to_seq).await?;
-            let hashes: Vec<_> = lines.iter().map(Line::hash).collect();
-            let made = Manifest {
-                logical_date,
-                revision: revision + 1,
-                documents: i32::try_from(lines.len()).unwrap_or(i32::MAX),
-                root: manifest::root(logical_date, &hashes),
-                up_to_seq,
-                made_at: self.clock.now(),
-            };
-            if store::insert_manifest(&self.db, stream_id, &made).await? {
-                let (revision, documents) = (made.revision, made.documents);
-                tracing::info!(stream = stream_id, %logical_date, revision, documents, "manifest made");
-            }
+            self.make_manifest(stream, logical_date, revision + 1).await?;
+        }
+        Ok(())
+    }
+
+    #[tracing::instrument(name = "make manifest", skip_all, fields(%logical_date, revision))]
+    async fn make_manifest(
+        &self,
+        stream: StreamName,
+        logical_date: NaiveDate,
+        revision: i32,
+    ) -> Result<(), Error> {
+        let stream_id = self.hub(stream).stream_id();
+        // Before the lines: what comes in between is in the next revision.
+        let Position { epoch, seq: up_to_seq } = self.stored_position(stream).await?;
+        let lines = self.day_lines(stream_id, logical_date, up_to_seq).await?;
+        let hashes: Vec<_> = lines.iter().map(Line::hash).collect();
+        let made = Manifest {
+            logical_date,
+            revision,
+            documents: i32::try_from(lines.len()).unwrap_or(i32::MAX),
+            root: manifest::root(logical_date, &hashes),
+            up_to_seq,
+            made_at: self.clock.now(),
+        };
+        if store::insert_manifest(&self.db, stream_id, &epoch, &made).await? {
+            let documents = made.documents;
+            tracing::info!(stream = stream_id, %logical_date, revision, documents, "manifest made");
         }
         Ok(())
     }
@@ -140,17 +155,17 @@ impl App {
     pub async fn get_manifest(
         &self,
         rights: &Rights,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         (logical_date, revision): (NaiveDate, Option<i32>),
         (after, limit): (usize, usize),
     ) -> Result<ManifestPage, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
         let found = store::find_manifest(&self.db, stream_id, logical_date, revision).await?;
         let manifest = found.ok_or(Error::NotFound("manifest"))?;
         let lines = self.day_lines(stream_id, logical_date, manifest.up_to_seq).await?;
         let is_last = lines.len() <= after.saturating_add(limit);
         let page = lines.into_iter().skip(after).take(limit);
-        let lines = page.map(|line| (may_see(rights, feed_flag, &line), line));
+        let lines = page.map(|line| (may_see(rights, stream.feed_flag(), &line), line));
         let lines = lines.map(|(may_see, line)| (line, may_see)).collect();
         Ok(ManifestPage { manifest, lines, next: (!is_last).then_some(after + limit) })
     }
@@ -186,17 +201,17 @@ async fn keep_day(
         .filter(|_| row.document_type.name() == "DT_LOCAL_OFF")
         .filter_map(|day| LogicalDay::after(Some(day), day.date, row.document_type, open));
     for day in changed.into_iter().chain(others) {
-        store::save_day(tx, stream_id, day, now).await?;
+        store::save_day(tx, stream_id, day, row.seq, now).await?;
         tracing::info!(stream = stream_id, day = %day.date, state = day.state.name(), "logical day changed");
     }
     Ok(())
 }
 
 /// Looks at days each second, until the process goes down.
-pub async fn keep(app: App, feed_flag: FeedFlag, shutdown: chassis::Shutdown) {
+pub async fn keep(app: App, stream: StreamName, shutdown: chassis::Shutdown) {
     let mut backoff = chassis::Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
-        let pause = match app.look_at_days(feed_flag).await {
+        let pause = match app.look_at_days(stream).await {
             Ok(()) => {
                 backoff = chassis::Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
                 Duration::from_secs(1)

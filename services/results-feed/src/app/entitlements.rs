@@ -10,6 +10,7 @@ use crate::{
     entitlement::{Decision, Entitlement, PUBLIC, Rights, Rule},
     entry::{Entry, What},
     store::{self, Due, Held},
+    stream_name::StreamName,
 };
 
 /// Most decisions that one change of rules may leave in the decision log of a stream; the others can be derived.
@@ -40,9 +41,13 @@ impl App {
         let mut tx = chassis::begin(&self.db).await?;
         let mut turns = Vec::new();
         // Always in this order, so that two changes never wait for each other.
-        for feed_flag in FeedFlag::ALL {
-            let stream_id = self.hub(*feed_flag).stream_id();
-            turns.push((*feed_flag, store::lock_stream(&mut tx, stream_id).await?));
+        let production = self.hub(StreamName::Production).stream_id();
+        turns.push((StreamName::Production, store::lock_stream(&mut tx, production).await?));
+        // A rehearsal is made in production's turn: none comes while the rules change.
+        for (stream, _) in self.list_streams(&mut *tx).await? {
+            if stream != StreamName::Production {
+                turns.push((stream, store::lock_stream(&mut tx, self.hub(stream).stream_id()).await?));
+            }
         }
         let before = store::load_entitlement_for_update(&mut tx, client_id).await?;
         let before = before.unwrap_or_else(|| Entitlement::none(client_id.to_owned()));
@@ -56,14 +61,14 @@ impl App {
             _ => store::load_entitlement(&mut *tx, PUBLIC).await?,
         };
         let mut entries = Vec::new();
-        for (feed_flag, position) in turns {
+        for (stream, position) in turns {
             let change = Change { before: &before, after: &changed, others: others.as_ref() };
-            let entry = self.enter_change(&mut tx, feed_flag, position.seq, &change, now).await?;
-            entries.push((feed_flag, position.epoch, entry));
+            let entry = self.enter_change(&mut tx, stream, position.seq, &change, now).await?;
+            entries.push((stream, position.epoch, entry));
         }
         tx.commit().await?;
-        for (feed_flag, epoch, entry) in entries {
-            let _ = self.hub(feed_flag).append(&epoch, [Arc::new(entry)]);
+        for (stream, epoch, entry) in entries {
+            let _ = self.hub(stream).append(&epoch, [Arc::new(entry)]);
         }
         tracing::info!(client_id, version = changed.version, "entitlement changed");
         Ok(changed)
@@ -72,15 +77,16 @@ impl App {
     async fn enter_change(
         &self,
         tx: &mut PgTransaction<'_>,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         seq: i64,
         change: &Change<'_>,
         now: DateTime<Utc>,
     ) -> Result<Entry, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
+        let feed_flag = stream.feed_flag();
         let (client_id, version) = (change.after.client_id.as_str(), change.after.version);
         // What ended until now ends for everybody before the rules change, or the change would end it silently.
-        let (seq, until) = self.end_embargoes(tx, feed_flag, seq, now, i64::MAX).await?;
+        let (seq, until) = self.end_embargoes(tx, stream, seq, now, i64::MAX).await?;
         let until = until.max(now);
         let seq = seq + 1;
         store::insert_entitlement_entry(tx, stream_id, seq, client_id, now, until).await?;
@@ -108,11 +114,11 @@ impl App {
     /// The rights of a reader as they were at a place in a stream: those that its frames up to there were made with.
     pub async fn rights_at(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         client_id: Option<&str>,
         seq: i64,
     ) -> Result<Rights, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
         let mut client_ids = vec![PUBLIC.to_owned()];
         client_ids.extend(client_id.filter(|client_id| *client_id != PUBLIC).map(str::to_owned));
         // Before their versions at the place: a change in between is behind the place, and is found then.
@@ -128,24 +134,24 @@ impl App {
                 *entitlement = history.of_version(version);
             }
         }
-        Ok(Rights::of(entitlements).at(self.released_at(feed_flag, seq).await?))
+        Ok(Rights::of(entitlements).at(self.released_at(stream, seq).await?))
     }
 
     /// Until when embargoes were over at a place in a stream.
-    pub async fn released_at(&self, feed_flag: FeedFlag, seq: i64) -> Result<DateTime<Utc>, Error> {
-        let released = store::released_at(&self.db, self.hub(feed_flag).stream_id(), seq).await?;
+    pub async fn released_at(&self, stream: StreamName, seq: i64) -> Result<DateTime<Utc>, Error> {
+        let released = store::released_at(&self.db, self.hub(stream).stream_id(), seq).await?;
         Ok(released.unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     /// The place behind `seq` where the rights of one of these clients changed next.
     pub async fn next_change(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         rights: &Rights,
         seq: i64,
     ) -> Result<Option<i64>, Error> {
         let client_ids: Vec<String> = rights.readers().into_iter().map(|(client_id, _)| client_id).collect();
-        store::next_change(&self.db, self.hub(feed_flag).stream_id(), seq, &client_ids).await
+        store::next_change(&self.db, self.hub(stream).stream_id(), seq, &client_ids).await
     }
 }
 

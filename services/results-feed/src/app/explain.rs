@@ -9,6 +9,7 @@ use crate::{
     entitlement::{self, Decision, PUBLIC, Participants, Reason, Representation, Rights, Rule},
     entry::Edition,
     store::{self, Asked, Explained, StoredDecision},
+    stream_name::StreamName,
 };
 
 /// How long the decision log is kept.
@@ -21,8 +22,8 @@ const SWEEP: i64 = 5_000;
 pub struct Question {
     /// Whose rights.
     pub client_id: String,
-    /// Production or test.
-    pub feed_flag: FeedFlag,
+    /// In which stream.
+    pub stream: StreamName,
     /// Which version.
     pub asked: Asked,
     /// When; now, where no time is named.
@@ -53,14 +54,14 @@ impl App {
         if question.asked.version.is_none() && question.asked.seq.is_none() {
             question.asked.at = Some(at);
         }
-        let stream_id = self.hub(question.feed_flag).stream_id();
+        let stream_id = self.hub(question.stream).stream_id();
         let found = store::find_explained(&self.db, stream_id, &question.asked).await?;
         let about = found.ok_or(Error::NotFound("version of a document"))?;
         let mut histories = vec![store::load_history(&self.db, PUBLIC).await?];
         if question.client_id != PUBLIC {
             histories.push(store::load_history(&self.db, &question.client_id).await?);
         }
-        let subject = about.subject(question.feed_flag);
+        let subject = about.subject(question.stream.feed_flag());
         let representation = question.representation;
         let mut decision = entitlement::decide(&histories, &subject, representation, at);
         if about.facts.received_at > at {

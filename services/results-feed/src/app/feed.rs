@@ -8,7 +8,7 @@ use super::{App, publish::sha256};
 use crate::{
     Error,
     canonical::Node,
-    document_type::{FeedFlag, ResultStatus},
+    document_type::ResultStatus,
     entitlement::{self, Facts, Participants, Representation, Rights},
     entry::{Edition, Entry},
     fanout::View,
@@ -16,6 +16,7 @@ use crate::{
     lane::Lane,
     rsc::Prefix,
     store::{self, Missed, Ticket},
+    stream_name::StreamName,
 };
 
 /// How long a ticket is good.
@@ -25,57 +26,57 @@ impl App {
     /// The documents that stood at `seq` behind a handle, whoever may see them.
     pub async fn list_state(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         seq: i64,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Edition>, Error> {
-        store::list_state(&self.db, self.hub(feed_flag).stream_id(), prefixes, seq, after, limit).await
+        store::list_state(&self.db, self.hub(stream).stream_id(), prefixes, seq, after, limit).await
     }
 
     /// See [`store::list_missed`].
     pub async fn list_missed(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         lane: Lane,
         prefixes: &[Prefix],
         range: (i64, i64),
         limit: i64,
     ) -> Result<Vec<Missed>, Error> {
-        store::list_missed(&self.db, self.hub(feed_flag).stream_id(), lane, prefixes, range, limit).await
+        store::list_missed(&self.db, self.hub(stream).stream_id(), lane, prefixes, range, limit).await
     }
 
     /// See [`store::list_facts`].
     pub async fn list_facts(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         handle: i64,
         range: (i64, i64),
     ) -> Result<Vec<(Option<ResultStatus>, Facts)>, Error> {
-        store::list_facts(&self.db, self.hub(feed_flag).stream_id(), handle, range).await
+        store::list_facts(&self.db, self.hub(stream).stream_id(), handle, range).await
     }
 
     /// Entries of a lane that the ring no longer holds.
     pub async fn list_logged(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         lane: Lane,
         prefixes: &[Prefix],
         range: (i64, i64),
         limit: i64,
     ) -> Result<Vec<Entry>, Error> {
-        store::list_logged(&self.db, self.hub(feed_flag).stream_id(), lane, prefixes, range, limit).await
+        store::list_logged(&self.db, self.hub(stream).stream_id(), lane, prefixes, range, limit).await
     }
 
     /// The entries at these places.
-    pub async fn list_entries_at(&self, feed_flag: FeedFlag, seqs: &[i64]) -> Result<Vec<Entry>, Error> {
-        store::list_at(&self.db, self.hub(feed_flag).stream_id(), seqs).await
+    pub async fn list_entries_at(&self, stream: StreamName, seqs: &[i64]) -> Result<Vec<Entry>, Error> {
+        store::list_at(&self.db, self.hub(stream).stream_id(), seqs).await
     }
 
     /// Documents as their senders wrote them, by their places in the log.
-    pub async fn list_raw(&self, feed_flag: FeedFlag, seqs: &[i64]) -> Result<HashMap<i64, Raw>, Error> {
-        store::list_raw(&self.db, self.hub(feed_flag).stream_id(), seqs).await
+    pub async fn list_raw(&self, stream: StreamName, seqs: &[i64]) -> Result<HashMap<i64, Raw>, Error> {
+        store::list_raw(&self.db, self.hub(stream).stream_id(), seqs).await
     }
 
     /// A version with the participants that a reader gets.
@@ -109,15 +110,15 @@ impl App {
     }
 
     /// A document as its sender wrote it.
-    pub async fn get_raw(&self, feed_flag: FeedFlag, seq: i64) -> Result<Raw, Error> {
-        self.list_raw(feed_flag, &[seq]).await?.remove(&seq).ok_or(Error::Corrupt { what: "raw" })
+    pub async fn get_raw(&self, stream: StreamName, seq: i64) -> Result<Raw, Error> {
+        self.list_raw(stream, &[seq]).await?.remove(&seq).ok_or(Error::Corrupt { what: "raw" })
     }
 
     /// One version of a document as its sender wrote it, where a feed referred to it.
     pub async fn get_raw_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Bytes, Error> {
         let rights = rights.clone().in_representation(Representation::Odf);
-        let (feed_flag, edition) = self.find_permitted(&rights, handle, seq).await?;
-        let raw = store::find_raw(&self.db, self.hub(feed_flag).stream_id(), edition.seq).await?;
+        let (stream, edition) = self.find_permitted(&rights, handle, seq).await?;
+        let raw = store::find_raw(&self.db, self.hub(stream).stream_id(), edition.seq).await?;
         raw.ok_or(Error::NotFound("document"))
     }
 

@@ -1,10 +1,10 @@
 use super::App;
 use crate::{
     Error,
-    document_type::FeedFlag,
     entitlement::{Facts, Rights, Subject},
     rsc::Prefix,
     store::{self, SerialGap, VersionGap},
+    stream_name::StreamName,
 };
 
 /// What never came.
@@ -23,12 +23,13 @@ impl App {
     pub async fn list_gaps(
         &self,
         rights: &Rights,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         after: i64,
         limit: i64,
     ) -> Result<Gaps, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let feed_flag = stream.feed_flag();
+        let stream_id = self.hub(stream).stream_id();
         let sees_serials = "DT_CODES".parse().is_ok_and(|document_type| {
             let facts = Facts::plain(self.clock.now());
             rights.permit(&Subject { code: "", document_type, status: None, feed_flag, facts: &facts })

@@ -87,15 +87,7 @@ impl App {
         raw: Bytes,
     ) -> Result<Receipt, Error> {
         let feed_flag = decoded.header.feed_flag;
-        let canonical = decoded.body.as_ref().map(|body| body.bytes().clone());
-        let submission = Submission {
-            sha256: canonical.as_deref().map(sha256),
-            canonical,
-            decoded,
-            raw,
-            publisher,
-            span: tracing::Span::current(),
-        };
+        let submission = submission(publisher, decoded, raw);
         let (reply, answer) = oneshot::channel();
         self.channel(feed_flag)
             .writer
@@ -159,6 +151,19 @@ impl App {
             Publisher::Key(key) => key.admit(header.feed_flag, &header.key.document_code),
             Publisher::Client(_) => Ok(()),
         }
+    }
+}
+
+/// A document for its stream, in the trace of who brings it now.
+pub(super) fn submission(publisher: String, decoded: Decoded, raw: Bytes) -> Submission {
+    let canonical = decoded.body.as_ref().map(|body| body.bytes().clone());
+    Submission {
+        sha256: canonical.as_deref().map(sha256),
+        canonical,
+        decoded,
+        raw,
+        publisher,
+        span: tracing::Span::current(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     result::{self, Line},
     rsc::{Prefix, Rsc},
     store::{self, Found, UnitState},
+    stream_name::StreamName,
 };
 
 /// Most bytes of documents in a page.
@@ -54,50 +55,60 @@ impl App {
     /// Documents of the current state behind a handle, whoever may see them.
     pub async fn list_editions(
         &self,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         after: i64,
         limit: i64,
     ) -> Result<Vec<Edition>, Error> {
-        store::list_editions(&self.db, self.hub(feed_flag).stream_id(), prefixes, after, limit).await
+        store::list_editions(&self.db, self.hub(stream).stream_id(), prefixes, after, limit).await
     }
 
     /// Whether the log still holds everything from this entry on.
-    pub async fn reaches_back_to(&self, feed_flag: FeedFlag, seq: i64) -> Result<bool, Error> {
-        let oldest = store::oldest_seq(&self.db, self.hub(feed_flag).stream_id()).await?;
-        Ok(oldest.is_none_or(|oldest| oldest <= seq))
+    pub async fn reaches_back_to(&self, stream: StreamName, seq: i64) -> Result<bool, Error> {
+        Ok(store::whole_from(&self.db, self.hub(stream).stream_id()).await? <= seq)
     }
 
     /// A page of the current state for a reader.
     pub async fn snapshot(
         &self,
         rights: &Rights,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         prefixes: &[Prefix],
         after: i64,
         limit: i64,
     ) -> Result<SnapshotPage, Error> {
         // Before the page: what is newer in the page comes once more, which readers know by its version.
-        let position = self.stored_position(feed_flag).await?;
-        let mut editions = self.list_editions(feed_flag, prefixes, after, limit).await?;
+        let position = self.stored_position(stream).await?;
+        let mut editions = self.list_editions(stream, prefixes, after, limit).await?;
         let is_cut = cut_to_size(&mut editions);
         let is_last = !is_cut && i64::try_from(editions.len()).is_ok_and(|count| count < limit);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        let mut permitted = Vec::with_capacity(editions.len());
+        let editions = self.seen(rights, stream, editions).await?;
+        let cursor = Cursor::new(position.epoch, position.seq);
+        Ok(SnapshotPage { cursor, editions, next })
+    }
+
+    /// What a reader may see of these, and as much of each as it may see.
+    pub(super) async fn seen(
+        &self,
+        rights: &Rights,
+        stream: StreamName,
+        editions: Vec<Edition>,
+    ) -> Result<Vec<Edition>, Error> {
+        let mut seen = Vec::with_capacity(editions.len());
         for edition in editions {
-            if rights.permit(&edition.subject(feed_flag)) {
-                let participants = rights.participants(&edition.subject(feed_flag));
-                permitted.push(self.cut(edition, &participants).await?);
+            if rights.permit(&edition.subject(stream.feed_flag())) {
+                let participants = rights.participants(&edition.subject(stream.feed_flag()));
+                seen.push(self.cut(edition, &participants).await?);
             }
         }
-        let cursor = Cursor::new(position.epoch, position.seq);
-        Ok(SnapshotPage { cursor, editions: permitted, next })
+        Ok(seen)
     }
 
     /// One version of a document, where a feed referred to it.
     pub async fn get_edition(&self, rights: &Rights, handle: i64, seq: i64) -> Result<Edition, Error> {
-        let (feed_flag, edition) = self.find_permitted(rights, handle, seq).await?;
-        let participants = rights.participants(&edition.subject(feed_flag));
+        let (stream, edition) = self.find_permitted(rights, handle, seq).await?;
+        let participants = rights.participants(&edition.subject(stream.feed_flag()));
         self.cut(edition, &participants).await
     }
 
@@ -106,13 +117,13 @@ impl App {
         rights: &Rights,
         handle: i64,
         seq: i64,
-    ) -> Result<(FeedFlag, Edition), Error> {
+    ) -> Result<(StreamName, Edition), Error> {
         let found = store::find_edition(&self.db, handle, seq).await?;
         let (stream_id, edition) = found.ok_or(Error::NotFound("document"))?;
-        match self.feed_flag_of(&stream_id) {
-            Some(feed_flag) if rights.permit(&edition.subject(feed_flag)) => Ok((feed_flag, edition)),
-            Some(feed_flag) => {
-                self.note_refusal(rights, &edition, feed_flag);
+        match self.stream_of(&stream_id) {
+            Some(stream) if rights.permit(&edition.subject(stream.feed_flag())) => Ok((stream, edition)),
+            Some(stream) => {
+                self.note_refusal(rights, &edition, stream.feed_flag());
                 Err(Error::NotFound("document"))
             }
             None => Err(Error::NotFound("document")),
@@ -167,7 +178,7 @@ impl App {
 
 // A page stays below the size of a gRPC message; one document is always in it. Those over the limit of a body travel as
 // references and weigh nothing.
-fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
+pub(super) fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
     let mut bytes = 0;
     let fitting = editions.iter().take_while(|edition| {
         bytes += edition.body_in_frame().map_or(0, bytes::Bytes::len);
@@ -179,7 +190,7 @@ fn cut_to_size(editions: &mut Vec<Edition>) -> bool {
     is_cut
 }
 
-fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
+pub(super) fn permitted(rights: &Rights, found: Option<Found>) -> Option<Found> {
     found.filter(|found| rights.permit(&found.edition.subject(FeedFlag::Production)))
 }
 

@@ -9,10 +9,10 @@ use sqlx::PgTransaction;
 use super::{App, entitlements::held_back};
 use crate::{
     Error,
-    document_type::FeedFlag,
     entitlement::{Decision, Entitlement, Reason},
     ledger::{Kind, Row},
     store::{self, Due, Held},
+    stream_name::StreamName,
 };
 
 /// About how many embargoes of one transaction; all that end at the same moment are in the same.
@@ -23,15 +23,15 @@ const MOST_FLIPS: usize = 10_000;
 impl App {
     /// Ends embargoes that are over: each is an entry of the stream, so that every replica and every reader that comes
     /// back sees it at the same place. Gives whether there was anything to end.
-    pub async fn release(&self, feed_flag: FeedFlag) -> Result<bool, Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+    pub async fn release(&self, stream: StreamName) -> Result<bool, Error> {
+        let stream_id = self.hub(stream).stream_id();
         let now = self.clock.now();
         if !store::has_due(&self.db, stream_id, now).await? {
             return Ok(false);
         }
         let mut tx = chassis::begin(&self.db).await?;
         let position = store::lock_stream(&mut tx, stream_id).await?;
-        let (seq, _) = self.end_embargoes(&mut tx, feed_flag, position.seq, now, MOST_ENDED).await?;
+        let (seq, _) = self.end_embargoes(&mut tx, stream, position.seq, now, MOST_ENDED).await?;
         tx.commit().await?;
         if seq > position.seq {
             tracing::info!(stream = stream_id, ended = seq - position.seq, "embargoes ended");
@@ -44,12 +44,12 @@ impl App {
     pub(super) async fn end_embargoes(
         &self,
         tx: &mut PgTransaction<'_>,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         seq: i64,
         now: DateTime<Utc>,
         limit: i64,
     ) -> Result<(i64, DateTime<Utc>), Error> {
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
         let from = store::released_until(tx, stream_id).await?.ok_or(Error::NotFound("stream"))?;
         let taken = store::take_due(tx, stream_id, now, limit).await?;
         let Some(last) = taken.last().map(|due| due.due_at) else { return Ok((seq, from)) };
@@ -68,7 +68,7 @@ impl App {
     pub(super) async fn hold_back(
         &self,
         tx: &mut PgTransaction<'_>,
-        feed_flag: FeedFlag,
+        stream: StreamName,
         rows: &[Row],
         until: DateTime<Utc>,
     ) -> Result<(), Error> {
@@ -76,7 +76,7 @@ impl App {
         if versions.is_empty() {
             return Ok(());
         }
-        let stream_id = self.hub(feed_flag).stream_id();
+        let stream_id = self.hub(stream).stream_id();
         let mut newest: HashMap<Uuid, &Row> = HashMap::new();
         for row in rows.iter().filter(|row| row.kind != Kind::Late) {
             newest.insert(row.document_id, row);
@@ -85,7 +85,7 @@ impl App {
         let standing: Vec<Held> = newest.into_values().filter_map(held).collect();
         let mut due = Vec::new();
         for entitlement in self.embargoes(tx, versions).await?.iter() {
-            due.extend(held_back(entitlement, &standing, feed_flag, until));
+            due.extend(held_back(entitlement, &standing, stream.feed_flag(), until));
         }
         store::replace_embargoes(tx, stream_id, &document_ids, &by_time(due)).await
     }

@@ -68,7 +68,7 @@ impl App {
     ) -> Result<Body, Error> {
         const MISSING: Error = Error::NotFound("document");
         let found = store::find_version(&self.db, handle, seq).await?.ok_or(MISSING)?;
-        let feed_flag = self.feed_flag_of(&found.stream_id).ok_or(MISSING)?;
+        let feed_flag = self.stream_of(&found.stream_id).ok_or(MISSING)?.feed_flag();
         let (subject, rights) =
             (found.version.subject(feed_flag), rights.clone().in_representation(representation));
         if !rights.permit(&subject) {

@@ -22,6 +22,20 @@ pub enum Participants {
     Of(Vec<Noc>),
 }
 
+impl Participants {
+    /// Those that both name.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::All, one) | (one, Self::All) => one,
+            (Self::Of(mut nocs), Self::Of(others)) => {
+                nocs.retain(|noc| others.contains(noc));
+                Self::Of(nocs)
+            }
+        }
+    }
+}
+
 impl Default for Rights {
     fn default() -> Self {
         Self::of(Vec::new())

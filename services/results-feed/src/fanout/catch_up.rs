@@ -3,11 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     place::{Mode, Place},
     topic::{Representation, Topic},
+    view::View,
 };
 use crate::{
     Error,
     app::App,
     cursor::Cursor,
+    document_type::ResultStatus,
+    entitlement::Facts,
     entry::Entry,
     fanout::Sent,
     frame::{Frame, Raw},
@@ -65,10 +68,14 @@ impl CatchUp {
     /// # Errors
     /// The database.
     pub async fn walk(&mut self, walker: &Walker<'_>, place: &mut Place, lane: Lane) -> Result<Piece, Error> {
-        match walker.mode {
+        let from = place.at(lane);
+        let piece = match walker.mode {
             Mode::Every => walker.read_log(place, lane).await.map(Piece::Frames),
             Mode::State => self.tell_missed(walker, place, lane).await,
-        }
+        };
+        // Behind the piece: what went from the log meanwhile would be a hole in it.
+        let flag = walker.topic.view().feed_flag();
+        if walker.app.reaches_back_to(flag, from + 1).await? { piece } else { Ok(Piece::TooFar) }
     }
 
     async fn tell_missed(
@@ -103,13 +110,22 @@ impl CatchUp {
     }
 }
 
+/// Whether a reader may hold one of these versions of an entry's document.
+#[must_use]
+pub fn may_hold(view: &View, entry: &Entry, versions: &[(Option<ResultStatus>, Facts)]) -> bool {
+    entry.document().is_some_and(|(_, key, document_type)| {
+        let until = entry.released_until;
+        versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until))
+    })
+}
+
 impl Walker<'_> {
     async fn begin(&self, place: &Place, lane: Lane) -> Result<Option<Way>, Error> {
         let (after, until) = (place.at(lane), self.seen);
-        let flag = self.topic.view().feed_flag();
+        let stream = self.topic.view().stream();
         let limit = i64::try_from(MOST_MISSED + 1).unwrap_or(i64::MAX);
         let prefixes = self.topic.filter().prefixes();
-        let missed = self.app.list_missed(flag, lane, prefixes, (after, until), limit).await?;
+        let missed = self.app.list_missed(stream, lane, prefixes, (after, until), limit).await?;
         if missed.len() > MOST_MISSED {
             return Ok(None);
         }
@@ -117,8 +133,8 @@ impl Walker<'_> {
     }
 
     async fn load(&self, seqs: &[i64]) -> Result<(HashMap<i64, Entry>, HashMap<i64, Raw>), Error> {
-        let flag = self.topic.view().feed_flag();
-        let entries = self.app.list_entries_at(flag, seqs).await?;
+        let stream = self.topic.view().stream();
+        let entries = self.app.list_entries_at(stream, seqs).await?;
         let entries = entries.into_iter().map(|entry| (entry.seq, entry)).collect();
         Ok((entries, self.raws(seqs).await?))
     }
@@ -126,27 +142,28 @@ impl Walker<'_> {
     async fn raws(&self, seqs: &[i64]) -> Result<HashMap<i64, Raw>, Error> {
         match self.topic.representation() {
             Representation::Json => Ok(HashMap::new()),
-            Representation::Odf => self.app.list_raw(self.topic.view().feed_flag(), seqs).await,
+            Representation::Odf => self.app.list_raw(self.topic.view().stream(), seqs).await,
         }
     }
 
     // Whether the reader may hold the document; asked only where it may not see what came.
     async fn held(&self, entry: &Entry, missed: &Missed) -> Result<bool, Error> {
-        let Some((handle, key, document_type)) = entry.document() else { return Ok(false) };
-        let (view, until) = (self.topic.view(), entry.released_until);
-        if entry.edition().is_some_and(|edition| view.sees(edition, until)) {
+        let Some((handle, _, _)) = entry.document() else { return Ok(false) };
+        let view = self.topic.view();
+        if entry.edition().is_some_and(|edition| view.sees(edition, entry.released_until)) {
             return Ok(true);
         }
         let range = (missed.from, entry.seq);
-        let versions = self.app.list_facts(view.feed_flag(), handle, range).await?;
-        Ok(versions.iter().any(|(status, facts)| view.permits(key, document_type, (*status, facts), until)))
+        let versions = self.app.list_facts(view.stream(), handle, range).await?;
+        Ok(may_hold(view, entry, &versions))
     }
 
     async fn read_log(&self, place: &mut Place, lane: Lane) -> Result<Vec<Sent>, Error> {
-        let flag = self.topic.view().feed_flag();
+        let stream = self.topic.view().stream();
         let (after, limit) = (place.at(lane), i64::try_from(PAGE).unwrap_or(i64::MAX));
         let range = (after, self.seen);
-        let entries = self.app.list_logged(flag, lane, self.topic.filter().prefixes(), range, limit).await?;
+        let entries =
+            self.app.list_logged(stream, lane, self.topic.filter().prefixes(), range, limit).await?;
         let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
         let mut raws = self.raws(&seqs).await?;
         let mut sent = Vec::new();

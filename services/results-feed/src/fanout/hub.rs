@@ -19,13 +19,13 @@ use super::{
     topic::{Representation, Topic},
     view::View,
 };
-use crate::{document_type::FeedFlag, entitlement::Rights, entry::Entry, frame::Stale, store::Position};
+use crate::{entitlement::Rights, entry::Entry, frame::Stale, store::Position, stream_name::StreamName};
 
 /// The newest entries of one stream in this process, and the topics of their readers.
 #[derive(Debug)]
 pub struct Hub {
     stream_id: String,
-    feed_flag: FeedFlag,
+    stream: StreamName,
     state: Mutex<State>,
     newest: watch::Sender<Option<Position>>,
     behind: Notify,
@@ -42,10 +42,15 @@ pub struct Hub {
 impl Hub {
     /// Of a stream, before anything is known of it.
     #[must_use]
-    pub fn new(stream_id: String, feed_flag: FeedFlag, budget: &Arc<Budget>, figures: &Arc<Figures>) -> Self {
+    pub fn new(
+        stream_id: String,
+        stream: impl Into<StreamName>,
+        budget: &Arc<Budget>,
+        figures: &Arc<Figures>,
+    ) -> Self {
         Self {
             stream_id,
-            feed_flag,
+            stream: stream.into(),
             state: Mutex::new(State::new(Arc::clone(budget))),
             newest: watch::Sender::new(None),
             behind: Notify::new(),
@@ -148,7 +153,7 @@ impl Hub {
             return 0;
         }
         let before = state.seq();
-        let touched = state.append(entries, self.feed_flag);
+        let touched = state.append(entries, self.stream);
         let moved = state.seq() - before;
         if moved > 0 {
             self.newest.send_replace(Some(state.position()));
@@ -189,7 +194,7 @@ impl Hub {
         if state.generation() != generation {
             return None;
         }
-        let view = View::new(Arc::clone(rights), self.feed_flag, representation);
+        let view = View::new(Arc::clone(rights), self.stream, representation);
         Some(state.topic(filter, view, representation))
     }
 

@@ -55,7 +55,7 @@ fn late(range: std::ops::RangeInclusive<i64>) -> Vec<Arc<Entry>> {
 }
 
 fn started(seq: i64) -> Hub {
-    let hub = Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &Arc::default(), &Arc::default());
+    let hub = Hub::new("SYN2030-P".to_owned(), StreamName::Production, &Arc::default(), &Arc::default());
     hub.restart(&Position { epoch: "7f".to_owned(), seq }, HashMap::new());
     hub
 }
@@ -146,7 +146,7 @@ fn a_change_of_rights_ends_the_topics_that_it_is_about() {
 #[test]
 fn the_oldest_frames_go_when_the_rings_are_full() {
     let budget = Arc::<Budget>::default();
-    let hub = Hub::new("SYN2030-P".to_owned(), FeedFlag::Production, &budget, &Arc::default());
+    let hub = Hub::new("SYN2030-P".to_owned(), StreamName::Production, &budget, &Arc::default());
     hub.restart(&Position { epoch: "7f".to_owned(), seq: 0 }, HashMap::new());
     let wanting = topic(&hub, "ATHM");
     hub.append("7f", [result(1), result(2)]);

@@ -5,8 +5,10 @@
 mod cast;
 mod client;
 mod connection;
+mod embargoes;
 mod fault;
 mod met;
+mod moving;
 mod mutant;
 mod plan;
 mod random;
@@ -14,6 +16,7 @@ mod replica;
 mod stage;
 mod store;
 mod truth;
+mod walk;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -1,5 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
+use domain::{DateTime, Utc};
+
 use super::{
     place::Place,
     sent::Sent,
@@ -34,6 +36,30 @@ struct Changed {
     gets: Option<(Arc<Edition>, Option<Raw>)>,
 }
 
+/// What a change of rights means for one version that stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Its readers may not see it any more.
+    Lost,
+    /// They may see it now, or other participants of it: these.
+    Got(Participants),
+}
+
+impl Meaning {
+    /// Compares what readers might see with what they may see now, when embargoes up to a time are over; nothing where that
+    /// is the same.
+    #[must_use]
+    pub fn of(before: &View, after: &View, edition: &Edition, released_until: DateTime<Utc>) -> Option<Self> {
+        let (held, sees) = (before.sees(edition, released_until), after.sees(edition, released_until));
+        if !sees {
+            return held.then_some(Self::Lost);
+        }
+        let participants = after.participants_of(edition, released_until);
+        let is_same = held && before.participants_of(edition, released_until) == participants;
+        (!is_same).then_some(Self::Got(participants))
+    }
+}
+
 impl Move {
     /// Compares what the readers of a topic might see at `seq` with what they may see there by other rights.
     ///
@@ -41,30 +67,48 @@ impl Move {
     /// The database.
     pub async fn load(app: &App, before: &Topic, after: &Arc<Rights>, seq: i64) -> Result<Self, Error> {
         let (old, prefixes) = (before.view(), before.filter().prefixes());
-        let feed_flag = old.feed_flag();
-        let new = View::new(Arc::clone(after), feed_flag, before.representation());
-        let until = app.released_at(feed_flag, seq).await?;
-        let (mut changes, mut handle) = (Vec::new(), 0);
+        let stream = old.stream();
+        let new = View::new(Arc::clone(after), stream, before.representation());
+        let until = app.released_at(stream, seq).await?;
+        let (mut moved, mut handle) = (Self::none(seq), 0);
         loop {
-            let page = app.list_state(feed_flag, prefixes, seq, handle, PAGE).await?;
+            let page = app.list_state(stream, prefixes, seq, handle, PAGE).await?;
             let is_last = i64::try_from(page.len()).is_ok_and(|count| count < PAGE);
             for edition in page {
                 handle = edition.handle;
-                let participants = new.participants_of(&edition, until);
-                let lane = Lane::of(edition.document_type);
-                match (old.sees(&edition, until), new.sees(&edition, until)) {
-                    (true, false) => changes.push(Changed { lane, handle, gets: None }),
-                    (held, true) if !held || old.participants_of(&edition, until) != participants => {
-                        let gets = Some(load(app, before, edition, &participants, seq).await?);
-                        changes.push(Changed { lane, handle, gets });
+                match Meaning::of(old, &new, &edition, until) {
+                    Some(Meaning::Lost) => moved.lose(&edition),
+                    Some(Meaning::Got(participants)) => {
+                        let (edition, raw) = load(app, before, edition, &participants).await?;
+                        moved.get(edition, raw);
                     }
-                    _ => {}
+                    None => {}
                 }
             }
             if is_last {
-                return Ok(Self { seq, changes });
+                return Ok(moved);
             }
         }
+    }
+
+    /// A change at `seq` that means nothing yet.
+    #[must_use]
+    pub const fn none(seq: i64) -> Self {
+        Self { seq, changes: Vec::new() }
+    }
+
+    /// They lose this version.
+    pub fn lose(&mut self, edition: &Edition) {
+        let (lane, handle) = (Lane::of(edition.document_type), edition.handle);
+        self.changes.push(Changed { lane, handle, gets: None });
+    }
+
+    /// They get this version, and as it was sent.
+    pub fn get(&mut self, edition: Edition, raw: Option<Raw>) {
+        let (lane, handle) = (Lane::of(edition.document_type), edition.handle);
+        // For its readers it comes here.
+        let edition = Arc::new(Edition { seq: self.seq, ..edition });
+        self.changes.push(Changed { lane, handle, gets: Some((edition, raw)) });
     }
 
     /// The frames for a connection. Only the last one has a cursor: who drops before it is told all of it again.
@@ -84,6 +128,7 @@ impl Move {
             let cursor = (at + 1 == last).then(|| Cursor::new(epoch.to_owned(), seq));
             sent.push(Sent::own(frame, cursor));
         }
+        Lane::ALL.iter().for_each(|lane| place.arrive(*lane, seq));
         sent
     }
 }
@@ -93,14 +138,11 @@ async fn load(
     topic: &Topic,
     edition: Edition,
     participants: &Participants,
-    seq: i64,
-) -> Result<(Arc<Edition>, Option<Raw>), Error> {
+) -> Result<(Edition, Option<Raw>), Error> {
     let mut raws = match topic.representation() {
         Representation::Json => HashMap::new(),
-        Representation::Odf => app.list_raw(topic.view().feed_flag(), &[edition.seq]).await?,
+        Representation::Odf => app.list_raw(topic.view().stream(), &[edition.seq]).await?,
     };
     let raw = raws.remove(&edition.seq);
-    let edition = app.cut(edition, participants).await?;
-    // For its readers it comes here.
-    Ok((Arc::new(Edition { seq, ..edition }), raw))
+    Ok((app.cut(edition, participants).await?, raw))
 }

@@ -20,10 +20,10 @@ use crate::{
     Error,
     app::App,
     cursor::Cursor,
-    document_type::FeedFlag,
     entitlement::Participants,
     entry::Entry,
     frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause},
+    stream_name::StreamName,
 };
 
 /// Most frames that are taken in one go: so many wait in a connection's hands while its carrier is busy.
@@ -34,8 +34,8 @@ const AGE_SECONDS: u64 = 600;
 /// What a reader asks for.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// Production or test.
-    pub feed_flag: FeedFlag,
+    /// Which stream.
+    pub stream: StreamName,
     /// What it wants to see.
     pub filter: Filter,
     /// In which form.
@@ -102,7 +102,7 @@ impl Reader {
     /// # Errors
     /// No random bytes.
     pub fn new(app: App, asked: Subscription) -> Result<Self, Error> {
-        let hub = Arc::clone(app.hub(asked.feed_flag));
+        let hub = Arc::clone(app.hub(asked.stream));
         let [one, two] = app.random_numbers()?;
         Ok(Self {
             hub,
@@ -237,7 +237,7 @@ impl Reader {
                         slot.cut().get_or_try_init(load).await?;
                     }
                     if live.topic.representation() == Representation::Odf && slot.shows_content() {
-                        let load = || self.app.get_raw(self.asked.feed_flag, slot.seq());
+                        let load = || self.app.get_raw(self.asked.stream, slot.seq());
                         slot.raw().get_or_try_init(load).await?;
                     }
                     self.hub.figures().lagged((now - slot.entry().received_at).num_milliseconds());

@@ -99,10 +99,10 @@ impl Snapshot {
 
     async fn load(&self, app: &App, topic: &Topic, after: i64) -> Result<Arc<Page>, Error> {
         let (view, prefixes) = (topic.view(), topic.filter().prefixes());
-        let editions = app.list_state(view.feed_flag(), prefixes, self.seq, after, PAGE).await?;
+        let editions = app.list_state(view.stream(), prefixes, self.seq, after, PAGE).await?;
         let is_last = i64::try_from(editions.len()).is_ok_and(|count| count < PAGE);
         let next = editions.last().map(|edition| edition.handle).filter(|_| !is_last);
-        let until = app.released_at(view.feed_flag(), self.seq).await?;
+        let until = app.released_at(view.stream(), self.seq).await?;
         let mut seen = Vec::new();
         for edition in editions {
             if view.sees(&edition, until) {
@@ -114,7 +114,7 @@ impl Snapshot {
             Representation::Json => HashMap::new(),
             Representation::Odf => {
                 let seqs: Vec<i64> = seen.iter().map(|edition| edition.seq).collect();
-                app.list_raw(view.feed_flag(), &seqs).await?
+                app.list_raw(view.stream(), &seqs).await?
             }
         };
         let snap = |edition: Edition| {

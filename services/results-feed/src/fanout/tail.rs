@@ -48,9 +48,7 @@ pub async fn follow(app: App, feed_flag: FeedFlag, metrics: Metrics, shutdown: S
         };
         if Instant::now() >= upkeep_at {
             upkeep_at = Instant::now() + UPKEEP;
-            let age = hub.confirmed_at().and_then(|at| (app.clock().now() - at).to_std().ok());
-            Figures::tell_stream(&metrics, hub.stream_id(), age, hub.sweep(Instant::now()));
-            hub.figures().tell(&metrics);
+            look_after(&app, &hub, &metrics);
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -61,8 +59,19 @@ pub async fn follow(app: App, feed_flag: FeedFlag, metrics: Metrics, shutdown: S
     hub.drain();
 }
 
-// Gives the number that the stream's row has. `missing` is what it had the last time: so long others had to bring it.
-async fn catch_up(app: &App, hub: &Hub, missing: i64) -> Result<i64, Error> {
+/// Tells operators' figures of a hub, and forgets topics that are idle for long.
+pub fn look_after(app: &App, hub: &Hub, metrics: &Metrics) {
+    let age = hub.confirmed_at().and_then(|at| (app.clock().now() - at).to_std().ok());
+    Figures::tell_stream(metrics, hub.stream_id(), age, hub.sweep(Instant::now()));
+    hub.figures().tell(metrics);
+}
+
+/// Brings a hub to where its stream is, and gives the number that the stream's row has. `missing` is what it had the last
+/// time: so long others had to bring it.
+///
+/// # Errors
+/// The database.
+pub async fn catch_up(app: &App, hub: &Hub, missing: i64) -> Result<i64, Error> {
     let stream_id = hub.stream_id();
     // Before the row is read: what our own writer commits in between, and what Kafka tells of it, would look like entries
     // that the row has lost.
@@ -157,8 +166,8 @@ fn hear(app: &App, record: &outbox::Record) {
         tracing::debug!(topic = record.topic, offset = record.offset, "a record tells of no entry");
         return;
     };
-    let Some(feed_flag) = app.feed_flag_of(&told.stream) else { return };
-    let hub = app.hub(feed_flag);
+    let Some(stream) = app.stream_of(&told.stream) else { return };
+    let hub = app.hub(stream);
     hub.hear(&told.epoch, told.seq);
     if let Some(entry) = told.entry {
         hub.figures().heard(hub.append(&told.epoch, [Arc::new(entry)]));

@@ -4,19 +4,22 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 
 use crate::{
-    document_type::{DocumentType, FeedFlag, ResultStatus},
+    document_type::{DocumentType, ResultStatus},
     entitlement::{Facts, Participants, Representation, Rights, Subject},
     entry::{Change, Edition, Entry, GoneCause, Release, What, Withdrawal},
     frame::{Frame, Raw},
     header::DocumentKey,
     lane::Lane,
+    stream_name::StreamName,
 };
 
 /// What readers with the same rights may see: every question of permission in the feed is asked here.
 #[derive(Debug, Clone)]
 pub struct View {
     rights: Arc<Rights>,
-    feed_flag: FeedFlag,
+    /// Of a reader of what was: these must permit it too.
+    now: Option<Arc<Rights>>,
+    stream: StreamName,
 }
 
 /// What an entry means for those who want to see its document.
@@ -45,13 +48,19 @@ pub enum Form {
 impl View {
     /// Of a stream by these rights.
     #[must_use]
-    pub fn new(rights: Arc<Rights>, feed_flag: FeedFlag, representation: Representation) -> Self {
+    pub fn new(rights: Arc<Rights>, stream: impl Into<StreamName>, representation: Representation) -> Self {
         // Topics of the canonical document share the rights that the hub keeps, and with them each decision.
         let rights = match representation {
             Representation::Json => rights,
             Representation::Odf => Arc::new((*rights).clone().in_representation(representation)),
         };
-        Self { rights, feed_flag }
+        Self { rights, now: None, stream: stream.into() }
+    }
+
+    /// Only what these rights permit too, in the same representation.
+    #[must_use]
+    pub fn readable(self, now: Rights) -> Self {
+        Self { now: Some(Arc::new(now)), ..self }
     }
 
     /// By which rights.
@@ -62,8 +71,8 @@ impl View {
 
     /// Of which stream.
     #[must_use]
-    pub const fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag
+    pub const fn stream(&self) -> StreamName {
+        self.stream
     }
 
     /// What an entry means; nothing where its readers shall not notice it.
@@ -85,7 +94,7 @@ impl View {
     /// Whether a version may be seen when embargoes up to a time are over.
     #[must_use]
     pub fn sees(&self, edition: &Edition, released_until: DateTime<Utc>) -> bool {
-        self.rights.permit_at(&edition.subject(self.feed_flag), released_until)
+        self.permit(&edition.subject(self.stream.feed_flag()), released_until)
     }
 
     /// Whether a version of this status and these facts may be seen.
@@ -97,8 +106,8 @@ impl View {
         (status, facts): (Option<ResultStatus>, &Facts),
         released_until: DateTime<Utc>,
     ) -> bool {
-        let (code, feed_flag) = (key.document_code.as_str(), self.feed_flag);
-        self.rights.permit_at(&Subject { code, document_type, status, feed_flag, facts }, released_until)
+        let (code, feed_flag) = (key.document_code.as_str(), self.stream.feed_flag());
+        self.permit(&Subject { code, document_type, status, feed_flag, facts }, released_until)
     }
 
     /// Which participants of an entry's version its readers get.
@@ -111,18 +120,28 @@ impl View {
     /// Which participants of a version its readers get.
     #[must_use]
     pub fn participants_of(&self, edition: &Edition, released_until: DateTime<Utc>) -> Participants {
-        self.rights.participants_at(&edition.subject(self.feed_flag), released_until)
+        let subject = edition.subject(self.stream.feed_flag());
+        let then = self.rights.participants_at(&subject, released_until);
+        match &self.now {
+            Some(now) => then.and(now.participants(&subject)),
+            None => then,
+        }
     }
 
     /// Why a version may not be seen by those who held the one before.
     #[must_use]
     pub fn refusal(&self, edition: &Edition, released_until: DateTime<Utc>) -> Sight {
         // What it became is no one's to know before its time, not even by its status.
-        if self.rights.is_embargoed_at(&edition.subject(self.feed_flag), released_until) {
+        if self.rights.is_embargoed_at(&edition.subject(self.stream.feed_flag()), released_until) {
             Sight::Gone(GoneCause::Embargoed)
         } else {
             Sight::Superseded
         }
+    }
+
+    fn permit(&self, document: &Subject<'_>, released_until: DateTime<Utc>) -> bool {
+        self.rights.permit_at(document, released_until)
+            && self.now.as_ref().is_none_or(|now| now.permit(document))
     }
 
     fn judge_change(&self, change: &Change, released_until: DateTime<Utc>) -> Option<Sight> {

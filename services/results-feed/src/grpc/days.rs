@@ -20,10 +20,10 @@ pub async fn clocks(
     client_id: &str,
     request: &ListVenueClocksRequest,
 ) -> Result<ListVenueClocksResponse, Error> {
-    let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
+    let stream = parse::stream("feed_flag", &request.feed_flag)?;
     let rights = app.rights(Some(client_id)).await?;
     let (now, timeout) = (app.clock().now(), app.ka_timeout());
-    let clocks = app.list_venue_clocks(&rights, feed_flag).await?;
+    let clocks = app.list_venue_clocks(&rights, stream).await?;
     let clock = |clock: &crate::venue_clock::VenueClock| wire::VenueClock {
         venue: clock.venue.clone(),
         discipline: clock.discipline.clone(),
@@ -40,7 +40,7 @@ pub async fn manifest(
     client_id: &str,
     request: &GetManifestRequest,
 ) -> Result<GetManifestResponse, Error> {
-    let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
+    let stream = parse::stream("feed_flag", &request.feed_flag)?;
     let logical_date = date("logical_date", &request.logical_date)?;
     let revision = match i32::try_from(request.revision) {
         Ok(0) => None,
@@ -51,7 +51,7 @@ pub async fn manifest(
     let after = usize::try_from(parse::handle("page_token", &request.page_token)?)
         .map_err(|_| FieldViolation::new("page_token", "must be a token as it was given"))?;
     let rights = app.rights(Some(client_id)).await?;
-    let page = app.get_manifest(&rights, feed_flag, (logical_date, revision), (after, limit)).await?;
+    let page = app.get_manifest(&rights, stream, (logical_date, revision), (after, limit)).await?;
     let manifest = page.manifest;
     Ok(GetManifestResponse {
         logical_date: manifest.logical_date.to_string(),
@@ -80,7 +80,8 @@ fn manifest_line(line: &Line, may_see: bool) -> wire::ManifestLine {
     }
 }
 
-fn date(field: &str, text: &str) -> Result<NaiveDate, Error> {
+/// A day as YYYY-MM-DD.
+pub fn date(field: &str, text: &str) -> Result<NaiveDate, Error> {
     match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) if text.len() == 10 => Ok(date),
         _ => Err(FieldViolation::new(field, "must be a day as YYYY-MM-DD").into()),

@@ -62,7 +62,14 @@ pub async fn pieces(app: &App, client_id: &str, request: &GetDocumentRequest) ->
     };
     let rights = app.rights(Some(client_id)).await?;
     let seq = Some(request.seq).filter(|seq| *seq > 0);
-    let mut body = app.get_body(&rights, request.handle, seq, representation).await?;
+    let mut body = match parse::bounded("as_of", &request.as_of)? {
+        "" => app.get_body(&rights, request.handle, seq, representation).await?,
+        _ if seq.is_some() => return Err(wrong("as_of", "must be empty where seq names the version")),
+        as_of => {
+            let as_of = chassis::parse("as_of", as_of)?;
+            app.get_past_body(client_id, request.handle, as_of, representation).await?
+        }
+    };
     let mut document = Some(found(&body.version));
     let pieces = std::iter::from_fn(move || {
         if body.bytes.is_empty() && document.is_none() {

@@ -4,16 +4,16 @@ use futures::Stream;
 use prost::Message;
 use proto::results::v1::{
     self as wire, FeedFrame, GetDocumentRequest, GetManifestRequest, GetManifestResponse, GetSnapshotRequest,
-    GetSnapshotResponse, ListGapsRequest, ListGapsResponse, ListVenueClocksRequest, ListVenueClocksResponse,
-    SearchDocumentsRequest, SearchDocumentsResponse, SubscribeMode, SubscribeRequest,
-    feed_frame::Frame as Kind, feed_service_server::FeedService,
+    GetSnapshotResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse,
+    ListVenueClocksRequest, ListVenueClocksResponse, SearchDocumentsRequest, SearchDocumentsResponse,
+    SubscribeMode, SubscribeRequest, feed_frame::Frame as Kind, feed_service_server::FeedService,
 };
 use tonic::{Request, Response, Status};
 
 use super::{
     days,
     documents::{self, Pieces},
-    gaps, parse,
+    gaps, parse, past,
 };
 use crate::{
     Error,
@@ -51,7 +51,7 @@ impl FeedService for Feed {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let actor = chassis::actor(&request)?;
         let asked = subscription(request.get_ref(), actor).map_err(chassis::status)?;
-        let figures = Arc::clone(self.app.hub(asked.feed_flag).figures());
+        let figures = Arc::clone(self.app.hub(asked.stream).figures());
         let place = (self.app.connect().map_err(chassis::status)?, figures.open(Carrier::Grpc));
         let mut reader = Reader::new(self.app.clone(), asked).map_err(chassis::status)?;
         let frames = async_stream::try_stream! {
@@ -76,6 +76,15 @@ impl FeedService for Feed {
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let client_id = parse::reader(&request)?;
         self.page(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<ListChangesRequest>,
+    ) -> Result<Response<ListChangesResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let changes = past::list_changes(&self.app, client_id, request.get_ref()).await;
+        changes.map(Response::new).map_err(chassis::status)
     }
 
     async fn list_venue_clocks(
@@ -129,12 +138,22 @@ impl Feed {
         client_id: &str,
         request: &GetSnapshotRequest,
     ) -> Result<GetSnapshotResponse, Error> {
-        let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
+        let stream = parse::stream("feed_flag", &request.feed_flag)?;
         let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
         let limit = parse::page_size("page_size", request.page_size)?;
+        if !request.as_of.is_empty() {
+            let place = past::place(&request.as_of, &request.page_token)?;
+            let (page, seq) =
+                self.app.past_snapshot(Some(client_id), feed_flag, &prefixes, place, limit).await?;
+            return Ok(GetSnapshotResponse {
+                cursor: page.cursor.to_string(),
+                documents: page.editions.iter().map(snap).collect(),
+                next_page_token: past::next_page(page.next, seq),
+            });
+        }
         let after = parse::handle("page_token", &request.page_token)?;
         let rights = self.app.rights(Some(client_id)).await?;
-        let page = self.app.snapshot(&rights, feed_flag, &prefixes, after, limit).await?;
+        let page = self.app.snapshot(&rights, stream, &prefixes, after, limit).await?;
         Ok(GetSnapshotResponse {
             cursor: page.cursor.to_string(),
             documents: page.editions.iter().map(snap).collect(),
@@ -146,7 +165,7 @@ impl Feed {
 fn subscription(request: &SubscribeRequest, actor: chassis::Actor) -> Result<Subscription, Error> {
     let cursor = parse::bounded("cursor", &request.cursor)?;
     Ok(Subscription {
-        feed_flag: parse::feed_flag("feed_flag", &request.feed_flag)?,
+        stream: parse::stream("feed_flag", &request.feed_flag)?,
         filter: Filter::new(parse::prefixes("prefixes", &request.prefixes)?),
         representation: parse::representation("representation", &request.representation)?,
         cursor: (!cursor.is_empty()).then(|| cursor.to_owned()),
@@ -159,7 +178,8 @@ fn subscription(request: &SubscribeRequest, actor: chassis::Actor) -> Result<Sub
     })
 }
 
-fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
+/// A frame, and the cursor after it.
+pub fn to_proto(cursor: Option<Cursor>, frame: Frame) -> FeedFrame {
     let frame = match frame {
         Frame::Hello { stream, cursor } => Kind::Hello(wire::Hello {
             stream,

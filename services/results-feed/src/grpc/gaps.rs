@@ -10,12 +10,12 @@ use crate::{
 
 /// A page of what never came.
 pub async fn list(app: &App, client_id: &str, request: &ListGapsRequest) -> Result<ListGapsResponse, Error> {
-    let feed_flag = parse::feed_flag("feed_flag", &request.feed_flag)?;
+    let stream = parse::stream("feed_flag", &request.feed_flag)?;
     let prefixes = parse::prefixes("prefixes", &request.prefixes)?;
     let limit = parse::page_size("page_size", request.page_size)?;
     let after = parse::handle("page_token", &request.page_token)?;
     let rights = app.rights(Some(client_id)).await?;
-    let gaps = app.list_gaps(&rights, feed_flag, &prefixes, after, limit).await?;
+    let gaps = app.list_gaps(&rights, stream, &prefixes, after, limit).await?;
     Ok(ListGapsResponse {
         serials: gaps.serials.into_iter().map(serials).collect(),
         versions: gaps.versions.iter().map(versions).collect(),

@@ -6,8 +6,8 @@ use domain::Uuid;
 use futures::{Stream, StreamExt as _};
 use proto::results::v1::{
     DiscardQuarantinedRequest, DiscardQuarantinedResponse, ListQuarantinedRequest, ListQuarantinedResponse,
-    PublishRequest, PublishResponse, QuarantinedDocument, RequeueQuarantinedRequest,
-    RequeueQuarantinedResponse, ingest_service_server::IngestService,
+    PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse, QuarantinedDocument,
+    RequeueQuarantinedRequest, RequeueQuarantinedResponse, ingest_service_server::IngestService,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -63,17 +63,17 @@ impl Ingest {
 
 #[tonic::async_trait]
 impl IngestService for Ingest {
-    type PublishStreamStream = Pin<Box<dyn Stream<Item = Result<PublishResponse, Status>> + Send>>;
+    type PublishStreamStream = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         let publisher = Publisher::Client(chassis::actor(&request)?.client_id);
-        let answer = publish(&self.app, &publisher, request.into_inner()).await;
+        let answer = publish(&self.app, &publisher, request.into_inner().odf).await;
         answer.map(Response::new).map_err(chassis::status)
     }
 
     async fn publish_stream(
         &self,
-        request: Request<Streaming<PublishRequest>>,
+        request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let actor = chassis::actor(&request)?;
         let (publisher, expires_at) = (Publisher::Client(actor.client_id), actor.expires_at);
@@ -86,7 +86,8 @@ impl IngestService for Ingest {
                     if app.clock().now() >= expires_at {
                         return Err(chassis::status(Error::Expired));
                     }
-                    publish(&app, &publisher, document).await.map_err(chassis::status)
+                    let outcome = publish(&app, &publisher, document.odf).await.map_err(chassis::status)?;
+                    Ok(PublishStreamResponse { outcome: Some(outcome) })
                 }
             })
             .buffered(TOGETHER);
@@ -128,8 +129,8 @@ impl IngestService for Ingest {
 // An idle stream holds up no shutdown: its client goes to another replica.
 fn until_drain(
     app: &App,
-    mut documents: Streaming<PublishRequest>,
-) -> impl Stream<Item = Result<PublishRequest, Status>> + Send + use<> {
+    mut documents: Streaming<PublishStreamRequest>,
+) -> impl Stream<Item = Result<PublishStreamRequest, Status>> + Send + use<> {
     let mut draining = app.hub(FeedFlag::Production).draining();
     async_stream::stream! {
         loop {
@@ -148,15 +149,11 @@ fn until_drain(
     }
 }
 
-async fn publish(
-    app: &App,
-    publisher: &Publisher,
-    request: PublishRequest,
-) -> Result<PublishResponse, Error> {
-    if request.odf.is_empty() || request.odf.len() > LONGEST {
+async fn publish(app: &App, publisher: &Publisher, odf: Vec<u8>) -> Result<PublishResponse, Error> {
+    if odf.is_empty() || odf.len() > LONGEST {
         return Err(FieldViolation::new("odf", "must be a document of 1 byte to 3 MiB").into());
     }
-    let receipt = app.publish(publisher, Bytes::from(request.odf)).await?;
+    let receipt = app.publish(publisher, Bytes::from(odf)).await?;
     Ok(response(&receipt))
 }
 

@@ -14,6 +14,7 @@ use crate::{
     fanout::{MOST_PREFIXES, Representation},
     rsc::{Prefix, Rsc},
     search::{self, MOST_LANGUAGES, Search},
+    stream_name::StreamName,
 };
 
 /// Longest cursor, page token and client id in bytes.
@@ -50,6 +51,11 @@ pub fn representation(field: &str, text: &str) -> Result<Representation, Error> 
         "odf" => Ok(Representation::Odf),
         _ => Err(FieldViolation::new(field, "must be json or odf").into()),
     }
+}
+
+/// P when empty; T, and R1 to R9 for rehearsals.
+pub fn stream(field: &str, text: &str) -> Result<StreamName, Error> {
+    if text.is_empty() { Ok(StreamName::Production) } else { Ok(chassis::parse(field, text)?) }
 }
 
 /// A text that has a limit.

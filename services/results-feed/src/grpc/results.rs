@@ -1,11 +1,12 @@
 use proto::results::v1::{
     self as wire, GetEventUnitRequest, GetEventUnitResponse, GetResultRequest, GetResultResponse,
-    ListEventUnitsRequest, ListEventUnitsResponse, ListMedalStandingsRequest, ListMedalStandingsResponse,
+    GetStartListRequest, GetStartListResponse, ListEventUnitsRequest, ListEventUnitsResponse,
+    ListMedalStandingsRequest, ListMedalStandingsResponse, ListScheduleRequest, ListScheduleResponse,
     result_service_server::ResultService,
 };
 use tonic::{Request, Response, Status};
 
-use super::parse;
+use super::{parse, past};
 use crate::{
     Error,
     app::{App, UnitResult},
@@ -59,6 +60,31 @@ impl Results {
         Ok(result(&self.app.get_result(&rights, &unit).await?))
     }
 
+    async fn start_list(&self, client_id: &str, unit: &str) -> Result<wire::Result, Error> {
+        let unit = parse::rsc("unit", unit)?;
+        let rights = self.app.rights(Some(client_id)).await?;
+        Ok(result(&self.app.get_start_list(&rights, &unit).await?))
+    }
+
+    async fn schedule(
+        &self,
+        client_id: &str,
+        request: &ListScheduleRequest,
+    ) -> Result<ListScheduleResponse, Error> {
+        let filter = past::schedule_filter(request, self.app.time_zone())?;
+        let limit = parse::page_size("page_size", request.page_size)?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(parse::rsc("page_token", token)?),
+        };
+        let rights = self.app.rights(Some(client_id)).await?;
+        let (units, next) = self.app.list_schedule(&rights, &filter, after.as_ref(), limit).await?;
+        Ok(ListScheduleResponse {
+            event_units: units.iter().map(event_unit).collect(),
+            next_page_token: next.map(|unit| unit.to_string()).unwrap_or_default(),
+        })
+    }
+
     async fn standings(&self, client_id: &str) -> Result<Vec<wire::MedalStanding>, Error> {
         let rights = self.app.rights(Some(client_id)).await?;
         Ok(self.app.list_medal_standings(&rights).await?.iter().map(standing).collect())
@@ -91,6 +117,24 @@ impl ResultService for Results {
         let client_id = parse::reader(&request)?;
         let result = self.result(&client_id, &request.get_ref().unit).await.map_err(chassis::status)?;
         Ok(Response::new(GetResultResponse { result: Some(result) }))
+    }
+
+    async fn get_start_list(
+        &self,
+        request: Request<GetStartListRequest>,
+    ) -> Result<Response<GetStartListResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        let start_list = self.start_list(&client_id, &request.get_ref().unit).await;
+        let start_list = Some(start_list.map_err(chassis::status)?);
+        Ok(Response::new(GetStartListResponse { start_list }))
+    }
+
+    async fn list_schedule(
+        &self,
+        request: Request<ListScheduleRequest>,
+    ) -> Result<Response<ListScheduleResponse>, Status> {
+        let client_id = parse::reader(&request)?;
+        self.schedule(&client_id, request.get_ref()).await.map(Response::new).map_err(chassis::status)
     }
 
     async fn list_medal_standings(

@@ -96,7 +96,7 @@ pub async fn explain(app: &App, request: ExplainAccessRequest) -> Result<Explain
     }
     let question = Question {
         client_id: parse::client_id("client_id", &request.client_id)?,
-        feed_flag: parse::feed_flag("feed_flag", &request.feed_flag)?,
+        stream: parse::stream("feed_flag", &request.feed_flag)?,
         asked,
         at,
         representation,

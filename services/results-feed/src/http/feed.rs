@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use super::{Failure, NO_SNIFF, Web, cis::commentator, query::Query};
 use crate::{
     Error,
+    app::{PastPlace, SnapshotPage},
+    as_of::PastPage,
     entitlement::DESK,
     fanout::{Carrier, Reader, Representation, Subscription},
     frame::{Frame, hex},
@@ -35,7 +37,7 @@ pub async fn subscribe(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let asked = subscription(&web, &headers, Query::parse(pairs)?).await?;
-    let figures = Arc::clone(web.app.hub(asked.feed_flag).figures());
+    let figures = Arc::clone(web.app.hub(asked.stream).figures());
     let place = (web.app.connect()?, figures.open(Carrier::Events));
     let mut reader = Reader::new(web.app.clone(), asked)?;
     let retry = Bytes::from(format!("retry: {}\n\n", reader.retry_ms()));
@@ -100,7 +102,7 @@ pub async fn subscription(web: &Web, headers: &HeaderMap, query: Query) -> Resul
     let last_event_id =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     Ok(Subscription {
-        feed_flag: query.feed_flag(),
+        stream: query.stream(),
         filter: query.filter(),
         representation: query.representation,
         // The header is newer: a browser sends it when it comes back to the address that it first opened.
@@ -111,7 +113,7 @@ pub async fn subscription(web: &Web, headers: &HeaderMap, query: Query) -> Resul
     })
 }
 
-/// `GET /results/v1/state`: a page of the current state as JSON.
+/// `GET /results/v1/state`: a page of the current state, or with `as_of` of a past one, as JSON.
 pub async fn state(
     State(web): State<Web>,
     Pairs(pairs): Pairs<Vec<(String, String)>>,
@@ -119,9 +121,8 @@ pub async fn state(
 ) -> Result<Response, Failure> {
     let query = Query::parse(pairs)?;
     let client_id = reader(&web, &headers).await?;
-    let rights = web.app.rights(client_id.as_deref()).await?;
     let limit = query.limit.unwrap_or(100);
-    let page = web.app.snapshot(&rights, query.feed_flag(), &query.prefixes, query.after, limit).await?;
+    let (page, next) = state_page(&web, client_id.as_deref(), &query, limit).await?;
     let mut json = BytesMut::from(format!(r#"{{"cursor":"{}","documents":["#, page.cursor).as_bytes());
     for (at, edition) in page.editions.into_iter().enumerate() {
         if at > 0 {
@@ -130,12 +131,31 @@ pub async fn state(
         json.put(Frame::Snap { edition: Arc::new(edition), raw: None }.to_json());
     }
     json.put_u8(b']');
-    if let Some(next) = page.next {
+    if let Some(next) = next {
         json.put(format!(r#","next":"{next}""#).as_bytes());
     }
     json.put_u8(b'}');
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), NO_SNIFF], json.freeze())
         .into_response())
+}
+
+async fn state_page(
+    web: &Web,
+    client_id: Option<&str>,
+    query: &Query,
+    limit: i64,
+) -> Result<(SnapshotPage, Option<String>), Error> {
+    let (stream, prefixes) = (query.stream(), &query.prefixes);
+    if let Some(as_of) = query.as_of {
+        let place = PastPlace { as_of, page: query.past_page()? };
+        let (page, seq) = web.app.past_snapshot(client_id, stream, prefixes, place, limit).await?;
+        let next = page.next.map(|after| PastPage { seq, after }.to_string());
+        return Ok((page, next));
+    }
+    let rights = web.app.rights(client_id).await?;
+    let page = web.app.snapshot(&rights, stream, prefixes, query.after()?, limit).await?;
+    let next = page.next.map(|handle| handle.to_string());
+    Ok((page, next))
 }
 
 /// `GET /results/v1/documents/{handle}/{seq}`: a document that was too large for a frame.

@@ -2,9 +2,10 @@ use chassis::FieldViolation;
 
 use crate::{
     Error,
-    document_type::FeedFlag,
+    as_of::{AsOf, PastPage},
     fanout::{Filter, MOST_PREFIXES, Mode, Representation},
     rsc::{Prefix, Rsc},
+    stream_name::StreamName,
 };
 
 /// Longest cursor in bytes; a longer one is none of ours.
@@ -25,10 +26,12 @@ pub struct Query {
     pub representation: Representation,
     /// `ticket`, instead of a token
     pub ticket: Option<String>,
-    /// `flag`: `P` or `T`
-    pub feed_flag: Option<FeedFlag>,
-    /// `after`: a handle, of a state page
-    pub after: i64,
+    /// `flag`: `P`, `T` or `R1` to `R9`
+    pub stream: Option<StreamName>,
+    /// `as_of`: a sequence number, an instant or a day, of a past state
+    pub as_of: Option<AsOf>,
+    /// `after`: a handle, of a state page; of a past state what its page named
+    pub after: Option<String>,
     /// `from`: a unit, of a page of units
     pub from: Option<Rsc>,
     /// `limit`: 1 to 500
@@ -81,8 +84,12 @@ impl Query {
                 return Err(FieldViolation::new("ticket", "must be a ticket as it was given"));
             }
             "ticket" => self.ticket = Some(value),
-            "flag" => self.feed_flag = Some(chassis::parse("flag", &value)?),
-            "after" => self.after = chassis::parse("after", &value)?,
+            "flag" => self.stream = Some(chassis::parse("flag", &value)?),
+            "as_of" => self.as_of = Some(chassis::parse("as_of", &value)?),
+            "after" if value.len() > LONGEST_CURSOR => {
+                return Err(FieldViolation::new("after", "must be a place as it was given"));
+            }
+            "after" => self.after = Some(value),
             "from" => self.from = Some(chassis::parse("from", &value)?),
             "limit" => {
                 let limit: i64 = chassis::parse("limit", &value)?;
@@ -97,10 +104,26 @@ impl Query {
         Ok(())
     }
 
+    /// The handle behind which a page begins; 0 without one.
+    ///
+    /// # Errors
+    /// No handle.
+    pub fn after(&self) -> Result<i64, FieldViolation> {
+        self.after.as_ref().map_or(Ok(0), |after| chassis::parse("after", after))
+    }
+
+    /// Where a page of a past state begins.
+    ///
+    /// # Errors
+    /// No such place.
+    pub fn past_page(&self) -> Result<Option<PastPage>, FieldViolation> {
+        self.after.as_ref().map(|after| chassis::parse("after", after)).transpose()
+    }
+
     /// Production, unless asked otherwise.
     #[must_use]
-    pub fn feed_flag(&self) -> FeedFlag {
-        self.feed_flag.unwrap_or(FeedFlag::Production)
+    pub fn stream(&self) -> StreamName {
+        self.stream.unwrap_or(StreamName::Production)
     }
 
     /// What it wants to see.

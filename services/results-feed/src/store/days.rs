@@ -11,7 +11,6 @@ use crate::{
 };
 
 /// All clocks of a stream.
-#[tracing::instrument(name = "db.venue_clock.list", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_clocks(db: impl PgExecutor<'_>, stream_id: &str) -> Result<Vec<VenueClock>, Error> {
     let clocks = sqlx::query_as!(
         VenueClock,
@@ -87,25 +86,28 @@ fn day(date: NaiveDate, name: &str) -> Result<LogicalDay, Error> {
     Ok(LogicalDay { date, state })
 }
 
-/// Writes a day; the stream is locked by the caller.
+/// Writes a day as an entry changed it; the stream is locked by the caller.
 #[tracing::instrument(name = "db.logical_day.save", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn save_day(
     tx: &mut PgTransaction<'_>,
     stream_id: &str,
     day: LogicalDay,
+    seq: i64,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let closed_seq = Some(seq).filter(|_| day.state == DayState::Closed);
     sqlx::query!(
         r#"
-        insert into results.logical_day (stream_id, logical_date, day_state, changed_at)
-        values ($1, $2, $3, $4)
+        insert into results.logical_day (stream_id, logical_date, day_state, changed_at, closed_seq)
+        values ($1, $2, $3, $4, $5)
         on conflict (stream_id, logical_date) do update
-        set day_state = excluded.day_state, changed_at = excluded.changed_at
+        set day_state = excluded.day_state, changed_at = excluded.changed_at, closed_seq = excluded.closed_seq
         "#,
         stream_id,
         day.date,
         day.state.name(),
         now,
+        closed_seq,
     )
     .execute(&mut **tx)
     .await?;
@@ -113,7 +115,6 @@ pub async fn save_day(
 }
 
 /// Closed days that hold more than their newest manifest says, each with that manifest's revision; 0 where there is none.
-#[tracing::instrument(name = "db.manifest.list_due", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn list_due(pool: &PgPool, stream_id: &str) -> Result<Vec<(NaiveDate, i32)>, Error> {
     let rows = sqlx::query!(
         r#"
@@ -139,13 +140,21 @@ pub async fn list_due(pool: &PgPool, stream_id: &str) -> Result<Vec<(NaiveDate, 
     Ok(rows.into_iter().map(|row| (row.logical_date, row.revision)).collect())
 }
 
-/// Adds a revision, unless another replica did.
+/// Adds a revision, unless another replica did, or the stream began anew since its lines were read.
 #[tracing::instrument(name = "db.manifest.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn insert_manifest(pool: &PgPool, stream_id: &str, manifest: &Manifest) -> Result<bool, Error> {
+pub async fn insert_manifest(
+    pool: &PgPool,
+    stream_id: &str,
+    epoch: &str,
+    manifest: &Manifest,
+) -> Result<bool, Error> {
     let inserted = sqlx::query!(
         r#"
         insert into results.manifest (stream_id, logical_date, revision, documents, root, up_to_seq, made_at)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        select stream_id, $2, $3, $4, $5, $6, $7
+        from results.stream
+        where stream_id = $1 and epoch = $8
+        for share
         on conflict do nothing
         "#,
         stream_id,
@@ -155,6 +164,7 @@ pub async fn insert_manifest(pool: &PgPool, stream_id: &str, manifest: &Manifest
         manifest.root.as_slice(),
         manifest.up_to_seq,
         manifest.made_at,
+        epoch,
     )
     .execute(pool)
     .await?;

@@ -1,7 +1,10 @@
 use domain::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{documents::EditionRow, documents::found};
+use super::{
+    documents::{EditionRow, found},
+    packing::unpack,
+};
 use crate::{
     Error,
     canonical::Node,
@@ -128,7 +131,7 @@ pub async fn find_biography(
         EditionRow,
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
+               d.language, d.version, d.result_status, d.seq, l.canonical, coalesce(l.canonical_size, octet_length(l.canonical)) as size,
                l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
@@ -183,7 +186,7 @@ pub async fn list_code_tables(
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and d.document_type = 'DT_CODES' and d.document_subtype = any ($2) and not d.invalidated
-          and octet_length(l.canonical) <= $3
+          and coalesce(l.canonical_size, octet_length(l.canonical)) <= $3
         order by d.seq
         "#,
         stream_id,
@@ -193,5 +196,5 @@ pub async fn list_code_tables(
     .fetch_all(pool)
     .await?;
     let read = |bytes: &[u8]| Node::from_bytes(bytes).map_err(|_| Error::Corrupt { what: "canonical" });
-    rows.iter().map(|row| read(&row.canonical)).collect()
+    rows.into_iter().map(|row| read(&unpack(row.canonical)?)).collect()
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use domain::{DateTime, Utc, Uuid};
 use sqlx::{PgPool, PgTransaction};
 
-use super::{LARGEST, digest, document_type, facts, size, status};
+use super::{LARGEST, digest, document_type, facts, packing::unpack, size, status};
 use crate::{
     Error,
     canonical::Body,
@@ -55,7 +55,8 @@ pub async fn load_heads(
             document_subtype: row.document_subtype,
             language: row.language,
         };
-        let body = row.canonical.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
+        let body =
+            row.canonical.map(unpack).transpose()?.map(|bytes| Arc::new(Body::new(Bytes::from(bytes))));
         let document = Document {
             version: row.version,
             sha256: row.sha256.as_deref().map(digest).transpose()?,
@@ -156,7 +157,7 @@ impl TryFrom<EditionRow> for Edition {
             version: row.version,
             status: status(row.result_status)?,
             seq: row.seq,
-            body: row.canonical.map(Bytes::from),
+            body: row.canonical.map(unpack).transpose()?.map(Bytes::from),
             size: size(row.size)?,
             sha256: digest(&row.sha256.ok_or(Error::Corrupt { what: "sha256" })?)?,
             facts: facts(&row.nocs, row.status_since, row.received_at)?,
@@ -179,8 +180,8 @@ pub async fn list_editions(
         EditionRow,
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, d.version, d.result_status, d.seq, case when octet_length(l.canonical) <= $5 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.sha256, l.received_at, l.nocs, l.status_since
+               d.language, d.version, d.result_status, d.seq, case when coalesce(l.canonical_size, octet_length(l.canonical)) <= $5 then l.canonical end as canonical,
+               coalesce(l.canonical_size, octet_length(l.canonical)) as size, l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
         where d.stream_id = $1 and not d.invalidated and d.handle > $3 and d.document_code like any ($2)
@@ -198,20 +199,22 @@ pub async fn list_editions(
     rows.into_iter().map(Edition::try_from).collect()
 }
 
-/// The version of a document that stood at a place in the log.
+/// The version of a document that stood at a place in the log. Before the log is whole, only what is asked for by its own
+/// place is sure to be it.
 #[tracing::instrument(name = "db.document.find_edition", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn find_edition(pool: &PgPool, handle: i64, seq: i64) -> Result<Option<(String, Edition)>, Error> {
     let row = sqlx::query!(
         r#"
         select d.stream_id, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, l.version as "version!", l.result_status, l.seq, l.canonical, octet_length(l.canonical) as size,
+               d.language, l.version as "version!", l.result_status, l.seq, l.canonical, coalesce(l.canonical_size, octet_length(l.canonical)) as size,
                l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.document_id = d.document_id and l.kind = 'document'
             and l.seq = (select max(seq) from results.log
                          where document_id = d.document_id and stream_id = d.stream_id and seq <= $2
                            and kind in ('document', 'invalidation'))
-        where d.handle = $1
+        join results.stream s on s.stream_id = d.stream_id
+        where d.handle = $1 and (l.seq = $2 or $2 >= s.whole_from - 1)
         "#,
         handle,
         seq,
@@ -261,7 +264,7 @@ pub async fn find_by_code(
         EditionRow,
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
+               d.language, d.version, d.result_status, d.seq, l.canonical, coalesce(l.canonical_size, octet_length(l.canonical)) as size,
                l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq
@@ -284,7 +287,7 @@ pub async fn newest_medal_standings(pool: &PgPool, stream_id: &str) -> Result<Op
         EditionRow,
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
-               d.language, d.version, d.result_status, d.seq, l.canonical, octet_length(l.canonical) as size,
+               d.language, d.version, d.result_status, d.seq, l.canonical, coalesce(l.canonical_size, octet_length(l.canonical)) as size,
                l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = d.seq

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{LARGEST, digest, documents::EditionRow, facts, log::LogRow, size, status};
+use super::{LARGEST, digest, documents::EditionRow, facts, log::LogRow, packing::unpack, size, status};
 use crate::{
     Error,
     document::Sha256,
@@ -24,8 +24,8 @@ pub struct Missed {
     /// Of the entry.
     pub seq: i64,
     /// From here on are the versions that the reader may hold: the one that stood when it went away and what came since,
-    /// as it may have been told more than its cursor says. For a later entry of the document: what came since the one
-    /// before.
+    /// as it may have been told more than its cursor says. For a later entry of the document: what came since the version
+    /// of the one before.
     pub from: i64,
 }
 
@@ -54,8 +54,8 @@ pub async fn list_state(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, l.version as "version!", l.result_status, l.seq,
-               case when octet_length(l.canonical) <= $6 then l.canonical end as canonical,
-               octet_length(l.canonical) as size, l.sha256, l.received_at, l.nocs, l.status_since
+               case when coalesce(l.canonical_size, octet_length(l.canonical)) <= $6 then l.canonical end as canonical,
+               coalesce(l.canonical_size, octet_length(l.canonical)) as size, l.sha256, l.received_at, l.nocs, l.status_since
         from results.document d
         join results.log l on l.stream_id = d.stream_id and l.seq = case
             when d.seq <= $3 then d.seq
@@ -104,16 +104,17 @@ pub async fn list_missed(
                 else (select max(o.seq) from results.log o
                       where o.document_id = w.document_id and o.stream_id = $1 and o.seq <= $3
                         and o.kind in ('document', 'invalidation'))
-                end as seq
+                end as seq, null::bigint as released_seq
             from wanted w
             union
-            select w.document_id, l.seq
+            select w.document_id, l.seq, l.released_seq
             from results.log l
             join wanted w on w.document_id = l.document_id
             where l.stream_id = $1 and l.seq > $2 and l.seq <= $3 and not l.conflatable
               and l.kind in ('document', 'invalidation', 'release')
         ), counted as (
-            select document_id, seq, lag(seq) over (partition by document_id order by seq) as before
+            select document_id, seq,
+                   lag(coalesce(released_seq, seq)) over (partition by document_id order by seq) as before
             from missed where seq > $2
         )
         select m.seq as "seq!", coalesce(m.before, held.seq, $2) as "from!"
@@ -181,9 +182,9 @@ pub async fn list_at(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<Vec
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $3
+               case when l.kind in ('document', 'release') and coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) <= $3
                     then coalesce(r.canonical, l.canonical) end as canonical,
-               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
                l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
                coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
                b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
@@ -222,9 +223,9 @@ pub async fn list_logged(
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $7
+               case when l.kind in ('document', 'release') and coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) <= $7
                     then coalesce(r.canonical, l.canonical) end as canonical,
-               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
                l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
                coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
                b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
@@ -256,8 +257,8 @@ pub async fn list_logged(
 pub async fn list_raw(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<HashMap<i64, Raw>, Error> {
     let rows = sqlx::query!(
         r#"
-        select l.seq, case when octet_length(o.raw) <= $3 then o.raw end as raw, octet_length(o.raw) as size,
-               sha256(o.raw) as sha256
+        select l.seq, case when coalesce(o.raw_size, octet_length(o.raw)) <= $3 then o.raw end as raw,
+               coalesce(o.raw_size, octet_length(o.raw)) as size, coalesce(o.raw_sha256, sha256(o.raw)) as sha256
         from results.log l
         join results.log o on o.stream_id = l.stream_id and o.seq = coalesce(l.released_seq, l.seq)
         where l.stream_id = $1 and l.seq = any ($2) and o.raw is not null
@@ -271,7 +272,8 @@ pub async fn list_raw(pool: &PgPool, stream_id: &str, seqs: &[i64]) -> Result<Ha
     let mut raws = HashMap::with_capacity(rows.len());
     for row in rows {
         let sha256 = digest(&row.sha256.unwrap_or_default())?;
-        let raw = Raw { body: row.raw.map(Bytes::from), size: size(row.size)?, sha256 };
+        let raw =
+            Raw { body: row.raw.map(unpack).transpose()?.map(Bytes::from), size: size(row.size)?, sha256 };
         raws.insert(row.seq, raw);
     }
     Ok(raws)
@@ -284,11 +286,10 @@ pub async fn find_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option
         sqlx::query_scalar!("select raw from results.log where stream_id = $1 and seq = $2", stream_id, seq)
             .fetch_optional(pool)
             .await?;
-    Ok(raw.flatten().map(Bytes::from))
+    Ok(raw.flatten().map(unpack).transpose()?.map(Bytes::from))
 }
 
 /// Where the rights of each client changed last, up to `until`.
-#[tracing::instrument(name = "db.log.rights_changes", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn rights_changes(
     pool: &PgPool,
     stream_id: &str,

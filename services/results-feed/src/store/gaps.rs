@@ -157,9 +157,18 @@ pub async fn list_version_gaps(
                gap.next - 1 as "last!"
         from results.document d
         join results.log h on h.stream_id = d.stream_id and h.seq = d.seq
+        join results.stream s on s.stream_id = d.stream_id
+        -- Before the log is whole, what came between the versions that are kept is not known.
+        cross join lateral (
+            select coalesce(max(l.version), 0) as version from results.log l
+            where l.document_id = d.document_id and l.stream_id = d.stream_id and l.seq < s.whole_from
+        ) known
         cross join lateral (
             select version, lead(version) over (order by version) as next
-            from (select version from results.log l where l.document_id = d.document_id union select 0) came
+            from (select l.version from results.log l
+                  where l.document_id = d.document_id and l.version > known.version
+                  union
+                  select known.version) came
         ) gap
         where d.handle = any ($1) and gap.next > gap.version + 1
         order by d.handle, gap.version

@@ -2,11 +2,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{DateTime, Utc, Uuid};
-use sqlx::{PgPool, PgTransaction};
+use sqlx::{PgExecutor, PgPool, PgTransaction};
 
-use super::{LARGEST, digest, document_type, facts, join, size, status};
+use super::{
+    LARGEST, digest, document_type, facts, join,
+    packing::{Packed, unpack},
+    size, status,
+};
 use crate::{
     Error,
+    config::LogZstd,
     entry::{Base, Change, Edition, Entry, Release, What, Withdrawal},
     header::DocumentKey,
     ledger::Row,
@@ -24,7 +29,7 @@ pub struct Position {
 /// Makes the streams that are not there.
 #[tracing::instrument(name = "db.stream.make", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn make_streams(
-    pool: &PgPool,
+    db: impl PgExecutor<'_>,
     stream_ids: &[String],
     epoch: &str,
     now: DateTime<Utc>,
@@ -39,7 +44,7 @@ pub async fn make_streams(
         epoch,
         now,
     )
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(())
 }
@@ -95,24 +100,17 @@ pub async fn renew_epoch(
     Ok(renewed.rows_affected() == 1)
 }
 
-/// The oldest entry that is still there.
-#[tracing::instrument(name = "db.log.oldest_seq", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
-pub async fn oldest_seq(pool: &PgPool, stream_id: &str) -> Result<Option<i64>, Error> {
-    let oldest = sqlx::query_scalar!("select min(seq) from results.log where stream_id = $1", stream_id)
-        .fetch_one(pool)
-        .await?;
-    Ok(oldest)
-}
-
 /// Writes rows about documents; their stream is locked by the caller.
 #[tracing::instrument(name = "db.log.insert", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn insert_rows(
     tx: &mut PgTransaction<'_>,
     stream_id: &str,
     rows: &[Row],
+    packing: LogZstd,
     received_at: DateTime<Utc>,
     released_until: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let packed = Packed::of(rows, packing)?;
     let seq: Vec<i64> = rows.iter().map(|row| row.seq).collect();
     let kind: Vec<String> = rows.iter().map(|row| row.kind.name().to_owned()).collect();
     let document_id: Vec<Uuid> = rows.iter().map(|row| row.document_id).collect();
@@ -129,8 +127,6 @@ pub async fn insert_rows(
     let conflatable: Vec<bool> = rows.iter().map(|row| row.conflatable).collect();
     let logical_date: Vec<domain::NaiveDate> = rows.iter().map(|row| row.logical_date).collect();
     let source: Vec<String> = rows.iter().map(|row| row.source.clone()).collect();
-    let raw: Vec<&[u8]> = rows.iter().map(|row| &*row.raw).collect();
-    let canonical: Vec<Option<&[u8]>> = rows.iter().map(|row| row.canonical.as_deref()).collect();
     let patch: Vec<Option<&[u8]>> = rows.iter().map(|row| row.patch.as_deref()).collect();
     let sha256: Vec<Option<&[u8]>> =
         rows.iter().map(|row| row.sha256.as_ref().map(<[u8; 32]>::as_slice)).collect();
@@ -143,15 +139,17 @@ pub async fn insert_rows(
         r#"
         insert into results.log
             (stream_id, received_at, seq, kind, document_id, version, result_status, base_version, base_status, base_seq,
-             conflatable, logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, released_until, nocs)
+             conflatable, logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, released_until, nocs,
+             canonical_size, raw_size, raw_sha256)
         select $1, $2, row.seq, row.kind, row.document_id, row.version, row.result_status, row.base_version, row.base_status,
                row.base_seq, row.conflatable, row.logical_date, row.source, row.raw, row.canonical, row.patch, row.sha256,
-               row.traceparent, row.status_since, $20, string_to_array(row.nocs, ' ')
+               row.traceparent, row.status_since, $20, string_to_array(row.nocs, ' '), row.canonical_size, row.raw_size,
+               row.raw_sha256
         from unnest($3::bigint[], $4::text[], $5::uuid[], $6::integer[], $7::text[], $8::integer[], $9::text[],
                     $10::bigint[], $11::boolean[], $12::date[], $13::text[], $14::bytea[], $15::bytea[], $16::bytea[],
-                    $17::bytea[], $18::text[], $19::timestamptz[], $21::text[])
+                    $17::bytea[], $18::text[], $19::timestamptz[], $21::text[], $22::integer[], $23::integer[], $24::bytea[])
             as row (seq, kind, document_id, version, result_status, base_version, base_status, base_seq, conflatable,
-                    logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, nocs)
+                    logical_date, source, raw, canonical, patch, sha256, traceparent, status_since, nocs, canonical_size, raw_size, raw_sha256)
         "#,
         stream_id,
         received_at,
@@ -166,14 +164,17 @@ pub async fn insert_rows(
         &conflatable,
         &logical_date,
         &source,
-        &raw as _,
-        &canonical as _,
+        &packed.raw,
+        &packed.canonical as _,
         &patch as _,
         &sha256 as _,
         &traceparent as _,
         &status_since,
         released_until,
         &nocs,
+        &packed.canonical_size as _,
+        &packed.raw_size as _,
+        &packed.raw_sha256,
     )
     .execute(&mut **tx)
     .await?;
@@ -257,9 +258,9 @@ pub async fn list_after(
                d.document_code as "document_code?", d.document_subcode as "document_subcode?",
                d.document_type as "document_type?", d.document_subtype as "document_subtype?", d.language as "language?",
                l.version, l.result_status, l.base_version, l.base_status, l.base_seq, l.conflatable,
-               case when l.kind in ('document', 'release') and octet_length(coalesce(r.canonical, l.canonical)) <= $5
+               case when l.kind in ('document', 'release') and coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) <= $5
                     then coalesce(r.canonical, l.canonical) end as canonical,
-               octet_length(coalesce(r.canonical, l.canonical)) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
+               coalesce(r.canonical_size, l.canonical_size, octet_length(coalesce(r.canonical, l.canonical))) as size, l.patch, coalesce(r.sha256, l.sha256) as sha256,
                l.received_at, l.traceparent, coalesce(r.nocs, l.nocs) as "nocs!",
                coalesce(r.status_since, l.status_since) as status_since, b.nocs as "base_nocs?",
                b.status_since as base_since, b.received_at as "base_received_at?", l.client_ids, l.released_from,
@@ -327,7 +328,7 @@ fn change_of(row: LogRow) -> Result<What, Error> {
         version: row.version.ok_or(missing("version"))?,
         status: status(row.result_status)?,
         seq: row.seq,
-        body: row.canonical.map(Bytes::from),
+        body: row.canonical.map(unpack).transpose()?.map(Bytes::from),
         size: size(row.size)?,
         sha256: digest(&row.sha256.ok_or(missing("sha256"))?)?,
         facts: facts(&row.nocs, row.status_since, row.first_received_at.unwrap_or(row.received_at))?,

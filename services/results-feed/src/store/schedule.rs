@@ -217,3 +217,57 @@ pub async fn list_units(
     .await?;
     rows.into_iter().map(UnitState::try_from).collect()
 }
+
+/// Which units of the schedule.
+#[derive(Debug, Clone, Default)]
+pub struct ScheduleFilter {
+    /// Starts from the first on and before the second; without it also units that have no start yet.
+    pub starts: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Beginning of the units' codes.
+    pub prefix: Prefix,
+    /// Code of a venue.
+    pub venue: Option<String>,
+}
+
+/// Units that a filter lets through, in the order of their start, behind the unit that ended the page before.
+#[tracing::instrument(name = "db.unit_schedule.list_schedule", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+pub async fn list_schedule(
+    pool: &PgPool,
+    stream_id: &str,
+    filter: &ScheduleFilter,
+    after: Option<&Rsc>,
+    limit: i64,
+) -> Result<Vec<UnitState>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select u.unit, u.version, u.schedule_status, u.start_at, u.end_at, u.previous_start, u.venue, u.location, u.name,
+               u.medal, u.changed_at,
+               (select d.result_status from results.document d
+                where d.stream_id = u.stream_id and d.document_code = u.unit and d.document_type = 'DT_RESULT'
+                  and d.document_subcode = '' and d.document_subtype = '' and d.language = 'ENG' and not d.invalidated
+               ) as result_status
+        from results.unit_schedule u
+        where u.stream_id = $1 and u.schedule_status <> $2
+          and ($3::timestamptz is null or u.start_at >= $3) and ($4::timestamptz is null or u.start_at < $4)
+          and u.unit like $5 and ($6::text is null or u.venue = $6)
+          and ($7::text is null
+               or (coalesce(u.start_at, 'infinity'), u.unit) >
+                  (select coalesce(p.start_at, 'infinity'), p.unit from results.unit_schedule p
+                   where p.stream_id = $1 and p.unit = $7))
+        order by coalesce(u.start_at, 'infinity'), u.unit
+        limit $8
+        "#,
+        stream_id,
+        UNSCHEDULED,
+        filter.starts.map(|(from, _)| from),
+        filter.starts.map(|(_, to)| to),
+        format!("{}%", filter.prefix.as_str()),
+        filter.venue,
+        after.map(Rsc::as_str),
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(UnitState::try_from).collect()
+}

@@ -1,7 +1,7 @@
 use domain::{DateTime, NaiveDate, Utc};
 use sqlx::PgPool;
 
-use super::{document_type, facts, status};
+use super::{document_type, facts, packing::unpack, status};
 use crate::{
     Error,
     header::DocumentKey,
@@ -33,7 +33,8 @@ pub async fn load_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option
     )
     .fetch_optional(pool)
     .await?;
-    Ok(found)
+    let Some(found) = found else { return Ok(None) };
+    Ok(Some(RawDocument { raw: unpack(found.raw)?, ..found }))
 }
 
 struct VersionRow {
@@ -110,7 +111,7 @@ pub async fn search(
         r#"
         select d.handle, d.competition_code, d.document_code, d.document_subcode, d.document_type, d.document_subtype,
                d.language, l.kind, l.version as "version!", l.result_status, l.base_status, l.seq, l.logical_date,
-               l.received_at, octet_length(l.raw) as "bytes!", f.nocs as "nocs?", f.status_since as "status_since?",
+               l.received_at, coalesce(l.raw_size, octet_length(l.raw)) as "bytes!", f.nocs as "nocs?", f.status_since as "status_since?",
                f.received_at as "facts_at?"
         from results.log l
         join results.document d on d.document_id = l.document_id
@@ -185,6 +186,7 @@ pub async fn find_version(
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let (raw, canonical) = (unpack(row.raw)?, row.canonical.map(unpack).transpose()?);
     let version = VersionRow {
         handle: row.handle,
         competition_code: row.competition_code,
@@ -203,12 +205,7 @@ pub async fn find_version(
         nocs: row.nocs,
         status_since: row.status_since,
         facts_at: row.facts_at,
-        bytes: i32::try_from(row.raw.len()).map_err(|_| Error::Corrupt { what: "raw" })?,
+        bytes: i32::try_from(raw.len()).map_err(|_| Error::Corrupt { what: "raw" })?,
     };
-    Ok(Some(WholeVersion {
-        stream_id: row.stream_id,
-        version: Version::try_from(version)?,
-        raw: row.raw,
-        canonical: row.canonical,
-    }))
+    Ok(Some(WholeVersion { stream_id: row.stream_id, version: Version::try_from(version)?, raw, canonical }))
 }

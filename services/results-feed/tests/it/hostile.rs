@@ -156,13 +156,12 @@ async fn a_picture_is_kept_whole_and_read_to_its_header() {
     assert_eq!(world.post(&key, whole.clone()).await.outcome, "duplicate");
     assert_eq!(world.post(&key, picture("JVBERi0y")).await, quarantined("VERSION_CONFLICT"));
     assert_eq!(world.post(&key, whole[..whole.len() - 12].to_owned()).await, quarantined("NOT_XML"));
-    let (raw, canonical): (i64, i64) = sqlx::query_as(
-        "select octet_length(raw)::bigint, octet_length(canonical)::bigint from results.log where seq = $1",
-    )
-    .bind(first.seq)
-    .fetch_one(&world.app.pool)
-    .await
-    .unwrap();
+    let (raw, canonical): (i64, i64) =
+        sqlx::query_as("select raw_size::bigint, canonical_size::bigint from results.log where seq = $1")
+            .bind(first.seq)
+            .fetch_one(&world.app.pool)
+            .await
+            .unwrap();
     assert_eq!(usize::try_from(raw).unwrap(), whole.len());
     assert!(canonical < 200, "{canonical}");
     world.app.stop().await;

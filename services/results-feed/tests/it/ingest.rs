@@ -4,17 +4,17 @@ use std::{fs, path::Path};
 
 use futures::StreamExt as _;
 use proto::results::v1::{
-    EntitlementRule, ListGapsRequest, ListGapsResponse, PublishRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, feed_service_client::FeedServiceClient,
-    ingest_service_client::IngestServiceClient,
+    EntitlementRule, ListGapsRequest, ListGapsResponse, PublishStreamRequest, PublishStreamResponse,
+    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
 };
 use testkit::races::hundred_metres_final;
 use tonic::Code;
 
 use crate::world::{DEADLINE, World};
 
-fn request(odf: impl Into<Vec<u8>>) -> PublishRequest {
-    PublishRequest { odf: odf.into() }
+fn request(odf: impl Into<Vec<u8>>) -> PublishStreamRequest {
+    PublishStreamRequest { odf: odf.into() }
 }
 
 async fn gaps(world: &World, request: ListGapsRequest) -> ListGapsResponse {
@@ -34,7 +34,7 @@ async fn entitle(world: &World, feed_flag: &str) {
 async fn a_stream_of_documents_is_answered_one_by_one_in_its_order() {
     let world = World::start().await;
     let documents = hundred_metres_final(1);
-    let mut requests: Vec<PublishRequest> =
+    let mut requests: Vec<PublishStreamRequest> =
         documents.iter().map(|document| request(document.xml.clone())).collect();
     requests.insert(1, request("no xml"));
     requests.push(request(documents.last().unwrap().xml.clone()));
@@ -43,7 +43,9 @@ async fn a_stream_of_documents_is_answered_one_by_one_in_its_order() {
     let mut answers = ingest.publish_stream(sent).await.unwrap().into_inner();
     let mut told = Vec::new();
     while let Some(answer) = tokio::time::timeout(DEADLINE, answers.message()).await.unwrap().unwrap() {
-        told.push((answer.outcome, answer.seq));
+        let PublishStreamResponse { outcome } = answer;
+        let outcome = outcome.unwrap();
+        told.push((outcome.outcome, outcome.seq));
     }
     let count = i64::try_from(documents.len()).unwrap();
     let mut expected: Vec<(String, i64)> = (1..=count).map(|seq| ("accepted".to_owned(), seq)).collect();
@@ -54,7 +56,7 @@ async fn a_stream_of_documents_is_answered_one_by_one_in_its_order() {
     // What is no document at all is an error of the caller, and ends the stream.
     let sent = futures::stream::iter([request(documents[2].xml.clone()), request(""), request("never read")]);
     let mut answers = ingest.publish_stream(sent).await.unwrap().into_inner();
-    assert_eq!(answers.message().await.unwrap().unwrap().outcome, "late");
+    assert_eq!(answers.message().await.unwrap().unwrap().outcome.unwrap().outcome, "late");
     assert_eq!(answers.message().await.unwrap_err().code(), Code::InvalidArgument);
     world.app.stop().await;
 }
@@ -66,7 +68,7 @@ async fn an_idle_stream_holds_up_no_shutdown() {
     let first = request(hundred_metres_final(1)[0].xml.clone());
     let documents = futures::stream::once(async { first }).chain(futures::stream::pending());
     let mut answers = ingest.publish_stream(documents).await.unwrap().into_inner();
-    assert_eq!(answers.message().await.unwrap().unwrap().outcome, "accepted");
+    assert_eq!(answers.message().await.unwrap().unwrap().outcome.unwrap().outcome, "accepted");
     let (stopped, ended) = tokio::join!(world.app.stop(), answers.message());
     let () = stopped;
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
@@ -124,7 +126,7 @@ async fn a_publisher_that_sends_too_much_is_told_when_to_come_again() {
     let mut answers = ingest.publish_stream(sent).await.unwrap().into_inner();
     let code = loop {
         match answers.message().await {
-            Ok(Some(answer)) => assert_eq!(answer.outcome, "duplicate"),
+            Ok(Some(answer)) => assert_eq!(answer.outcome.unwrap().outcome, "duplicate"),
             Ok(None) => panic!("all twenty were taken"),
             Err(status) => break status.code(),
         }

@@ -61,8 +61,8 @@ impl Field {
         access.create_publisher_key(request).await.unwrap().into_inner().secret
     }
 
-    fn load(&self, key: String, seed: u64) -> Load {
-        Load::start(self.client.clone(), self.balancer.url("/results/v1/odf"), key, seed)
+    fn load(&self, key: &str, seed: u64) -> Load {
+        Load::start(&self.client, &self.balancer.url("/results/v1/odf"), key, seed)
     }
 
     /// SIGKILL, and a successor at once; gives how long nobody served.
@@ -125,7 +125,7 @@ async fn what_was_answered_with_200_outlives_kills_of_the_process() {
     let world = World::start().await;
     let mut field = Field::start(Surroundings::of(&world)).await;
     let key = field.key().await;
-    let load = field.load(key, seed);
+    let load = field.load(&key, seed);
     let mut dice = Dice::new(seed);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(300 + dice.below(1_200))).await;
@@ -160,7 +160,7 @@ async fn what_was_answered_with_200_outlives_kills_of_the_service_its_database_a
     let (servers, _issuer, pool, mut field) = campaign().await;
     let servers = std::sync::Arc::new(servers);
     let key = field.key().await;
-    let load = field.load(key, seed);
+    let load = field.load(&key, seed);
     let mut dice = Dice::new(seed);
     for kill in 1..=kills {
         tokio::time::sleep(Duration::from_millis(200 + dice.below(2_000))).await;

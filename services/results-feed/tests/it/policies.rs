@@ -3,14 +3,16 @@
 use proto::results::v1::{
     CreateDeliveryTargetRequest, CreatePublisherKeyRequest, DeleteDeliveryTargetRequest,
     DiscardQuarantinedRequest, ExplainAccessRequest, GetDeliveryTargetRequest, GetDocumentRequest,
-    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetResultRequest, GetSnapshotRequest,
-    ListDecisionsRequest, ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest,
-    ListGapsRequest, ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest,
+    GetEntitlementsRequest, GetEventUnitRequest, GetManifestRequest, GetReplayRequest, GetResultRequest,
+    GetSnapshotRequest, GetStartListRequest, ListChangesRequest, ListDecisionsRequest,
+    ListDeliveryTargetsRequest, ListEntitlementsRequest, ListEventUnitsRequest, ListGapsRequest,
+    ListMedalStandingsRequest, ListPublisherKeysRequest, ListQuarantinedRequest, ListScheduleRequest,
     ListVenueClocksRequest, PauseDeliveryRequest, PublishRequest, RequeueQuarantinedRequest,
     ResendDocumentsRequest, ResumeDeliveryRequest, RevokePublisherKeyRequest, SearchDocumentsRequest,
-    SubscribeRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
-    feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
+    StartReplayRequest, StopReplayRequest, SubscribeRequest, UpdateDeliveryTargetRequest,
+    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    delivery_service_client::DeliveryServiceClient, feed_service_client::FeedServiceClient,
+    ingest_service_client::IngestServiceClient, rehearsal_service_client::RehearsalServiceClient,
     result_service_client::ResultServiceClient,
 };
 use tonic::Code;
@@ -24,6 +26,7 @@ macro_rules! codes {
         let mut results = ResultServiceClient::new($peer);
         let mut access = AccessServiceClient::new($peer);
         let mut delivery = DeliveryServiceClient::new($peer);
+        let mut rehearsals = RehearsalServiceClient::new($peer);
         vec![
             ingest.publish(PublishRequest::default()).await.err(),
             ingest.list_quarantined(ListQuarantinedRequest::default()).await.err(),
@@ -31,12 +34,15 @@ macro_rules! codes {
             ingest.discard_quarantined(DiscardQuarantinedRequest::default()).await.err(),
             feed.subscribe(SubscribeRequest::default()).await.err(),
             feed.get_snapshot(GetSnapshotRequest::default()).await.err(),
+            feed.list_changes(ListChangesRequest::default()).await.err(),
             feed.list_venue_clocks(ListVenueClocksRequest::default()).await.err(),
             feed.get_manifest(GetManifestRequest::default()).await.err(),
             feed.list_gaps(ListGapsRequest::default()).await.err(),
             results.get_event_unit(GetEventUnitRequest::default()).await.err(),
             results.list_event_units(ListEventUnitsRequest::default()).await.err(),
             results.get_result(GetResultRequest::default()).await.err(),
+            results.get_start_list(GetStartListRequest::default()).await.err(),
+            results.list_schedule(ListScheduleRequest::default()).await.err(),
             results.list_medal_standings(ListMedalStandingsRequest::default()).await.err(),
             access.create_publisher_key(CreatePublisherKeyRequest::default()).await.err(),
             access.revoke_publisher_key(RevokePublisherKeyRequest::default()).await.err(),
@@ -56,6 +62,9 @@ macro_rules! codes {
             access.list_entitlements(ListEntitlementsRequest::default()).await.err(),
             access.explain_access(ExplainAccessRequest::default()).await.err(),
             access.list_decisions(ListDecisionsRequest::default()).await.err(),
+            rehearsals.start_replay(StartReplayRequest::default()).await.err(),
+            rehearsals.stop_replay(StopReplayRequest::default()).await.err(),
+            rehearsals.get_replay(GetReplayRequest::default()).await.err(),
         ]
         .into_iter()
         .map(|status| status.map(|status| status.code()))
@@ -69,9 +78,9 @@ async fn an_empty_or_oversized_request_names_its_field() {
     let all = ["results.publish", "results.subscribe", "results.read", "results.admin", "results.deliver"];
     let wrong = Some(Code::InvalidArgument);
     let expected = [
-        wrong, None, wrong, wrong, None, None, None, wrong, None, wrong, None, wrong, None, wrong, wrong,
-        None, wrong, wrong, None, wrong, None, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
-        wrong,
+        wrong, None, wrong, wrong, None, None, None, None, wrong, None, wrong, None, wrong, wrong, None,
+        None, wrong, wrong, None, wrong, wrong, wrong, None, wrong, wrong, None, wrong, wrong, wrong, wrong,
+        wrong, None, wrong, None, wrong, wrong, wrong,
     ];
     assert_eq!(codes!(world.app.grpc(&all)), expected);
 

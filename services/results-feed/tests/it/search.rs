@@ -123,11 +123,21 @@ async fn a_document_comes_in_pieces_and_what_is_forbidden_is_not_there() {
     let result = found(&world, DocumentSearch::default()).await.remove(0);
     let raw = DocumentRepresentation::Raw.into();
     let canonical = DocumentRepresentation::Canonical.into();
-    let request = GetDocumentRequest { handle: result.handle, seq: 0, representation: raw };
+    let request = GetDocumentRequest {
+        handle: result.handle,
+        seq: 0,
+        representation: raw,
+        ..GetDocumentRequest::default()
+    };
     let (head, bytes) = document(&world, request).await.unwrap();
     assert_eq!(bytes, large.as_bytes());
     assert_eq!(head.bytes, u64::try_from(large.len()).unwrap());
-    let request = GetDocumentRequest { handle: result.handle, seq: result.seq, representation: canonical };
+    let request = GetDocumentRequest {
+        handle: result.handle,
+        seq: result.seq,
+        representation: canonical,
+        ..GetDocumentRequest::default()
+    };
     let (_, bytes) = document(&world, request).await.unwrap();
     let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(json["Competition"]["Gen"].as_str().unwrap().chars().count(), 100_000);
@@ -149,10 +159,12 @@ async fn a_document_comes_in_pieces_and_what_is_forbidden_is_not_there() {
         (-1, 0, Code::InvalidArgument),
         (1, -1, Code::InvalidArgument),
     ] {
-        let request = GetDocumentRequest { handle, seq, representation: raw };
+        let request =
+            GetDocumentRequest { handle, seq, representation: raw, ..GetDocumentRequest::default() };
         assert_eq!(document(&world, request).await.unwrap_err(), code, "{handle} {seq}");
     }
-    let request = GetDocumentRequest { handle: 1, seq: 0, representation: 9 };
+    let request =
+        GetDocumentRequest { handle: 1, seq: 0, representation: 9, ..GetDocumentRequest::default() };
     assert_eq!(document(&world, request).await.unwrap_err(), Code::InvalidArgument);
     world.app.stop().await;
 }

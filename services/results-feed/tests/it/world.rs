@@ -179,6 +179,9 @@ pub fn config(database_url: &str) -> results_feed::Config {
         publisher_rate: 1_000,
         body_seconds: 20,
         ka_timeout: 30,
+        log_zstd: results_feed::LogZstd::All,
+        log_days: 60,
+        log_part_entries: 1_000_000,
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }

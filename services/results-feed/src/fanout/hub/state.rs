@@ -6,7 +6,6 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    document_type::FeedFlag,
     entitlement::Rights,
     entry::{Entry, What},
     fanout::{
@@ -19,6 +18,7 @@ use crate::{
     },
     lane::Lane,
     store::Position,
+    stream_name::StreamName,
 };
 
 /// Most entries that the rings of a stream go back.
@@ -94,7 +94,7 @@ impl State {
     pub fn append(
         &mut self,
         entries: impl IntoIterator<Item = Arc<Entry>>,
-        feed_flag: FeedFlag,
+        stream: StreamName,
     ) -> Vec<Arc<Topic>> {
         for entry in entries {
             if entry.seq > self.seq {
@@ -109,7 +109,7 @@ impl State {
             self.seq = entry.seq;
             match &entry.what {
                 What::Entitlement(client_id) => touched.extend(self.change_rights(client_id, entry.seq)),
-                _ => self.show(&entry, feed_flag, &mut touched),
+                _ => self.show(&entry, stream, &mut touched),
             }
             self.budget.add(entry.weight());
             self.entries.push_back(entry);
@@ -119,13 +119,13 @@ impl State {
     }
 
     // What an entry means is decided once for all topics of the same rights.
-    fn show(&self, entry: &Arc<Entry>, feed_flag: FeedFlag, touched: &mut Vec<Arc<Topic>>) {
+    fn show(&self, entry: &Arc<Entry>, stream: StreamName, touched: &mut Vec<Arc<Topic>>) {
         let Some((_, key, document_type)) = entry.document() else { return };
         let lane = Lane::of(document_type);
         let mut judged: HashMap<*const Rights, Option<Sight>> = HashMap::new();
         for topic in self.topics.wanting(&key.document_code) {
             let rights = topic.view().rights();
-            debug_assert_eq!(topic.view().feed_flag(), feed_flag, "a topic is of its hub's stream");
+            debug_assert_eq!(topic.view().stream(), stream, "a topic is of its hub's stream");
             let sight = *judged.entry(Arc::as_ptr(rights)).or_insert_with(|| topic.view().judge(entry));
             if let Some(sight) = sight {
                 let participants = topic.view().participants(entry);

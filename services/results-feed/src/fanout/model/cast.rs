@@ -6,7 +6,7 @@ use crate::{
     header::DocumentKey,
 };
 
-use super::random::Random;
+use super::{random::Random, truth::Standing};
 
 /// Processes over the one log.
 pub const REPLICAS: usize = 2;
@@ -26,14 +26,19 @@ pub const DOCUMENTS: [(&str, &str); 7] = [
     ("1930101", "DT_BIO_PAR"),
 ];
 
-/// Rules that a client may get: prefix, types, statuses.
-pub const RULES: [&[(&str, &[&str], &[&str])]; 6] = [
-    &[("", &[], &[])],
-    &[("", &[], &["OFFICIAL", "NONE"])],
-    &[("ATH", &[], &[])],
-    &[("", &["DT_RESULT", "DT_SCHEDULE_UPDATE"], &["LIVE", "UNOFFICIAL", "OFFICIAL", "NONE"])],
-    &[("JUD", &["DT_RESULT"], &["OFFICIAL", "PROTESTED"]), ("", &["DT_BIO_PAR"], &[])],
+/// A rule: prefix, types, statuses, and for how many minutes it holds back what it allows.
+pub type Allowed = (&'static str, &'static [&'static str], &'static [&'static str], u32);
+
+/// Rules that a client may get.
+pub const RULES: [&[Allowed]; 8] = [
+    &[("", &[], &[], 0)],
+    &[("", &[], &["OFFICIAL", "NONE"], 0)],
+    &[("ATH", &[], &[], 0)],
+    &[("", &["DT_RESULT", "DT_SCHEDULE_UPDATE"], &["LIVE", "UNOFFICIAL", "OFFICIAL", "NONE"], 0)],
+    &[("JUD", &["DT_RESULT"], &["OFFICIAL", "PROTESTED"], 0), ("", &["DT_BIO_PAR"], &[], 0)],
     &[],
+    &[("", &[], &["OFFICIAL", "UNOFFICIAL", "NONE"], 10), ("", &[], &["START_LIST", "LIVE"], 0)],
+    &[("", &[], &[], 25), ("ATH", &[], &[], 10), ("JUD", &[], &["OFFICIAL"], 0)],
 ];
 
 /// Who reads in a run, and how; from its seed alone.
@@ -76,7 +81,7 @@ impl Cast {
         };
         let readers = [part(&mut random), part(&mut random), part(&mut random)];
         Self {
-            rules: [random.pick(&[0, 0, 1, 2, 3]), random.below(RULES.len())],
+            rules: [random.pick(&[0, 0, 1, 2, 3, 5, 6, 7]), random.below(RULES.len())],
             readers,
             batch: random.pick(&[1, 2, 5, 256]),
             ring: random.pick(&[0, 2, 6, 100]),
@@ -95,22 +100,50 @@ impl Part {
         CLIENTS[self.client.unwrap_or_default()]
     }
 
+    /// Whether nothing is left out for it.
+    pub fn hears_all(&self) -> bool {
+        self.mode == Mode::Every
+    }
+
     /// Indices of the clients whose rules it reads under.
     pub fn clients(&self) -> impl Iterator<Item = usize> {
         std::iter::once(0).chain(self.client)
     }
 
-    /// The plain reading of the rules: whether one of the allowed things is this one.
-    pub fn may_see(&self, rules: &[usize; CLIENTS.len()], document: usize, status: Option<&str>) -> bool {
-        let (code, document_type) = DOCUMENTS[document];
+    /// The plain reading of the rules: whether one of the allowed things is this one, and may be seen when embargoes up to
+    /// a minute are over.
+    pub fn may_see(
+        &self,
+        rules: &[usize; CLIENTS.len()],
+        document: usize,
+        standing: &Standing,
+        released_until: i64,
+    ) -> bool {
+        let code = DOCUMENTS[document].0;
         let wanted = self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| code.starts_with(prefix));
+        // What came when its time had come was never held back.
+        let now = released_until.max(standing.received);
         wanted
-            && self.clients().flat_map(|client| RULES[rules[client]]).any(|(prefix, types, statuses)| {
-                code.starts_with(prefix)
-                    && (types.is_empty() || types.contains(&document_type))
-                    && (statuses.is_empty() || statuses.contains(&status.unwrap_or("NONE")))
+            && self.clients().any(|client| {
+                opens_at(rules[client], document, standing).into_iter().any(|minute| minute <= now)
             })
     }
+}
+
+/// The minutes at which rules open a version.
+pub fn opens_at(rules: usize, document: usize, standing: &Standing) -> Vec<i64> {
+    let (code, document_type) = DOCUMENTS[document];
+    let status = standing.status.unwrap_or("NONE");
+    let meets = |(prefix, types, statuses, _): &&Allowed| {
+        code.starts_with(prefix)
+            && (types.is_empty() || types.contains(&document_type))
+            && (statuses.is_empty() || statuses.contains(&status))
+    };
+    let opens = |(_, _, _, minutes): &Allowed| match minutes {
+        0 => 0,
+        minutes => standing.since + i64::from(*minutes),
+    };
+    RULES[rules].iter().filter(meets).map(opens).collect()
 }
 
 /// The key of a document.
@@ -130,11 +163,12 @@ pub fn key(document: usize) -> DocumentKey {
 pub fn entitlement(client: usize, rules: usize, version: i64) -> Entitlement {
     static PARSED: OnceLock<Vec<Vec<Rule>>> = OnceLock::new();
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let parse = |(prefix, types, statuses): &(&str, &[&str], &[&str])| {
+    let parse = |(prefix, types, statuses, minutes): &Allowed| {
         let text = RuleText {
             prefix: (*prefix).to_owned(),
             types: owned(types),
             statuses: owned(statuses),
+            embargo_minutes: *minutes,
             ..RuleText::default()
         };
         Rule::parse(text).unwrap()

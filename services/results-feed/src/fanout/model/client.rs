@@ -164,7 +164,9 @@ impl Client {
                     Last::Exactly(last) => previous == last,
                     Last::AtMost(last) => previous <= last,
                 };
-                if !is_right || seq <= previous {
+                // A change of rights is one place, whatever it gives and takes.
+                let is_on = seq > previous || (seq == previous && *of_lane == Last::Exactly(seq));
+                if !is_right || !is_on {
                     return Err(Fault::new(
                         Kind::Chain,
                         format!("the frame before was {of_lane:?}: {frame}"),

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::DateTime;
@@ -7,51 +7,65 @@ use crate::{
     cursor::Cursor,
     entitlement::Rights,
     fanout::{
-        Filter, Mode, Representation, Sent,
+        Filter, Representation, Sent,
         place::{Place, Resume, Step, Taken},
         topic::{Next, Topic},
         view::Form,
     },
     frame::{Frame, ResetCause},
-    lane::Lane,
-    store::{Missed, Position},
+    store::Position,
 };
 
-use super::{cast::Part, mutant::Mutant, replica::Replica, store::Store};
-
-/// Documents of a page: few, so that the log moves between pages.
-const PAGE: usize = 2;
+use super::{
+    cast::Part,
+    moving::Moving,
+    mutant::Mutant,
+    replica::Replica,
+    store::Store,
+    walk::{CatchUp, PAGE, Walker},
+};
 
 /// A process's side of a connection: what a reader of the feed does, step by step, without time and database.
 #[derive(Debug)]
 pub struct Connection {
     /// Index of the process.
     pub replica: usize,
-    part: Part,
-    filter: Filter,
+    pub(super) part: Part,
+    pub(super) filter: Filter,
     cursor: Option<String>,
-    phase: Phase,
-    epoch: String,
+    pub(super) phase: Phase,
+    pub(super) epoch: String,
     batch: usize,
-    mutant: Option<Mutant>,
+    pub(super) mutant: Option<Mutant>,
     /// Frames that were sent.
     count: usize,
-    rights_of: i64,
 }
 
+/// What a connection is about.
 #[derive(Debug)]
-enum Phase {
+pub enum Phase {
+    /// Nothing yet.
     Start,
-    Snapshot { topic: Arc<Topic>, seq: i64, after: i64 },
-    Live { topic: Arc<Topic>, place: Place, way: Option<Way> },
-}
-
-/// The way back from behind a ring.
-#[derive(Debug)]
-struct Way {
-    lane: Lane,
-    until: i64,
-    rest: VecDeque<Missed>,
+    /// A snapshot.
+    Snapshot {
+        /// Whose.
+        topic: Arc<Topic>,
+        /// At which place.
+        seq: i64,
+        /// Behind which handle.
+        after: i64,
+    },
+    /// The changes.
+    Live {
+        /// Whose.
+        topic: Arc<Topic>,
+        /// Where.
+        place: Place,
+        /// Where it is behind a ring.
+        catch_up: CatchUp,
+    },
+    /// Between the rights of before and those of now.
+    Moving(Moving),
 }
 
 /// What goes over the wire.
@@ -61,8 +75,8 @@ pub struct Wire {
     pub id: Option<String>,
     /// The frame.
     pub json: Bytes,
-    /// Beside the wire: the newest entry of the log when the rights were read by which the frame was made.
-    pub rights_of: i64,
+    /// Beside the wire: where a snapshot is of; nothing for any other frame, which is of its own place.
+    pub snapshot_at: Option<i64>,
     /// Beside the wire: the epoch of its connection.
     pub epoch: String,
 }
@@ -88,7 +102,6 @@ impl Connection {
             batch,
             mutant,
             count: 0,
-            rights_of: 0,
         }
     }
 
@@ -96,14 +109,18 @@ impl Connection {
     pub fn next(&mut self, replica: &Replica, store: &Store) -> Vec<Wire> {
         // Each round without a frame moves on.
         for _ in 0..10_000 {
-            let rights_of = self.rights_of;
+            let snapshot_at = match &self.phase {
+                Phase::Snapshot { seq, .. } => Some(*seq),
+                _ => None,
+            };
             let (frames, rests) = match &self.phase {
                 Phase::Start => (self.start(replica, store), false),
                 Phase::Snapshot { .. } => (self.page(replica, store), false),
                 Phase::Live { .. } => self.changes(replica, store),
+                Phase::Moving(_) => (self.move_on(replica, store), false),
             };
             if rests || !frames.is_empty() {
-                return self.wire(&frames, rights_of);
+                return self.wire(&frames, snapshot_at);
             }
         }
         Vec::new()
@@ -123,11 +140,11 @@ impl Connection {
             }
             None => self.give(taken),
         };
-        self.wire(&frames, self.rights_of)
+        self.wire(&frames, None)
     }
 
     // As the carrier of a browser writes it.
-    fn wire(&mut self, frames: &[Sent], rights_of: i64) -> Vec<Wire> {
+    fn wire(&mut self, frames: &[Sent], snapshot_at: Option<i64>) -> Vec<Wire> {
         let mut text = Vec::new();
         frames.iter().for_each(|sent| sent.events(|piece| text.extend_from_slice(&piece)));
         let text = String::from_utf8(text).expect("events are text");
@@ -145,7 +162,7 @@ impl Connection {
                 id = Some(format!("{}.1", self.epoch));
             }
             let json = Bytes::from(json.to_owned());
-            wires.push(Wire { id, json, rights_of, epoch: self.epoch.clone() });
+            wires.push(Wire { id, json, snapshot_at, epoch: self.epoch.clone() });
         }
         wires
     }
@@ -157,15 +174,25 @@ impl Connection {
         self.epoch.clone_from(&position.epoch);
         let cursor = Cursor::new(self.epoch.clone(), position.seq);
         let mut frames = vec![Sent::own(Frame::Hello { stream: "SYN2030-P".to_owned(), cursor }, None)];
-        match self.resume_at(&position, replica, store, &topic) {
-            Ok(Some(cursor)) => self.phase = Phase::Live { topic, place: Place::new(cursor.at), way: None },
+        match self.resume_at(&position, store, &topic) {
+            Ok(Some(cursor)) => self.go_on(replica, store, topic, Place::new(cursor.at)),
             Ok(None) => self.begin_snapshot(replica, topic),
             Err(why) => frames.push(self.reset(why, replica, topic)),
         }
         frames
     }
 
-    fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+    /// The changes from a place on.
+    pub fn go_live(&mut self, topic: Arc<Topic>, place: Place) {
+        self.phase = Phase::Live { topic, place, catch_up: CatchUp::default() };
+    }
+
+    /// The stream began anew, or the reader's rights changed.
+    pub fn begin_again(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
+        if let Some(moving) = Moving::from_live(&self.phase) {
+            self.phase = Phase::Moving(moving);
+            return Vec::new();
+        }
         let topic = self.topic(replica, store);
         let position = replica.hub.position().expect("a position since its start");
         let is_same = position.epoch == self.epoch;
@@ -174,26 +201,21 @@ impl Connection {
         vec![self.reset(why, replica, topic)]
     }
 
-    // Rights are known to the process, or read from the database.
-    fn topic(&mut self, replica: &Replica, store: &Store) -> Arc<Topic> {
+    /// Its topic by the rights of where the process is.
+    pub fn topic(&self, replica: &Replica, store: &Store) -> Arc<Topic> {
         let hub = &replica.hub;
-        let (mut generation, known) = hub.known_rights(self.part.client_id());
+        let (generation, known) = hub.known_rights(self.part.client_id());
         let rights = known.unwrap_or_else(|| {
-            // They are of the stored state: the process waits until it knows that.
-            replica.tail(store, usize::MAX);
-            generation = hub.known_rights(self.part.client_id()).0;
-            let rights: Arc<Rights> = Arc::new(store.rights(&self.part));
+            let rights: Arc<Rights> = Arc::new(store.rights_at(&self.part, hub.seq()));
             hub.keep_rights(self.part.client_id(), &rights, generation);
             rights
         });
-        self.rights_of = hub.rights_changed_at(&rights);
         hub.topic(&self.filter, &rights, Representation::Json, generation).expect("nothing changed meanwhile")
     }
 
     fn resume_at(
         &self,
         position: &Position,
-        replica: &Replica,
         store: &Store,
         topic: &Topic,
     ) -> Result<Option<Cursor>, ResetCause> {
@@ -206,12 +228,10 @@ impl Connection {
         if cursor.highest() > position.seq && is_ahead {
             return Err(ResetCause::CursorAhead);
         }
-        let changed_at = replica.hub.rights_changed_at(topic.view().rights());
-        if cursor.lowest() < changed_at && self.mutant != Some(Mutant::ResumeAcrossRights) {
-            return Err(ResetCause::FilterChanged);
-        }
-        let reaches = store.oldest_seq().is_none_or(|oldest| oldest <= cursor.lowest() + 1);
-        if !topic.reaches_back_to(&cursor.at) && !reaches && self.mutant != Some(Mutant::CutLog) {
+        if !topic.reaches_back_to(&cursor.at)
+            && store.is_cut_behind(cursor.lowest())
+            && self.mutant != Some(Mutant::CutLog)
+        {
             return Err(ResetCause::CursorTooOld);
         }
         Ok(Some(cursor))
@@ -222,7 +242,8 @@ impl Connection {
         self.phase = Phase::Snapshot { topic, seq, after: 0 };
     }
 
-    fn reset(&mut self, why: ResetCause, replica: &Replica, topic: Arc<Topic>) -> Sent {
+    /// What the reader holds is void.
+    pub fn reset(&mut self, why: ResetCause, replica: &Replica, topic: Arc<Topic>) -> Sent {
         self.begin_snapshot(replica, topic);
         let cursor = Cursor::new(self.epoch.clone(), replica.hub.seq());
         Sent::own(Frame::Reset { why, cursor }, None)
@@ -236,13 +257,14 @@ impl Connection {
         let editions = store.list_state(&self.filter, *seq, *after, PAGE);
         let is_last = editions.len() < PAGE;
         *after = editions.last().map_or(*after, |edition| edition.handle);
-        let seen = editions.into_iter().filter(|edition| topic.view().sees(edition));
+        let until = store.released_at(*seq);
+        let seen = editions.into_iter().filter(|edition| topic.view().sees(edition, until));
         let mut frames: Vec<Sent> =
             seen.map(|edition| Sent::own(Frame::Snap { edition, raw: None }, None)).collect();
         if is_last {
             let seq = if self.mutant == Some(Mutant::EarlyLive) { replica.hub.seq() } else { *seq };
             let (topic, cursor) = (Arc::clone(topic), Cursor::new(self.epoch.clone(), seq));
-            self.phase = Phase::Live { topic, place: Place::new(cursor.at), way: None };
+            self.go_live(topic, Place::new(cursor.at));
             frames.push(Sent::own(Frame::Live { cursor: cursor.clone() }, Some(cursor)));
         }
         frames
@@ -251,7 +273,7 @@ impl Connection {
     // Frames, and whether there is nothing more for now.
     fn changes(&mut self, replica: &Replica, store: &Store) -> (Vec<Sent>, bool) {
         let (seen, mode, batch) = (replica.hub.seq(), self.part.mode, self.batch);
-        let Phase::Live { topic, place, .. } = &mut self.phase else { return (Vec::new(), true) };
+        let Phase::Live { topic, place, catch_up } = &mut self.phase else { return (Vec::new(), true) };
         let taken = match topic.take(place, mode, seen, batch) {
             Next::Taken(taken) => taken,
             Next::Closed => return (self.begin_again(replica, store), false),
@@ -260,16 +282,12 @@ impl Connection {
             return (self.give(taken), false);
         }
         let Some(lane) = taken.behind else { return (Vec::new(), true) };
-        let is_cut = store.oldest_seq().is_some_and(|oldest| oldest > place.at(lane) + 1);
-        if is_cut && self.mutant != Some(Mutant::CutLog) {
+        if store.is_cut_behind(place.at(lane)) && self.mutant != Some(Mutant::CutLog) {
             let topic = Arc::clone(topic);
             return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
         }
-        let frames = match mode {
-            Mode::Every => self.read_log(store, lane, seen),
-            Mode::State => self.tell_missed(store, lane, seen),
-        };
-        (frames, false)
+        let walker = Walker { store, topic, mode, epoch: &self.epoch, seen };
+        (catch_up.walk(&walker, place, lane), false)
     }
 
     fn give(&self, taken: Taken) -> Vec<Sent> {
@@ -291,52 +309,5 @@ impl Connection {
             }
         };
         steps.map(give).collect()
-    }
-
-    fn read_log(&mut self, store: &Store, lane: Lane, seen: i64) -> Vec<Sent> {
-        let Phase::Live { topic, place, .. } = &mut self.phase else { return Vec::new() };
-        let wanted = |code: &str| self.filter.prefixes().iter().any(|prefix| prefix.matches(code));
-        let entries = store.list_after(place.at(lane), seen).filter(|entry| {
-            let document = entry.document();
-            document.is_some_and(|(_, key, of)| Lane::of(of) == lane && wanted(&key.document_code))
-        });
-        let entries: Vec<_> = entries.take(PAGE).cloned().collect();
-        let mut frames = Vec::new();
-        for entry in &entries {
-            let frame = place.tell_logged(topic.view(), entry, None);
-            let cursor = Cursor { epoch: self.epoch.clone(), at: place.exact() };
-            frames.extend(frame.map(|frame| Sent::own(frame, Some(cursor))));
-        }
-        if entries.len() < PAGE {
-            place.arrive(lane, seen);
-        }
-        frames
-    }
-
-    fn tell_missed(&mut self, store: &Store, lane: Lane, seen: i64) -> Vec<Sent> {
-        let Phase::Live { topic, place, way } = &mut self.phase else { return Vec::new() };
-        let mut on = way.take().filter(|way| way.lane == lane).unwrap_or_else(|| Way {
-            lane,
-            until: seen,
-            rest: store.list_missed(&self.filter, lane, place.at(lane), seen).into(),
-        });
-        let mut frames = Vec::new();
-        for missed in on.rest.drain(..on.rest.len().min(PAGE)) {
-            let found = store.list_after(missed.seq - 1, missed.seq).next();
-            let Some((entry, (_, key, of))) = found.and_then(|entry| Some((entry, entry.document()?))) else {
-                continue;
-            };
-            let held = missed.held.iter().any(|status| topic.view().permits(key, of, *status));
-            frames.extend(place.tell_missed(topic.view(), entry, None, held));
-        }
-        if on.rest.is_empty() {
-            place.arrive(lane, on.until);
-        } else {
-            *way = Some(on);
-        }
-        // Only behind the last frame is there a place to go on from.
-        let (count, cursor) = (frames.len(), Cursor { epoch: self.epoch.clone(), at: place.exact() });
-        let sent = |(at, frame)| Sent::own(frame, (at + 1 == count).then(|| cursor.clone()));
-        frames.into_iter().enumerate().map(sent).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default, Clone)]
 pub struct Met(BTreeMap<String, usize>);
 
-const MUST_BE_MET: [&str; 23] = [
+const MUST_BE_MET: [&str; 28] = [
     "hello",
     "snap",
     "live",
@@ -28,6 +28,11 @@ const MUST_BE_MET: [&str; 23] = [
     "lose",
     "forget",
     "entitle",
+    "release",
+    "REVOKED",
+    "EMBARGOED",
+    "INVALIDATED",
+    "released",
 ];
 
 impl Met {

@@ -15,8 +15,24 @@ pub enum Mutant {
     LostFrame,
     /// A change of rights reaches no open connection.
     DeafToRights,
-    /// A reader goes on from a cursor of before its rights changed.
-    ResumeAcrossRights,
+    /// A reader goes on from a cursor of before its rights changed as if they had not.
+    ResumeUnmoved,
+    /// A change of rights takes nothing away.
+    KeptRevoked,
+    /// A change of rights overtakes what came before it.
+    MovedTooSoon,
+    /// A cursor says that a change of rights was told before it was.
+    CursorBeforeMove,
+    /// A change of rights is told again to who has gone on from it.
+    ToldTwice,
+    /// A change of rights ends in another epoch than it began.
+    MovedAcrossEpochs,
+    /// A late reader is not known to hold what was released to it.
+    UnknownReleased,
+    /// Nothing is held back on the way.
+    ForgottenEmbargo,
+    /// Nobody hears that an embargo is over.
+    LostRelease,
     /// The prefixes of a filter are forgotten.
     ForgottenFilter,
     /// Committed entries are gone and the epoch stays.
@@ -38,7 +54,15 @@ impl Mutant {
         (Self::LostGone, &[Kind::State, Kind::Missing]),
         (Self::LostFrame, &[Kind::Chain, Kind::Missing, Kind::State, Kind::Patch]),
         (Self::DeafToRights, &[Kind::Forbidden, Kind::State, Kind::Missing]),
-        (Self::ResumeAcrossRights, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
+        (Self::ResumeUnmoved, &[Kind::Patch, Kind::Forbidden, Kind::State, Kind::Missing]),
+        (Self::KeptRevoked, &[Kind::State, Kind::Missing]),
+        (Self::MovedTooSoon, &[Kind::State, Kind::Missing]),
+        (Self::CursorBeforeMove, &[Kind::State, Kind::Missing, Kind::Forbidden]),
+        (Self::ToldTwice, &[Kind::Chain, Kind::State]),
+        (Self::MovedAcrossEpochs, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
+        (Self::UnknownReleased, &[Kind::Missing, Kind::State]),
+        (Self::ForgottenEmbargo, &[Kind::Forbidden]),
+        (Self::LostRelease, &[Kind::State, Kind::Missing]),
         (Self::ForgottenFilter, &[Kind::Forbidden]),
         (Self::KeptEpoch, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
         (Self::PatchOfLeftOut, &[Kind::Patch]),

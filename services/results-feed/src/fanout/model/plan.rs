@@ -63,6 +63,13 @@ pub enum Step {
         /// Which.
         rules: usize,
     },
+    /// Time goes on.
+    Wait {
+        /// By so many minutes.
+        minutes: i64,
+    },
+    /// Embargoes end that are over.
+    Release,
     /// The log gives up all but its newest entries.
     Forget {
         /// How many it keeps.
@@ -142,11 +149,42 @@ pub fn steps(seed: u64) -> Vec<Step> {
                 steps.push(Step::Offer { document, what: offer(&mut random) });
             }
             steps.push(Step::Commit { replica: random.below(REPLICAS) });
+            if random.once_in(4) {
+                steps.push(Step::Wait { minutes: random.pick(&[1, 5, 10]) });
+                steps.push(Step::Release);
+            }
         } else {
-            steps.push(other(&mut random));
+            match other(&mut random) {
+                Step::Entitle { client, rules } if random.once_in(2) => {
+                    move_reader(&mut random, &mut steps, (client, rules));
+                }
+                step => steps.push(step),
+            }
         }
     }
     steps
+}
+
+// A reader that is not yet told all of before when its rights change, and is lost on the way.
+fn move_reader(random: &mut Random, steps: &mut Vec<Step>, (client, rules): (usize, usize)) {
+    let (reader, replica) = (random.below(READERS), random.below(REPLICAS));
+    steps.push(Step::Receive { reader, most: 50 });
+    for _ in 0..=random.below(3) {
+        // The last lane, where its end is the end of the way.
+        let document = if random.once_in(2) { DOCUMENTS.len() - 1 } else { random.below(DOCUMENTS.len()) };
+        steps.push(Step::Offer { document, what: offer(random) });
+    }
+    steps.push(Step::Commit { replica });
+    steps.push(Step::Entitle { client, rules });
+    steps.push(Step::Tail { replica, most: 100 });
+    steps.push(Step::Tail { replica: random.below(REPLICAS), most: random.pick(&[1, 100]) });
+    steps.push(Step::Receive { reader, most: 1 + random.below(3) });
+    if random.once_in(2) {
+        steps.push(Step::Connect { reader, replica: random.below(REPLICAS), from: From::Newest });
+    } else {
+        steps.push(Step::Lose { commits: 1 + random.below(2) });
+        steps.push(Step::Tail { replica, most: 100 });
+    }
 }
 
 fn offer(random: &mut Random) -> Offer {
@@ -168,7 +206,7 @@ fn offer(random: &mut Random) -> Offer {
 
 fn other(random: &mut Random) -> Step {
     let (reader, replica) = (random.below(READERS), random.below(REPLICAS));
-    match random.below(40) {
+    match random.below(44) {
         0..=9 => Step::Receive { reader, most: 1 + random.below(3) },
         10..=15 => Step::Receive { reader, most: 50 },
         16..=21 => Step::Tail { replica, most: random.pick(&[1, 2, 100]) },
@@ -179,7 +217,9 @@ fn other(random: &mut Random) -> Step {
         32..=34 => Step::Heartbeat { reader },
         35 | 36 => Step::Entitle { client: random.below(CLIENTS.len()), rules: random.below(RULES.len()) },
         37 => Step::Restart { replica },
-        38 => Step::Forget { keep: random.below(12) },
+        38..=40 => Step::Wait { minutes: random.pick(&[1, 5, 10, 15]) },
+        41 => Step::Release,
+        42 => Step::Forget { keep: random.below(12) },
         _ => Step::Lose { commits: 1 + random.below(3) },
     }
 }

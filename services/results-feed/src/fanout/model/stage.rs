@@ -1,9 +1,7 @@
-use std::collections::{BTreeMap, VecDeque};
-
-use crate::fanout::Mode;
+use std::collections::VecDeque;
 
 use super::{
-    cast::{CLIENTS, Cast, DOCUMENTS, Part, READERS, REPLICAS},
+    cast::{Cast, DOCUMENTS, Part, READERS, REPLICAS},
     client::{Client, Shown},
     connection::{Connection, Wire},
     fault::{Fault, Kind},
@@ -12,7 +10,7 @@ use super::{
     plan::{From, Offer, STATUSES, Step},
     replica::Replica,
     store::Store,
-    truth::{Offered, Standing, Told, Truth},
+    truth::{Offered, Truth},
 };
 
 /// Rests of a run that never ends would hang the test.
@@ -102,9 +100,11 @@ impl Stage {
             }
             Step::Entitle { client, rules } => {
                 self.met.note("entitle");
-                let entry = self.store.entitle(client, rules);
-                return self.truth.entitle(client, rules, entry.seq);
+                self.store.entitle(client, rules);
+                return self.truth.entitle(client, rules, self.store.minute(), self.store.seq);
             }
+            Step::Wait { minutes } => self.store.wait(minutes),
+            Step::Release => return self.release(),
             Step::Forget { keep } => {
                 self.met.note("forget");
                 self.store.forget_all_but(keep);
@@ -158,12 +158,22 @@ impl Stage {
         let batch = std::mem::take(&mut self.waiting);
         let epoch = self.store.epoch_name();
         let (receipts, entries) = self.store.commit(&batch);
-        for (offered, receipt) in batch.into_iter().zip(&receipts) {
+        for (offered, receipt) in batch.iter().zip(&receipts) {
             self.met.note(receipt.outcome());
-            self.truth.offer(offered, receipt)?;
+            self.truth.offer(offered, self.store.minute(), receipt)?;
         }
         self.replicas[replica].hub.append(&epoch, entries);
         Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Fault> {
+        self.met.note("release");
+        let before = self.store.seq;
+        self.store.release();
+        if self.store.seq > before {
+            self.met.note("released");
+        }
+        self.truth.release(self.store.minute(), self.store.seq)
     }
 
     fn connect(&mut self, reader: usize, replica: usize, from: From) {
@@ -224,7 +234,7 @@ impl Stage {
         }
     }
 
-    // Allowed by rights that held at the entry or later, and not before those that the connection began with.
+    // By the rights, and the embargoes, of the place where it was shown.
     fn judge(&self, reader: usize, shown: &Shown, wire: &Wire) -> Result<(), Fault> {
         let document = DOCUMENTS
             .iter()
@@ -233,20 +243,22 @@ impl Stage {
         let Some(document) = document.filter(|_| wire.epoch == self.store.epoch_name()) else {
             return Ok(());
         };
-        let part = &self.cast.readers[reader];
-        let from = shown.seq.max(wire.rights_of);
-        let allowed = (from..=self.truth.seq().max(from))
-            .any(|seq| part.may_see(&self.truth.rules_at(seq), document, shown.status.as_deref()));
-        if allowed {
+        let (part, seq) = (&self.cast.readers[reader], wire.snapshot_at.unwrap_or(shown.seq));
+        let (rules, until) = (self.truth.rules_at(seq), self.truth.released_at(seq));
+        let standing = self.truth.standing_at(document, shown.seq);
+        let is_right = standing.is_some_and(|standing| standing.status == shown.status.as_deref());
+        if standing.is_some_and(|standing| is_right && part.may_see(&rules, document, standing, until)) {
             Ok(())
         } else {
-            Err(Fault::new(Kind::Forbidden, format!("{part:?} was shown {shown:?}")))
+            let told = format!("{part:?} was shown {shown:?} at {seq} where {standing:?} stood");
+            Err(Fault::new(Kind::Forbidden, told))
         }
     }
 
     /// Everybody comes to rest, and holds what is right.
     pub fn settle(&mut self) -> Result<(), Fault> {
         self.commit(0)?;
+        self.release()?;
         for replica in &self.replicas {
             replica.tail(&self.store, usize::MAX);
         }
@@ -272,17 +284,7 @@ impl Stage {
         let Some(since) = kept.since.filter(|_| client.is_following()) else {
             return Err(Fault::new(Kind::Protocol, "its snapshot is not complete"));
         };
-        let rules = self.truth.rules_at(self.truth.seq());
-        let mut holds = BTreeMap::new();
-        for told in self.truth.told_after(since) {
-            if told.client.is_some_and(|client| part.clients().any(|own| own == client)) {
-                return Err(Fault::new(Kind::Missing, format!("its rights changed at {}", told.seq)));
-            }
-            let heard = kept.heard.contains(&told.seq);
-            if is_for(part, &rules, told, heard, &mut holds) && !heard {
-                return Err(Fault::new(Kind::Missing, format!("{told:?}")));
-            }
-        }
+        self.truth.judge_heard(part, since, &kept.heard)?;
         let held: Vec<(&str, &str, i64, String)> = kept
             .documents
             .values()
@@ -291,7 +293,7 @@ impl Stage {
             })
             .collect();
         let mut right = Vec::new();
-        for (document, standing) in self.truth.state_of(part) {
+        for (document, standing) in self.truth.state_of(part, self.store.minute()) {
             let (code, document_type) = DOCUMENTS[document];
             right.push((code, document_type, i64::from(standing.version), standing.text));
         }
@@ -304,26 +306,6 @@ impl Stage {
             Err(Fault::new(Kind::State, format!("holds {held:#?} instead of {right:#?}")))
         }
     }
-}
-
-// Whether a reader has to hear of an entry. Who was given none of a document's versions needs no word of its end.
-fn is_for(
-    part: &Part,
-    rules: &[usize; CLIENTS.len()],
-    told: &Told,
-    heard: bool,
-    holds: &mut BTreeMap<usize, bool>,
-) -> bool {
-    if told.client.is_some() {
-        return false;
-    }
-    let sees = |standing: &Option<Standing>| {
-        standing.as_ref().is_some_and(|standing| part.may_see(rules, told.document, standing.status))
-    };
-    let holds = holds.entry(told.document).or_insert_with(|| sees(&told.before));
-    let (held, shown) = (*holds, sees(&told.after));
-    *holds = if shown { held || heard } else { false };
-    (told.must_be_heard || part.mode == Mode::Every) && (shown || held)
 }
 
 fn of_reader(reader: usize, fault: &Fault) -> Fault {
@@ -348,6 +330,6 @@ fn text(content: usize, notes: usize) -> String {
         }
     };
     // Some rows come and go, so that patches remove.
-    let rows = if content % 5 == 0 { &rows[..3] } else { &rows[..] };
+    let rows = if content.is_multiple_of(5) { &rows[..3] } else { &rows[..] };
     format!(r#"{{"Competition":{{"Code":"{content}",{note}"Result":{{{}}}}}}}"#, rows.join(","))
 }

@@ -4,13 +4,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use domain::{DateTime, NaiveDate, Uuid};
+use domain::{DateTime, NaiveDate, TimeDelta, Utc, Uuid};
 
 use crate::{
-    canonical::Node,
-    decoders::Decoded,
-    document_type::FeedFlag,
-    entitlement::Rights,
+    canonical::Body,
+    decoders::{Decoded, Defects},
+    document_type::{FeedFlag, ResultStatus},
+    entitlement::{Entitlement, Facts, Rights},
     entry::{Change, Edition, Entry, What, Withdrawal},
     fanout::Filter,
     header::{DocumentKey, Header},
@@ -21,6 +21,7 @@ use crate::{
 
 use super::{
     cast::{self, CLIENTS, Part},
+    embargoes::Embargoes,
     mutant::Mutant,
     truth::Offered,
 };
@@ -38,6 +39,9 @@ pub struct Store {
     handles: HashMap<Uuid, i64>,
     /// Where rules of a client changed.
     rules: Vec<(i64, usize, usize)>,
+    embargoes: Embargoes,
+    /// The clock of every process.
+    now: DateTime<Utc>,
     commits: Vec<Commit>,
     mutant: Option<Mutant>,
 }
@@ -46,6 +50,7 @@ pub struct Store {
 struct Commit {
     seq_before: i64,
     heads_before: HashMap<DocumentKey, Head>,
+    embargoes_before: Embargoes,
 }
 
 impl Store {
@@ -59,6 +64,8 @@ impl Store {
             heads: HashMap::new(),
             handles: HashMap::new(),
             rules: rules.iter().enumerate().map(|(client, rules)| (0, client, *rules)).collect(),
+            embargoes: Embargoes::default(),
+            now: DateTime::UNIX_EPOCH,
             commits: Vec::new(),
             mutant,
         }
@@ -69,10 +76,20 @@ impl Store {
         format!("{:x}", self.epoch)
     }
 
+    /// Time goes on.
+    pub fn wait(&mut self, minutes: i64) {
+        self.now += TimeDelta::minutes(minutes);
+    }
+
+    /// In minutes.
+    pub const fn minute(&self) -> i64 {
+        self.now.timestamp() / 60
+    }
+
     /// Writes a batch in one transaction; gives the receipts and the new entries.
     pub fn commit(&mut self, batch: &[Offered]) -> (Vec<Receipt>, Vec<Arc<Entry>>) {
         self.begin();
-        let mut ledger = Ledger::new(self.seq, self.heads.clone());
+        let mut ledger = Ledger::new(self.seq, self.heads.clone(), self.now);
         let receipts =
             batch.iter().map(|offered| ledger.take(&submission(offered), domain::new_id())).collect();
         let (seq, heads, rows) = ledger.finish();
@@ -82,6 +99,8 @@ impl Store {
             self.handles.entry(head.document_id).or_insert(next);
             self.heads.insert(key, head);
         }
+        let entitlements = self.entitlements_at(self.seq);
+        self.embargoes.hold_back(&rows, &entitlements, self.now);
         let entries: Vec<Arc<Entry>> = rows.into_iter().map(|row| Arc::new(self.entry(row))).collect();
         self.entries.extend(entries.iter().cloned());
         if self.mutant == Some(Mutant::SkippedSeq) && self.seq % 7 == 0 {
@@ -90,23 +109,58 @@ impl Store {
         (receipts, entries)
     }
 
-    /// Sets the rules of a client; gives the entry that says so.
-    pub fn entitle(&mut self, client: usize, rules: usize) -> Arc<Entry> {
+    /// Sets the rules of a client.
+    pub fn entitle(&mut self, client: usize, rules: usize) {
         self.begin();
+        self.end_embargoes();
         self.seq += 1;
         self.rules.push((self.seq, client, rules));
+        let entitlement = cast::entitlement(client, rules, self.seq);
+        let standing: Vec<Arc<Edition>> =
+            self.standing_at(self.seq).into_values().filter_map(edition_of).collect();
+        self.embargoes.begin_rules(self.seq, &entitlement, &standing, self.now);
         let what = match self.mutant {
             Some(Mutant::DeafToRights) => What::Late,
             _ => What::Entitlement(CLIENTS[client].to_owned()),
         };
-        let entry =
-            Arc::new(Entry { seq: self.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None });
-        self.entries.push(Arc::clone(&entry));
-        entry
+        self.push(what);
+    }
+
+    /// Ends embargoes that are over, in one transaction.
+    pub fn release(&mut self) {
+        self.begin();
+        self.end_embargoes();
+    }
+
+    fn end_embargoes(&mut self) {
+        for mut release in self.embargoes.end(self.seq, self.now) {
+            self.seq += 1;
+            let found =
+                self.entries.iter().find_map(|entry| entry.edition().filter(|_| entry.seq == release.seq));
+            let Some(edition) = found else { continue };
+            release.client_ids.sort_unstable();
+            release.client_ids.dedup();
+            let what = match self.mutant {
+                Some(Mutant::LostRelease) => What::Late,
+                _ => release.what(edition, self.seq),
+            };
+            self.push(what);
+        }
+    }
+
+    // At the present number.
+    fn push(&mut self, what: What) {
+        let released_until = self.embargoes.released_at(self.seq);
+        let (seq, received_at) = (self.seq, self.now);
+        self.entries.push(Arc::new(Entry { seq, received_at, released_until, what, traceparent: None }));
     }
 
     fn begin(&mut self) {
-        self.commits.push(Commit { seq_before: self.seq, heads_before: self.heads.clone() });
+        self.commits.push(Commit {
+            seq_before: self.seq,
+            heads_before: self.heads.clone(),
+            embargoes_before: self.embargoes.clone(),
+        });
     }
 
     /// The newest commits never were; gives the newest sequence number that is left.
@@ -115,6 +169,7 @@ impl Store {
             let Some(commit) = self.commits.pop() else { break };
             self.seq = commit.seq_before;
             self.heads = commit.heads_before;
+            self.embargoes = commit.embargoes_before;
         }
         let seq = self.seq;
         self.entries.retain(|entry| entry.seq <= seq);
@@ -133,9 +188,9 @@ impl Store {
         self.commits.retain(|commit| commit.seq_before + 1 >= self.floor);
     }
 
-    /// The oldest entry that is still there.
-    pub fn oldest_seq(&self) -> Option<i64> {
-        self.entries.iter().map(|entry| entry.seq).find(|seq| *seq >= self.floor)
+    /// Whether entries right behind a place are no longer there.
+    pub const fn is_cut_behind(&self, seq: i64) -> bool {
+        self.floor > seq + 1
     }
 
     /// Entries behind a place, up to another, that are still there.
@@ -148,7 +203,8 @@ impl Store {
     fn standing_at(&self, seq: i64) -> BTreeMap<i64, &Arc<Entry>> {
         let mut standing = BTreeMap::new();
         for entry in self.entries.iter().take_while(|entry| entry.seq <= seq) {
-            if let Some((handle, _, _)) = entry.document() {
+            let is_release = matches!(entry.what, What::Release(_));
+            if let Some((handle, _, _)) = entry.document().filter(|_| !is_release) {
                 standing.insert(handle, entry);
             }
         }
@@ -166,7 +222,7 @@ impl Store {
     }
 
     /// What a reader of a lane missed: the entry by which each changed document stands, and each that must be heard, with
-    /// the statuses of the versions that it may hold.
+    /// the places from which on it may hold versions.
     pub fn list_missed(&self, filter: &Filter, lane: Lane, after: i64, until: i64) -> Vec<Missed> {
         let (before, now) = (self.standing_at(after), self.standing_at(until));
         let mut missed = Vec::new();
@@ -177,27 +233,62 @@ impl Store {
             let conflatable = matches!(&entry.what, What::Edition(change) if change.conflatable);
             if Lane::of(document_type) == lane && wants(filter, entry) && (is_newest || !conflatable) {
                 let stood = before.get(&handle).map(|entry| entry.seq);
-                let from = counted.insert(handle, entry.seq).or(stood).unwrap_or(after);
-                let since = self.entries.iter().filter(|other| other.seq >= from && other.seq < entry.seq);
-                let held = since.filter_map(|other| match &other.what {
-                    What::Edition(change) if change.edition.handle == handle => Some(change.edition.status),
-                    _ => None,
-                });
-                missed.push(Missed { seq: entry.seq, held: held.collect() });
+                let shown = match &entry.what {
+                    What::Release(_) if self.mutant != Some(Mutant::UnknownReleased) => {
+                        self.version_at(handle, entry.seq)
+                    }
+                    _ => entry.seq,
+                };
+                let from = counted.insert(handle, shown).or(stood).unwrap_or(after);
+                missed.push(Missed { seq: entry.seq, from });
             }
         }
         missed
     }
 
-    /// What a reader may see now.
-    pub fn rights(&self, part: &Part) -> Rights {
+    // The entry of the version that stood at a place.
+    fn version_at(&self, handle: i64, seq: i64) -> i64 {
+        self.standing_at(seq).get(&handle).map_or(seq, |entry| entry.seq)
+    }
+
+    /// Statuses and facts of a document's versions from one place up to before another.
+    pub fn list_facts(&self, handle: i64, (from, before): (i64, i64)) -> Vec<(Option<ResultStatus>, Facts)> {
+        let of_document = |entry: &&Arc<Entry>| entry.seq >= from && entry.seq < before;
+        let facts = |entry: &Arc<Entry>| match &entry.what {
+            What::Edition(change) if change.edition.handle == handle => {
+                Some((change.edition.status, change.edition.facts.clone()))
+            }
+            _ => None,
+        };
+        self.entries.iter().filter(of_document).filter_map(facts).collect()
+    }
+
+    /// Until when embargoes were over at a place.
+    pub fn released_at(&self, seq: i64) -> DateTime<Utc> {
+        self.embargoes.released_at(seq)
+    }
+
+    /// What a reader may see at a place.
+    pub fn rights_at(&self, part: &Part, seq: i64) -> Rights {
+        let mut entitlements = self.entitlements_at(seq);
+        entitlements.retain(|one| part.clients().any(|client| CLIENTS[client] == one.client_id));
+        Rights::of(entitlements).at(self.released_at(seq))
+    }
+
+    /// The place behind another where a reader's rights changed next.
+    pub fn next_change(&self, part: &Part, seq: i64) -> Option<i64> {
+        let own = |client: usize| part.clients().any(|own| own == client);
+        self.rules.iter().find(|(at, client, _)| *at > seq && own(*client)).map(|(at, _, _)| *at)
+    }
+
+    fn entitlements_at(&self, seq: i64) -> Vec<Entitlement> {
         let newest = |client: usize| {
             let changes = self.rules.iter().rev();
-            let found = changes.copied().find(|(_, of, _)| *of == client);
+            let found = changes.copied().find(|(at, of, _)| *at <= seq && *of == client);
             let (at, _, rules) = found.unwrap_or_default();
             cast::entitlement(client, rules, at)
         };
-        Rights::of(part.clients().map(newest).collect())
+        (0..CLIENTS.len()).map(newest).collect()
     }
 
     /// Where the rights of each client changed last.
@@ -222,6 +313,7 @@ impl Store {
                     body: Some(body),
                     size,
                     sha256,
+                    facts: row.facts,
                 };
                 let conflatable = row.conflatable || self.mutant == Some(Mutant::ConflatedOfficial);
                 What::Edition(Change { edition: Arc::new(edition), base, patch: row.patch, conflatable })
@@ -230,7 +322,18 @@ impl Store {
             (Kind::Invalidation, _, _) => What::Gone(Withdrawal { handle, key, document_type, base }),
             _ => What::Late,
         };
-        Entry { seq: row.seq, received_at: DateTime::UNIX_EPOCH, what, traceparent: None }
+        let released_until = match self.mutant {
+            Some(Mutant::ForgottenEmbargo) => DateTime::<Utc>::MAX_UTC,
+            _ => self.embargoes.released_at(row.seq),
+        };
+        Entry { seq: row.seq, received_at: self.now, released_until, what, traceparent: None }
+    }
+}
+
+fn edition_of(entry: &Arc<Entry>) -> Option<Arc<Edition>> {
+    match &entry.what {
+        What::Edition(change) => Some(Arc::clone(&change.edition)),
+        _ => None,
     }
 }
 
@@ -249,13 +352,14 @@ fn submission(offered: &Offered) -> Submission {
         feed_flag: FeedFlag::Production,
         logical_date: NaiveDate::from_ymd_opt(2030, 8, 4).unwrap(),
         source: "SYNATH1".to_owned(),
+        serial: None,
     };
-    let body = offered.text.as_ref().map(|text| Node::from_bytes(text.as_bytes()).unwrap());
     let canonical = offered.text.clone().map(Bytes::from);
+    let body = canonical.clone().map(Body::new);
     Submission {
         sha256: canonical.as_ref().map(|bytes| digest(bytes)),
         canonical,
-        decoded: Decoded { header, body },
+        decoded: Decoded { header, body, defects: Defects::default() },
         raw: Bytes::from_static(b"raw"),
         publisher: "model".to_owned(),
         span: tracing::Span::none(),

@@ -58,13 +58,13 @@ impl Reader {
         }
         if cursor.highest() > position.seq {
             // Another replica may be ahead of this one by a moment.
-            let stored = self.app.stored_position(self.asked.feed_flag).await?;
+            let stored = self.app.stored_position(self.asked.stream).await?;
             if stored.epoch != cursor.epoch || stored.seq < cursor.highest() {
                 return Ok(Err(ResetCause::CursorAhead));
             }
         }
         if !topic.reaches_back_to(&cursor.at)
-            && !self.app.reaches_back_to(self.asked.feed_flag, cursor.lowest() + 1).await?
+            && !self.app.reaches_back_to(self.asked.stream, cursor.lowest() + 1).await?
         {
             return Ok(Err(ResetCause::CursorTooOld));
         }
@@ -103,8 +103,8 @@ impl Reader {
             return Ok((generation, rights));
         }
         // As they are where this process is: it may not have heard yet of their newest change.
-        let (feed_flag, seq) = (self.asked.feed_flag, self.hub.seq());
-        let rights = Arc::new(self.app.rights_at(feed_flag, Some(client_id), seq).await?);
+        let (stream, seq) = (self.asked.stream, self.hub.seq());
+        let rights = Arc::new(self.app.rights_at(stream, Some(client_id), seq).await?);
         self.hub.keep_rights(client_id, &rights, generation);
         Ok((generation, rights))
     }

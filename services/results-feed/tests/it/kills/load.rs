@@ -41,14 +41,14 @@ pub struct Load {
 
 impl Load {
     /// A hundred documents a second with bursts, as on the busiest day, to this address.
-    pub fn start(client: reqwest::Client, url: String, key: String, seed: u64) -> Self {
+    pub fn start(client: &reqwest::Client, url: &str, key: &str, seed: u64) -> Self {
         let (taken, stop): (Arc<Mutex<Vec<Taken>>>, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let mut tasks = JoinSet::new();
         let (give, given) = mpsc::channel(10_000);
         tasks.spawn(make(give, seed, Arc::clone(&stop)));
         let given = Arc::new(tokio::sync::Mutex::new(given));
         for sender in 0..SENDERS {
-            let (client, url, key) = (client.clone(), url.clone(), key.clone());
+            let (client, url, key) = (client.clone(), url.to_owned(), key.to_owned());
             let (given, taken) = (Arc::clone(&given), Arc::clone(&taken));
             let mut dice = Dice::new(seed ^ (u64::try_from(sender).unwrap() << 32));
             tasks.spawn(async move {
