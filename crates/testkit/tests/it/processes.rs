@@ -13,7 +13,8 @@ use domain::{EventId, Service, UserId, new_id};
 use outbox::{Fact, Partitions, Topic};
 use proto::results::v1::{
     self as results, GetEventUnitRequest, GetEventUnitResponse, GetResultRequest, GetResultResponse,
-    ListEventUnitsRequest, ListEventUnitsResponse, ListMedalStandingsRequest, ListMedalStandingsResponse,
+    GetStartListRequest, GetStartListResponse, ListEventUnitsRequest, ListEventUnitsResponse,
+    ListMedalStandingsRequest, ListMedalStandingsResponse, ListScheduleRequest, ListScheduleResponse,
     result_service_client::ResultServiceClient,
     result_service_server::{ResultService, ResultServiceServer},
 };
@@ -55,6 +56,20 @@ impl ResultService for Mirror {
     }
 
     async fn get_result(&self, _: Request<GetResultRequest>) -> Result<Response<GetResultResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn get_start_list(
+        &self,
+        _: Request<GetStartListRequest>,
+    ) -> Result<Response<GetStartListResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_schedule(
+        &self,
+        _: Request<ListScheduleRequest>,
+    ) -> Result<Response<ListScheduleResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 

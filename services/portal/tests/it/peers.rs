@@ -366,6 +366,20 @@ impl ResultService for Peers {
         }
     }
 
+    async fn get_start_list(
+        &self,
+        _: Request<results::GetStartListRequest>,
+    ) -> Result<Response<results::GetStartListResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_schedule(
+        &self,
+        _: Request<results::ListScheduleRequest>,
+    ) -> Result<Response<results::ListScheduleResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
     async fn list_medal_standings(
         &self,
         _: Request<results::ListMedalStandingsRequest>,

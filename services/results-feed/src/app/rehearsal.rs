@@ -169,7 +169,9 @@ impl App {
         let stream_id = driven.replay.stream_id.as_str();
         let mut tx = chassis::begin(&self.db).await?;
         // The stream first, as every append has it, so that nobody waits in a ring.
-        store::lock_stream(&mut tx, stream_id).await?;
+        let Position { seq, .. } = store::lock_stream(&mut tx, stream_id).await?;
+        // First of all, so that nobody reads past the holes that this makes.
+        store::save_whole_from(&mut *tx, stream_id, seq + 1).await?;
         let (next_seq, lease) = (driven.replay.next_seq, driven.lease());
         Progress { lease, next_seq, documents: 0 }.save(&mut tx).await?;
         let is_empty = !store::clear_stream(&mut tx, stream_id).await?;

@@ -74,8 +74,8 @@ impl CatchUp {
             Mode::State => self.tell_missed(walker, place, lane).await,
         };
         // Behind the piece: what went from the log meanwhile would be a hole in it.
-        let flag = walker.topic.view().feed_flag();
-        if walker.app.reaches_back_to(flag, from + 1).await? { piece } else { Ok(Piece::TooFar) }
+        let stream = walker.topic.view().stream();
+        if walker.app.reaches_back_to(stream, from + 1).await? { piece } else { Ok(Piece::TooFar) }
     }
 
     async fn tell_missed(

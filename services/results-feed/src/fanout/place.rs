@@ -204,9 +204,13 @@ impl Place {
     }
 
     /// A document that changed while the reader was away, or a version on the way that must be heard. `held` says whether
-    /// the reader may hold a version of before. The place moves only with [`Self::arrive`].
+    /// the reader may hold a version of before. The place moves only with [`Self::arrive`]: on a way that begins anew after
+    /// [`Self::go_back`], what was told the first time is passed over.
     pub fn tell_missed(&mut self, view: &View, entry: &Entry, raw: Option<Raw>, held: bool) -> Option<Frame> {
         let (_, _, document_type) = entry.document()?;
+        if entry.seq <= self.lane(Lane::of(document_type)).told {
+            return None;
+        }
         let sight = match &entry.what {
             What::Edition(change) if view.sees(&change.edition, entry.released_until) => {
                 Sight::Shown { base: None }

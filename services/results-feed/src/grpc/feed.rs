@@ -144,7 +144,7 @@ impl Feed {
         if !request.as_of.is_empty() {
             let place = past::place(&request.as_of, &request.page_token)?;
             let (page, seq) =
-                self.app.past_snapshot(Some(client_id), feed_flag, &prefixes, place, limit).await?;
+                self.app.past_snapshot(Some(client_id), stream, &prefixes, place, limit).await?;
             return Ok(GetSnapshotResponse {
                 cursor: page.cursor.to_string(),
                 documents: page.editions.iter().map(snap).collect(),

@@ -332,9 +332,13 @@ pub async fn forget_days(tx: &mut PgTransaction<'_>, stream_id: &str) -> Result<
 /// Begins a cleared stream anew: cursors of before are of another epoch.
 #[tracing::instrument(name = "db.replay.begin_stream", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
 pub async fn begin_stream(tx: &mut PgTransaction<'_>, stream_id: &str, epoch: &str) -> Result<(), Error> {
-    sqlx::query!("update results.stream set epoch = $2, seq = 0 where stream_id = $1", stream_id, epoch)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "update results.stream set epoch = $2, seq = 0, whole_from = 1, swept_until = 1 where stream_id = $1",
+        stream_id,
+        epoch,
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -98,7 +98,7 @@ async fn a_venue_that_falls_silent_is_late_and_says_so_in_heartbeats() {
 
 #[tokio::test]
 async fn a_closed_day_has_a_manifest_that_equals_a_computation_from_the_rows() {
-    let world = World::start_with(|_| {}, |config| config.log_zstd = results_feed::LogZstd::Off).await;
+    let world = World::with_plain_rows().await;
     let (_, key) = world.key("P", &[]).await;
     take(&world, &key, said("DT_GLOBAL_GM", "GLO", 1)).await;
     take(&world, &key, said("DT_LOCAL_ON", &venue("ATH", "STA"), 1)).await;

@@ -3,8 +3,7 @@
 use proto::results::v1::{
     CreateDeliveryTargetRequest, DeleteDeliveryTargetRequest, DeliveryFilter, DeliveryMode, DeliveryState,
     EntitlementRule, GetDeliveryTargetRequest, ListDeliveryTargetsRequest, PauseDeliveryRequest,
-    ResumeDeliveryRequest, UpdateDeliveryTargetRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, delivery_service_client::DeliveryServiceClient,
+    ResumeDeliveryRequest, UpdateDeliveryTargetRequest, delivery_service_client::DeliveryServiceClient,
 };
 use testkit::{eventually, races::hundred_metres_final};
 use tonic::Code;
@@ -13,15 +12,6 @@ use crate::{
     receiver::{KEY, Receiver, assert_in_order, deliveries, get, target, wait_for_progress, wish},
     world::{DEADLINE, World},
 };
-
-async fn set_rights(world: &World, client_id: &str, rules: Vec<EntitlementRule>) {
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    let get = proto::results::v1::GetEntitlementsRequest { client_id: client_id.to_owned() };
-    let held = access.get_entitlements(get).await.unwrap().into_inner().entitlement.unwrap();
-    let request =
-        UpdateEntitlementsRequest { client_id: client_id.to_owned(), expected_version: held.version, rules };
-    access.update_entitlements(request).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_target_gets_original_bytes_in_the_order_of_each_document() {
@@ -78,11 +68,11 @@ async fn a_filter_and_the_rights_of_the_owner_hold() {
     let hidden = world.post(&key, biography(1)).await.seq;
     wait_for_progress(&world, &wide.target_id, "bulk", hidden).await;
     assert_eq!(everything.posts().len(), 0);
-    set_rights(&world, "test-client", vec![EntitlementRule::default()]).await;
+    world.entitle("test-client", vec![EntitlementRule::default()]).await;
     let shown = world.post(&key, biography(2)).await.seq;
     wait_for_progress(&world, &wide.target_id, "bulk", shown).await;
     assert_eq!(everything.taken().len(), 1);
-    set_rights(&world, "test-client", vec![]).await;
+    world.entitle("test-client", vec![]).await;
     let hidden = world.post(&key, biography(3)).await.seq;
     wait_for_progress(&world, &wide.target_id, "bulk", hidden).await;
     assert_eq!(everything.taken().len(), 1);

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use domain::TimeDelta;
-use proto::results::v1::{
-    DeliveryState, EntitlementRule, ResumeDeliveryRequest, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient,
-};
+use proto::results::v1::{DeliveryState, EntitlementRule, ResumeDeliveryRequest};
 use testkit::{eventually, races::hundred_metres_final};
 
 use crate::{
@@ -100,17 +97,11 @@ async fn a_lane_goes_on_without_a_document_that_is_refused_while_hundreds_are_ta
 async fn bulk_never_holds_results_up() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    let all = UpdateEntitlementsRequest {
-        client_id: "test-client".to_owned(),
-        expected_version: 0,
-        rules: vec![EntitlementRule::default()],
-    };
-    access.update_entitlements(all).await.unwrap();
     let race = hundred_metres_final(1);
     let is_pdf = |post: &Post| post.document_type() == "DT_PDF";
     let receiver = Receiver::start(move |post| if is_pdf(post) { 503 } else { 200 }).await;
     let target = target(&world, wish(&receiver.url)).await;
+    world.entitle(&world.client_id(), vec![EntitlementRule::default()]).await;
     for version in 1..=8 {
         let pdf =
             race[2].xml.replace("DT_RESULT", "DT_PDF").replace("ATHM100M", &format!("ATHM10{version}M"));

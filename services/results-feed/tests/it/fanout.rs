@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     events_over_http::Browser,
     socket::{Said, Socket, payload},
-    world::{DEADLINE, Partner, World},
+    world::{DEADLINE, Partner, World, originals},
 };
 
 const QUERY: &str = "?prefix=ATHM100M&mode=every";
@@ -118,6 +118,7 @@ async fn a_partner_may_have_documents_as_they_were_sent() {
     let (_, key) = world.key("P", &[]).await;
     let race = hundred_metres_final(1);
     world.send(&key, &race[..3]).await;
+    world.entitle("public", vec![originals()]).await;
     let query = format!("?prefix={FINAL_100M}&mode=every&rep=odf");
     let mut socket = Socket::open(&world, &query, &[]).await.unwrap();
     let mut frame = socket.frame().await;

@@ -244,7 +244,9 @@ async fn a_day_of_paris_is_accepted() {
     }
     let is_whole = std::env::var("KOTINOS_PARIS_DAY").is_ok_and(|day| day == "all");
     if !is_whole {
-        println!("40 units of swimming and athletics; KOTINOS_PARIS_DAY=all for the whole 28 July");
+        println!(
+            "swimming of one day and 40 units of athletics of another; KOTINOS_PARIS_DAY=all for the whole 28 July"
+        );
     }
     let world = unlimited().await;
     let (_, key) = world.key("P", &[]).await;
@@ -254,8 +256,8 @@ async fn a_day_of_paris_is_accepted() {
         &[&["--day", "2024-07-28"]]
     } else {
         &[
-            &["--day", "2024-07-28", "--discipline", "SWM", "--units", "20"],
-            &["--day", "2024-08-03", "--discipline", "ATH", "--units", "20"],
+            &["--day", "2024-07-28", "--discipline", "SWM"],
+            &["--day", "2024-08-03", "--discipline", "ATH", "--units", "40"],
         ]
     };
     for part in parts {
@@ -266,7 +268,7 @@ async fn a_day_of_paris_is_accepted() {
         let (answer, ended) = operate(&arguments).await;
         ended.unwrap();
         println!("{part:?}\n{answer}");
-        assert!(field(&answer, "accepted") > 300, "{answer}");
+        assert!(field(&answer, "accepted") > 200, "{answer}");
         for none in ["duplicate", "late", "quarantined", "refused"] {
             assert_eq!(field(&answer, none), 0, "{none} of {answer}");
         }

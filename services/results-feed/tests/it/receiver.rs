@@ -13,7 +13,7 @@ use proto::results::v1::{
 };
 use testkit::eventually;
 
-use crate::world::{DEADLINE, World};
+use crate::world::{DEADLINE, World, originals};
 
 /// What it lets through as its key.
 pub const KEY: &str = "noc-key-0123456789abcdef01234567";
@@ -115,6 +115,7 @@ pub fn wish(url: &str) -> CreateDeliveryTargetRequest {
 }
 
 pub async fn target(world: &World, request: CreateDeliveryTargetRequest) -> DeliveryTarget {
+    world.entitle(&world.client_id(), vec![originals()]).await;
     deliveries(world).create_delivery_target(request).await.unwrap().into_inner().target.unwrap()
 }
 

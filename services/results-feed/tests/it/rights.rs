@@ -355,7 +355,7 @@ async fn rules_are_validated_listed_and_kept() {
         }
     }
     let names: Vec<&str> = listed.iter().map(|one| one.client_id.as_str()).collect();
-    assert_eq!(names, ["noc-a", "noc-b", "noc-c", "public"]);
+    assert_eq!(names, ["noc-a", "noc-b", "noc-c", "public", "results.cis"]);
     assert_eq!(listed[0].rules, embargo_on_official());
     assert_eq!(listed[3].rules[0].representations, ["json"], "what fans may see is written down");
     for request in [

@@ -125,9 +125,9 @@ fn allowed_nocs(rules: &[EntitlementRule], sent: &Sent, at: DateTime<Utc>) -> Op
 
 fn rules(dice: &mut Dice, now: DateTime<Utc>) -> Vec<EntitlementRule> {
     let mut rules = Vec::new();
-    for _ in 0..=dice.below(4) {
+    for _ in 0..=dice.below(6) {
         let mut rule = EntitlementRule {
-            prefix: dice.one(&["", "ATH", "ATHM", "JUD", "SWMW", "BK3", "XYZ"]).to_owned(),
+            prefix: dice.one(&["", "", "ATH", "ATHM", "JUD", "SWMW", "BK3", "XYZ"]).to_owned(),
             types: dice.some(&["DT_RESULT", "DT_PARTIC", "DT_MEDALS", "DT_PDF"], 2),
             statuses: dice.some(&["LIVE", "OFFICIAL", "UNOFFICIAL", "PROTESTED", "NONE"], 3),
             nocs: dice.some(&NOCS, 3),

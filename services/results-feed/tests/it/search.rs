@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::{
     receiver::{Receiver, deliveries, target, wish},
-    world::World,
+    world::{World, originals},
 };
 
 fn feed(world: &World) -> FeedServiceClient<chassis::Peer> {
@@ -121,6 +121,7 @@ async fn a_document_comes_in_pieces_and_what_is_forbidden_is_not_there() {
     let large = race[2].xml.replace("Gen=\"SYN-1\"", &format!("Gen=\"{}\"", "é".repeat(100_000)));
     assert_eq!(world.post(&key, large.clone()).await.outcome, "accepted");
     let result = found(&world, DocumentSearch::default()).await.remove(0);
+    world.entitle(&world.client_id(), vec![originals()]).await;
     let raw = DocumentRepresentation::Raw.into();
     let canonical = DocumentRepresentation::Canonical.into();
     let request = GetDocumentRequest {
@@ -175,6 +176,7 @@ async fn an_archive_holds_the_original_bytes() {
     let (_, key) = world.key("P", &[]).await;
     let race = hundred_metres_final(1);
     world.send(&key, &race).await;
+    world.entitle("noc", vec![originals()]).await;
     let issuer = world.app.issuer();
     let token = issuer.token(&issuer.claims("noc", "noc", &["results.subscribe"]));
     let ask = |query: &str, token: Option<&str>| {

@@ -2,11 +2,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use domain::Service;
 use proto::results::v1::{
-    CreatePublisherKeyRequest, FeedFrame, SubscribeMode, SubscribeRequest,
-    access_service_client::AccessServiceClient, feed_frame::Frame, feed_service_client::FeedServiceClient,
+    CreatePublisherKeyRequest, EntitlementRule, FeedFrame, GetEntitlementsRequest, SubscribeMode,
+    SubscribeRequest, UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
+    feed_frame::Frame, feed_service_client::FeedServiceClient,
 };
 use serde_json::Value;
-use testkit::{TestApp, races::OdfDocument};
+use testkit::{
+    TestApp,
+    races::{OdfDocument, hundred_metres_final},
+};
 use tonic::Streaming;
 use url::Url;
 
@@ -33,6 +37,11 @@ pub struct Told {
 impl World {
     pub async fn start() -> Self {
         Self::start_with(|_| {}, |_| {}).await
+    }
+
+    /// With documents in its rows as they came, for those who compute with the rows.
+    pub async fn with_plain_rows() -> Self {
+        Self::start_with(|_| {}, |config| config.log_zstd = results_feed::LogZstd::Off).await
     }
 
     /// Another replica over the same database and topics.
@@ -111,6 +120,16 @@ impl World {
         self.app.clock.advance(domain::TimeDelta::seconds(seconds));
     }
 
+    /// Other rules for a client.
+    pub async fn entitle(&self, client_id: &str, rules: Vec<EntitlementRule>) {
+        let mut access = AccessServiceClient::new(self.app.grpc(&["results.admin"]));
+        let client_id = client_id.to_owned();
+        let get = GetEntitlementsRequest { client_id: client_id.clone() };
+        let held = access.get_entitlements(get).await.unwrap().into_inner().entitlement.unwrap();
+        let request = UpdateEntitlementsRequest { client_id, expected_version: held.version, rules };
+        access.update_entitlements(request).await.unwrap();
+    }
+
     /// An id and an API key for documents of this flag and these prefixes.
     pub async fn key(&self, feed_flag: &str, prefixes: &[&str]) -> (String, String) {
         let request = CreatePublisherKeyRequest {
@@ -159,6 +178,17 @@ impl World {
             seq = told.seq;
         }
         seq
+    }
+}
+
+/// Documents of a race as they were sent, which is not the public's.
+pub fn originals() -> EntitlementRule {
+    let types: std::collections::BTreeSet<_> =
+        hundred_metres_final(1).into_iter().map(|document| document.document_type.to_owned()).collect();
+    EntitlementRule {
+        types: types.into_iter().collect(),
+        representations: vec!["odf".to_owned()],
+        ..EntitlementRule::default()
     }
 }
 
