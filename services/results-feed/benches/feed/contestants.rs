@@ -17,6 +17,7 @@ use crate::{
     nats::Nats,
     ours::Feed,
     publisher::Publisher,
+    pushpin::Pushpin,
     readers::{Clock, Hail},
 };
 
@@ -28,9 +29,22 @@ pub enum Kind {
     Nats,
     JetStream,
     Mosquitto,
+    Pushpin,
 }
 
 impl Kind {
+    /// Without it there is nothing to compare.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Socket | Self::Events)
+    }
+
+    /// The row of a peer that failed: the others are measured all the same.
+    pub fn could_not_be_run(self, error: &anyhow::Error) -> Vec<String> {
+        // Neither ends the cell nor the row.
+        let why = format!("{error:#}").replace('|', "/").replace('\n', " ");
+        vec![self.name().to_owned(), format!("could not be run: {why}")]
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Socket => "results-feed, WebSocket",
@@ -39,6 +53,7 @@ impl Kind {
             Self::Nats => "NATS core",
             Self::JetStream => "NATS JetStream",
             Self::Mosquitto => "Mosquitto, QoS 0",
+            Self::Pushpin => "Pushpin, server-sent events",
         }
     }
 }
@@ -48,6 +63,7 @@ enum Server {
     Floor(Floor),
     Nats(Nats),
     Mosquitto(Mosquitto),
+    Pushpin(Pushpin),
 }
 
 /// One that runs.
@@ -69,6 +85,7 @@ impl Contestant {
             Kind::Nats => Nats::start(false).await?.map(Server::Nats),
             Kind::JetStream => Nats::start(true).await?.map(Server::Nats),
             Kind::Mosquitto => Mosquitto::start().await?.map(Server::Mosquitto),
+            Kind::Pushpin => Pushpin::start().await?.map(Server::Pushpin),
         };
         Ok(server.map(|server| Self { kind, server }))
     }
@@ -79,6 +96,7 @@ impl Contestant {
             Server::Floor(floor) => &floor.process,
             Server::Nats(nats) => &nats.process,
             Server::Mosquitto(mosquitto) => &mosquitto.process,
+            Server::Pushpin(pushpin) => &pushpin.process,
         }
     }
 
@@ -90,6 +108,7 @@ impl Contestant {
             Server::Floor(floor) => floor.reader(),
             Server::Nats(nats) => nats.reader(number),
             Server::Mosquitto(mosquitto) => mosquitto.reader(number),
+            Server::Pushpin(pushpin) => pushpin.reader(),
         };
         (0..count).map(hail).collect()
     }
@@ -110,6 +129,7 @@ impl Contestant {
             Server::Floor(floor) => floor.send(&bytes).await,
             Server::Nats(nats) => nats.send(&bytes).await,
             Server::Mosquitto(mosquitto) => mosquitto.send(&bytes).await,
+            Server::Pushpin(pushpin) => pushpin.send(&bytes).await,
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::{
 pub const RATE: u32 = 4;
 /// Characters of a document that change, so that a frame has about a kilobyte.
 const CHANGING: usize = 800;
-const KINDS: [Kind; 5] = [Kind::Socket, Kind::Events, Kind::Floor, Kind::Nats, Kind::Mosquitto];
+const KINDS: [Kind; 6] =
+    [Kind::Socket, Kind::Events, Kind::Floor, Kind::Nats, Kind::Mosquitto, Kind::Pushpin];
 
 #[derive(Debug, Clone)]
 struct Run {
@@ -50,13 +51,16 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     let mut frame = 1_024;
     let mut found: Vec<(Kind, Run)> = Vec::new();
     for kind in KINDS {
-        let mut runs = Vec::new();
-        for _ in 0..size.runs {
-            let Some(run) = one(surroundings, size, kind, frame).await? else { break };
-            if matches!(kind, Kind::Socket | Kind::Events) {
-                frame = run.bytes / run.all;
+        let runs = match all(surroundings, size, kind, frame).await {
+            Ok(runs) => runs,
+            Err(error) if !kind.is_ours() => {
+                table.row(kind.could_not_be_run(&error));
+                continue;
             }
-            runs.push(run);
+            Err(error) => return Err(error),
+        };
+        if let (true, Some(run)) = (kind.is_ours(), runs.last()) {
+            frame = run.bytes / run.all;
         }
         // The run in the middle by its mean.
         let Some(run) = middle(runs, |run| run.mean_ms) else {
@@ -103,6 +107,16 @@ fn judge(table: &mut Table, found: &[(Kind, Run)]) {
             floor.map_or(f64::NAN, |floor| events.cpu / floor.cpu),
         );
     }
+}
+
+// None where it is not installed.
+async fn all(surroundings: &Surroundings, size: &Size, kind: Kind, frame: usize) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for _ in 0..size.runs {
+        let Some(run) = one(surroundings, size, kind, frame).await? else { break };
+        runs.push(run);
+    }
+    Ok(runs)
 }
 
 async fn one(surroundings: &Surroundings, size: &Size, kind: Kind, frame: usize) -> Result<Option<Run>> {

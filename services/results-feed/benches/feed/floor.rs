@@ -34,7 +34,7 @@ impl Floor {
     }
 
     pub const fn reader(&self) -> Hail {
-        Hail { address: self.address, request: Vec::new(), heard: GREETING, pace: None }
+        Hail::new(self.address, Vec::new(), GREETING)
     }
 
     /// These bytes go to every reader.

@@ -26,9 +26,17 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     let mut table = Table::new(&["contestant", "p50 ms", "p99 ms", "delivered %"]);
     let mut alone = f64::NAN;
     for kind in [Kind::Socket, Kind::Nats, Kind::JetStream] {
-        let Some(figures) = compared(surroundings, size, kind).await? else {
-            table.note(format!("{} is not installed here", kind.name()));
-            continue;
+        let figures = match compared(surroundings, size, kind).await {
+            Ok(Some(figures)) => figures,
+            Ok(None) => {
+                table.note(format!("{} is not installed here", kind.name()));
+                continue;
+            }
+            Err(error) if !kind.is_ours() => {
+                table.row(kind.could_not_be_run(&error));
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         table.row(std::iter::once(kind.name().to_owned()).chain(figures.map(number)).collect());
         if kind == Kind::Socket {

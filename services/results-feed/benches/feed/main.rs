@@ -1,6 +1,7 @@
 //! How fast the feed is beside what people use for the same today, on one machine in one run, with one load generator.
 //!
-//! `deploy/local/bench-feed` calls it, with PostgreSQL and Kafka and, where they can be had, NATS and Mosquitto at hand.
+//! `deploy/local/bench-feed` calls it, with PostgreSQL and Kafka and, where they can be had, NATS, Mosquitto and
+//! Pushpin at hand.
 //! Each contestant is a process of its own; its processor time and memory are read from /proc. The server has the first
 //! processor for itself and the load the others, as far as there are others. Peers are given the bytes of our frames.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -16,6 +17,7 @@ mod nats;
 mod ours;
 mod processors;
 mod publisher;
+mod pushpin;
 mod readers;
 mod rights;
 mod size;

@@ -47,7 +47,7 @@ impl Mosquitto {
         request.push(0x82);
         request.extend(length(payload.len()));
         request.extend(payload);
-        Hail { address: self.address, request, heard: &[0x90, 3, 0, 1, 0], pace: None }
+        Hail::new(self.address, request, &[0x90, 3, 0, 1, 0])
     }
 
     pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {

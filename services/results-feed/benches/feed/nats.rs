@@ -72,7 +72,7 @@ impl Nats {
         };
         let heard: &[u8] =
             if self.is_durable { b"io.nats.jetstream.api.v1.consumer_create_response" } else { b"PONG" };
-        Hail { address: self.address, request: request.into_bytes(), heard, pace: None }
+        Hail::new(self.address, request.into_bytes(), heard)
     }
 
     /// Core: written to the socket. Durable: acknowledged, as our answer is.

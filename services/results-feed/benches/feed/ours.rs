@@ -115,7 +115,7 @@ impl Feed {
     pub fn by_events(&self, query: &str, token: Option<&str>) -> Hail {
         let request =
             format!("GET /results/v1/feed?{query} HTTP/1.1\r\nHost: bench\r\n{}\r\n", bearer(token));
-        Hail { address: self.http, request: request.into_bytes(), heard: br#""t":"live""#, pace: None }
+        Hail::new(self.http, request.into_bytes(), br#""t":"live""#)
     }
 
     /// A reader by WebSocket (RFC 6455).
@@ -126,7 +126,7 @@ impl Feed {
              Sec-WebSocket-Protocol: kotinos.feed.v1\r\n{}\r\n",
             bearer(token)
         );
-        Hail { address: self.http, request: request.into_bytes(), heard: br#""t":"live""#, pace: None }
+        Hail::new(self.http, request.into_bytes(), br#""t":"live""#)
     }
 }
 

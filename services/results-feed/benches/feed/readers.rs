@@ -23,6 +23,8 @@ use crate::documents::{MARKER, number_of};
 
 /// Markers that a run may use.
 const MOST_MARKERS: usize = 400_000;
+/// Between one reader and the next: all at once would meet a full backlog, which is not what is measured.
+const GAP: Duration = Duration::from_micros(150);
 /// Bytes read at a time.
 const PIECE: usize = 16 << 10;
 
@@ -65,6 +67,15 @@ pub struct Hail {
     pub heard: &'static [u8],
     /// Bytes a second that it takes; all that come where none.
     pub pace: Option<usize>,
+    /// So long after the reader before it it comes.
+    pub gap: Duration,
+}
+
+impl Hail {
+    /// One that takes all that comes.
+    pub const fn new(address: SocketAddr, request: Vec<u8>, heard: &'static [u8]) -> Self {
+        Self { address, request, heard, pace: None, gap: GAP }
+    }
 }
 
 /// What all readers of a run saw.
@@ -109,13 +120,13 @@ impl Readers {
             bytes: AtomicU64::new(0),
         });
         let (end, _) = watch::channel(false);
-        let (mut tasks, count) = (JoinSet::new(), hails.len());
-        for (number, hail) in hails.into_iter().enumerate() {
+        let (mut tasks, count, mut wait) = (JoinSet::new(), hails.len(), Duration::ZERO);
+        for hail in hails {
+            wait += hail.gap;
             let (shared, mut ended) = (Arc::clone(&shared), end.subscribe());
             tasks.spawn(async move {
                 let mut reader = Reader { seen: Seen::default(), rest: Vec::new(), has_arrived: false };
-                // So many connections at once would meet a full backlog, which is not what is measured.
-                tokio::time::sleep(Duration::from_micros(150 * number as u64)).await;
+                tokio::time::sleep(wait).await;
                 let reading = reader.read(&hail, &shared);
                 tokio::select! {
                     outcome = reading => if outcome.is_err() { reader.seen.cut += 1 },

@@ -28,12 +28,19 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
         "cut",
         "arrived",
     ]);
-    for kind in [Kind::Socket, Kind::Nats] {
-        let Some((alone, _)) = one(surroundings, size, kind, 0).await? else {
-            table.note(format!("{} is not installed here", kind.name()));
-            continue;
+    for kind in [Kind::Socket, Kind::Nats, Kind::Pushpin] {
+        let (alone, beside, slow_ones) = match both(surroundings, size, kind, slow).await {
+            Ok(Some(figures)) => figures,
+            Ok(None) => {
+                table.note(format!("{} is not installed here", kind.name()));
+                continue;
+            }
+            Err(error) if !kind.is_ours() => {
+                table.row(kind.could_not_be_run(&error));
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        let Some((beside, slow_ones)) = one(surroundings, size, kind, slow).await? else { continue };
         let grown = (beside.resident_mib - alone.resident_mib) * 1_024.0 / slow as f64;
         table.row(vec![
             kind.name().to_owned(),
@@ -67,6 +74,18 @@ struct Healthy {
 struct SlowOnes {
     cut: usize,
     arrived: usize,
+}
+
+// Without slow readers, and with them.
+async fn both(
+    surroundings: &Surroundings,
+    size: &Size,
+    kind: Kind,
+    slow: usize,
+) -> Result<Option<(Healthy, Healthy, SlowOnes)>> {
+    let Some((alone, _)) = one(surroundings, size, kind, 0).await? else { return Ok(None) };
+    let Some((beside, slow_ones)) = one(surroundings, size, kind, slow).await? else { return Ok(None) };
+    Ok(Some((alone, beside, slow_ones)))
 }
 
 async fn one(
