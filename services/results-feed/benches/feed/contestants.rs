@@ -21,6 +21,9 @@ use crate::{
     readers::{Clock, Hail},
 };
 
+/// Said beside those that are, where readers are many.
+pub const NOT_MEASURED: &str = "Sockudo is not measured: it would have to be built from source";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Socket,

@@ -7,7 +7,7 @@ use testkit::measure::{Surroundings, Table, middle, number, quantile};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    contestants::{Contestant, Kind},
+    contestants::{Contestant, Kind, NOT_MEASURED},
     documents::{FINAL, Head, result},
     readers::{Clock, Readers},
     size::Size,
@@ -71,6 +71,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
         found.push((kind, run));
     }
     judge(&mut table, &found);
+    table.note(NOT_MEASURED.to_owned());
     table.note(format!("{} readers, {RATE} frames a second for {} s", size.connections, size.run.as_secs()));
     Ok(table)
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use testkit::measure::{Surroundings, Table, number, quantile};
 
 use crate::{
-    contestants::{Contestant, Kind},
+    contestants::{Contestant, Kind, NOT_MEASURED},
     documents::FINAL,
     fanout::{RATE, final_at, send_in_time},
     readers::{Clock, Readers},
@@ -63,6 +63,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
             );
         }
     }
+    table.note(NOT_MEASURED.to_owned());
     Ok(table)
 }
 
