@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use testkit::measure::{Contestant, free_address, kept};
+use testkit::measure::{Contestant, free_address, kept, until};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -25,8 +25,9 @@ const REQUEST: &[u8] = b"GET /feed HTTP/1.1\r\nHost: bench\r\nAccept: text/event
 const HEARD: &[u8] = b": listening";
 /// It loses answers of its backend where more than some hundreds of readers a second come.
 const GAP: Duration = Duration::from_millis(2);
-/// So long its processes may take to find each other.
-const START: Duration = Duration::from_secs(10);
+/// So long its processes may take to find each other, and so long it may take to answer a reader meanwhile.
+const START: Duration = Duration::from_secs(20);
+const ATTEMPT: Duration = Duration::from_millis(500);
 
 /// The proxy with its four processes, and the backend.
 pub struct Pushpin {
@@ -58,8 +59,11 @@ impl Pushpin {
         let process = Contestant::start(command, "pushpin")?;
         let mut pushpin = Self { process, address, control, backend, _folder: folder };
         drop(contestants::connect(&mut pushpin.process, control).await?);
-        let reader = contestants::connect(&mut pushpin.process, address).await?;
-        timeout(START, listen(reader)).await.context("it does not answer a reader")??;
+        // Until its processes have found each other, what comes is lost or refused.
+        let is_heard = async || Ok(matches!(timeout(ATTEMPT, listen(address)).await, Ok(Ok(()))));
+        let answers = until("a reader is answered", START, is_heard).await;
+        pushpin.process.check()?;
+        answers?;
         Ok(Some(pushpin))
     }
 
@@ -89,7 +93,8 @@ impl Drop for Pushpin {
     }
 }
 
-async fn listen(mut reader: TcpStream) -> Result<()> {
+async fn listen(address: SocketAddr) -> Result<()> {
+    let mut reader = TcpStream::connect(address).await?;
     reader.write_all(REQUEST).await?;
     let mut came = Vec::new();
     while memchr::memmem::find(&came, HEARD).is_none() {
