@@ -22,7 +22,7 @@ pub fn number_of(bytes: &[u8]) -> Option<u32> {
 pub fn unit(number: usize) -> String {
     const DISCIPLINES: [&str; 8] = ["ATH", "SWM", "JUD", "ROW", "CTR", "GAR", "BDM", "TEN"];
     let discipline = DISCIPLINES[number % DISCIPLINES.len()];
-    format!("{discipline}MEVENT{:04}------------HEAT{:06}--", number / 100 % 10_000, number % 100)
+    format!("{discipline}MEVENT{:04}---------HEAT{:06}--", number / 100 % 10_000, number % 100)
 }
 
 /// What a document says beside its rows.
