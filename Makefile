@@ -29,7 +29,7 @@ faults: ## the long tests that kill and cut things, and the figures under load (
 fuzz: ## hostile bytes for the parsers of records, headers, tokens, requests and descriptors, a minute each (KOTINOS_FUZZ_SECONDS)
 	@deploy/local/fuzz
 
-bench: ## size, start-up time and memory of each program; hash, identity and backbone beside their peers (BENCH="--runs 3" for the last)
+bench: ## size, start-up time and memory of each program; hash, identity, feed and backbone beside their peers (BENCH="--runs 3" for the last)
 	@deploy/local/bench $(BENCH)
 
 chart: ## lints and renders the Helm chart, and compares with its examples

@@ -2,7 +2,9 @@
 
 mod contestant;
 mod figures;
+mod surroundings;
 pub mod system;
 
 pub use contestant::{Contestant, free_address, kept, until};
 pub use figures::{Table, middle, milliseconds, number, quantile};
+pub use surroundings::Surroundings;

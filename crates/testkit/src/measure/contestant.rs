@@ -40,15 +40,16 @@ impl Contestant {
         &self.log
     }
 
-    /// Seconds of processor so far. A script that starts a program has little of its own, so children count.
+    /// Seconds of processor so far, of all its processes: a script that starts a program has little of its own.
     pub fn cpu(&self) -> f64 {
         system::cpu_seconds_of_family(self.child.id())
     }
 
-    /// The memory that it and its children have resident, in MiB.
+    /// The memory that all its processes have resident, in MiB; pages that they share count once in each.
     pub fn resident_mib(&self) -> f64 {
-        let own = std::iter::once(self.child.id()).chain(system::children(self.child.id()));
-        own.map(system::resident_mib).sum()
+        let others = system::descendants(self.child.id()).into_iter().map(system::resident_mib);
+        // One that ends meanwhile has none.
+        system::resident_mib(self.child.id()) + others.filter(|mib| mib.is_finite()).sum::<f64>()
     }
 
     /// The most memory that it had resident, in MiB, without children.
@@ -83,11 +84,13 @@ impl Contestant {
 
 impl Drop for Contestant {
     fn drop(&mut self) {
-        // A script's program goes on without it. Either may have ended by itself.
-        for child in system::children(self.child.id()) {
-            let _ = signal("-KILL", child);
-        }
+        // A script's program goes on without it, and programs take groups of their own: neither a child nor a group is
+        // all. The first one goes first, for it may start others anew; any may have ended by itself.
+        let others = system::descendants(self.child.id());
         let _ = self.child.kill();
+        for pid in others {
+            let _ = signal("-KILL", pid);
+        }
         let _ = self.child.wait();
     }
 }
@@ -126,4 +129,35 @@ pub async fn until(what: &str, patience: Duration, condition: impl AsyncFn() -> 
         sleep(POLL).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn processes_of_processes_count_and_end_with_it() {
+        // Seconds that nobody else sleeps.
+        let seconds = format!("3600.{}", std::process::id());
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("sh -c 'sleep {seconds}; true'; true")]);
+        let contestant = Contestant::start(command, "family").unwrap();
+        let sleepers = || system::pids_with_argument(&seconds);
+        until("it sleeps", Duration::from_secs(10), async || Ok(sleepers().len() == 1)).await.unwrap();
+        let family = system::descendants(contestant.child.id());
+        assert_eq!(family.len(), 2, "{family:?}");
+        assert!(sleepers().iter().all(|pid| family.contains(pid)));
+        assert!(contestant.resident_mib() > system::resident_mib(contestant.child.id()));
+        drop(contestant);
+        until("all end", Duration::from_secs(10), async || Ok(sleepers().is_empty())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn time_of_what_a_child_started_counts() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c 'sh -c \"while :; do :; done\"; true'; true"]);
+        let contestant = Contestant::start(command, "busy").unwrap();
+        until("it works", Duration::from_secs(30), async || Ok(contestant.cpu() > 0.2)).await.unwrap();
+        assert!(system::cpu_seconds(contestant.child.id()) < 0.1);
+    }
 }

@@ -1,6 +1,9 @@
 //! What the system says of processes: /proc (proc(5)), whose clock ticks a hundred times a second on Linux.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context, Result};
 
@@ -11,17 +14,32 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     times(pid).map_or(f64::NAN, |times| times.own)
 }
 
-/// The same of a process and of its children, those that live and those that ended.
-pub fn cpu_seconds_of_family(parent: u32) -> f64 {
-    let Some(times) = times(parent) else { return f64::NAN };
-    let children: f64 =
-        pids().into_iter().filter_map(self::times).filter(|of| of.parent == parent).map(|of| of.own).sum();
-    times.own + times.ended_children + children
+/// The same of a process and of all that it started, itself or by others, whether they live or have ended.
+pub fn cpu_seconds_of_family(ancestor: u32) -> f64 {
+    let all = all_times();
+    let Some(own) = all.get(&ancestor) else { return f64::NAN };
+    let family = descendants_among(&all, ancestor);
+    let members = std::iter::once(own).chain(family.iter().filter_map(|pid| all.get(pid)));
+    members.map(|times| times.own + times.ended_children).sum()
 }
 
-/// Processes that this one started and that live.
-pub fn children(parent: u32) -> Vec<u32> {
-    pids().into_iter().filter(|pid| times(*pid).is_some_and(|times| times.parent == parent)).collect()
+/// Processes that live and that this one started, itself or by others.
+pub fn descendants(ancestor: u32) -> Vec<u32> {
+    descendants_among(&all_times(), ancestor)
+}
+
+fn descendants_among(all: &BTreeMap<u32, Times>, ancestor: u32) -> Vec<u32> {
+    let (mut found, mut generation) = (Vec::new(), BTreeSet::from([ancestor]));
+    while !generation.is_empty() {
+        let next = all.iter().filter(|(_, times)| generation.contains(&times.parent)).map(|(pid, _)| *pid);
+        generation = next.collect();
+        found.extend(&generation);
+    }
+    found
+}
+
+fn all_times() -> BTreeMap<u32, Times> {
+    pids().into_iter().filter_map(|pid| Some((pid, times(pid)?))).collect()
 }
 
 /// The memory that a process has resident, in MiB.

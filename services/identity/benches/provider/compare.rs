@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use testkit::measure::{Table, middle, number};
+use testkit::measure::{Surroundings, Table, middle, number};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     provider::{Provider, Worker},
     server::Server,
     size::{Size, Workload},
-    surroundings::Surroundings,
 };
 
 struct Contestant {

@@ -9,14 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use testkit::measure::{milliseconds, quantile, system};
+use testkit::measure::{Surroundings, milliseconds, quantile, system};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
     provider::{Provider, Worker},
     server::Server,
     size::{Size, Workload},
-    surroundings::Surroundings,
 };
 
 /// Requests under way at once.

@@ -16,18 +16,14 @@ mod rollout;
 mod server;
 mod size;
 mod storm;
-mod surroundings;
 mod web;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use testkit::measure::system;
+use testkit::measure::{Surroundings, system};
 
-use crate::{
-    size::{Size, Workload},
-    surroundings::Surroundings,
-};
+use crate::size::{Size, Workload};
 
 fn main() -> ExitCode {
     // `cargo bench` says --bench; `cargo test --benches` does not, and has nothing to test here.

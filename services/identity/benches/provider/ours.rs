@@ -21,14 +21,13 @@ use base64::{
 use serde_json::json;
 use testkit::{
     Db,
-    measure::{free_address, kept, until},
+    measure::{Surroundings, free_address, kept, until},
 };
 
 use crate::{
     fakes::{Mailer, PARTIES},
     provider::{CALLBACK, PASSWORD, Provider, RELYING_PARTIES, SECRET, address_of, rp_id},
     server::Server,
-    surroundings::Surroundings,
     web::Client,
 };
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use testkit::measure::{Table, free_address, milliseconds, number};
+use testkit::measure::{Surroundings, Table, free_address, milliseconds, number};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -21,7 +21,6 @@ use crate::{
     provider::Worker,
     server,
     size::{Size, Workload},
-    surroundings::Surroundings,
 };
 
 const WORKERS: usize = 8;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use sqlx::types::chrono::{DateTime, Utc};
-use testkit::measure::{Table, number, quantile, until};
+use testkit::measure::{Surroundings, Table, number, quantile, until};
 use tokio::time::sleep;
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     ours::{self, Identity},
     provider::RELYING_PARTIES,
     size::Size,
-    surroundings::Surroundings,
 };
 
 /// Overdue sessions are looked for once a minute.

@@ -1,17 +1,23 @@
 //! The servers that a run stands on.
 
+use super::system;
 use anyhow::{Context, Result};
 use sqlx::{Connection as _, PgConnection};
-use testkit::measure::system;
 
+/// PostgreSQL and Kafka, found by the settings that tests find them by.
 #[derive(Debug)]
 pub struct Surroundings {
+    /// Bootstrap servers.
     pub brokers: String,
     admin_url: String,
     postmaster: u32,
 }
 
 impl Surroundings {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// A setting is missing, or PostgreSQL does not answer or runs on another machine.
     pub async fn find() -> Result<Self> {
         let setting =
             |name| std::env::var(name).with_context(|| format!("{name} is not set; start by `make bench`"));
@@ -30,6 +36,9 @@ impl Surroundings {
     }
 
     /// Bytes that PostgreSQL has logged so far, for whomever.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
     pub async fn logged(&self) -> Result<f64> {
         let mut admin = PgConnection::connect(&self.admin_url).await?;
         let bytes: f64 = sqlx::query_scalar("select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8")
@@ -40,6 +49,9 @@ impl Surroundings {
     }
 
     /// The next contestant shall not pay for this one's pages.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
     pub async fn checkpoint(&self) -> Result<()> {
         let mut admin = PgConnection::connect(&self.admin_url).await?;
         sqlx::raw_sql("checkpoint").execute(&mut admin).await?;

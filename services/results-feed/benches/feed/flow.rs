@@ -1,0 +1,157 @@
+//! G1: two hundred readers of everything, 50 documents of 8 KB a second; beside them a day's documents at 100 a second
+//! with a burst of 688 and a PDF of 10 MB.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testkit::measure::{Surroundings, Table, number, quantile};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    contestants::{Contestant, Kind},
+    documents::{Head, bulk, result, unit},
+    ours::Feed,
+    publisher::Publisher,
+    readers::{Clock, Readers},
+    size::Size,
+};
+
+/// Documents of 8 KB a second.
+const RATE: u32 = 50;
+const COMPETITORS: usize = 20;
+const BURST: u32 = 688;
+const PDF: usize = 9 << 20;
+
+pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
+    let mut table = Table::new(&["contestant", "p50 ms", "p99 ms", "delivered %"]);
+    let mut alone = f64::NAN;
+    for kind in [Kind::Socket, Kind::Nats, Kind::JetStream] {
+        let figures = match compared(surroundings, size, kind).await {
+            Ok(Some(figures)) => figures,
+            Ok(None) => {
+                table.note(format!("{} is not installed here", kind.name()));
+                continue;
+            }
+            Err(error) if !kind.is_ours() => {
+                table.row(kind.could_not_be_run(&error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        table.row(std::iter::once(kind.name().to_owned()).chain(figures.map(number)).collect());
+        if kind == Kind::Socket {
+            alone = figures[1];
+        }
+    }
+    let (day, with_pdf) = (day(surroundings, size, false).await?, day(surroundings, size, true).await?);
+    table.at_most(
+        "p99 ms on the accepting replica",
+        alone,
+        20.0,
+        "the database's commit and 200 writes a document",
+    );
+    table.at_most(
+        "p99 ms with a day's documents and bursts beside",
+        day,
+        20.0,
+        "bursts: 688 documents to 200 readers",
+    );
+    table.at_most(
+        "a PDF of 9 MiB moves it by, %",
+        (with_pdf / day - 1.0) * 100.0,
+        20.0,
+        "the noise of two runs",
+    );
+    table.note(format!(
+        "{} readers of all, {RATE} documents of {COMPETITORS} competitors a second",
+        size.readers
+    ));
+    Ok(table)
+}
+
+fn document(number: u32) -> String {
+    let code = unit(number as usize % 40);
+    result(
+        Head { document_type: "DT_RESULT", code: &code, version: number, status: "LIVE", number },
+        COMPETITORS,
+        6_000,
+    )
+}
+
+async fn compared(surroundings: &Surroundings, size: &Size, kind: Kind) -> Result<Option<[f64; 3]>> {
+    let Some(mut contestant) = Contestant::start(kind, surroundings).await? else { return Ok(None) };
+    let clock = Clock::new();
+    contestant.send(1, &document(1), 8 << 10, &clock).await?;
+    let readers = Readers::connect(contestant.hails(size.readers, "mode=every"), &clock).await?;
+    let (first, last) = (RATE + 1, RATE * u32::try_from(size.run.as_secs())?);
+    readers.measure_from(first);
+    readers.expect_last(last);
+    let mut ticks = paced(RATE);
+    for number in 2..=last {
+        ticks.tick().await;
+        contestant.send(number, &document(number), 8 << 10, &clock).await?;
+    }
+    let _ = readers.arrive(size.readers, Duration::from_secs(10)).await;
+    let sent = f64::from(last + 1 - first) * size.readers as f64;
+    let delivered = readers.deliveries() as f64 / sent * 100.0;
+    let mut seen = readers.end().await;
+    Ok(Some([quantile(&mut seen.latencies, 0.5), quantile(&mut seen.latencies, 0.99), delivered]))
+}
+
+// The p99 of the flow while a day goes on beside it.
+async fn day(surroundings: &Surroundings, size: &Size, with_pdf: bool) -> Result<f64> {
+    let feed = Feed::install(surroundings).await?;
+    let (clock, key) = (Clock::new(), feed.key().await?);
+    let mut publisher = Publisher::new(feed.http, key.clone());
+    publisher.post(&document(1)).await?;
+    let query = "mode=every";
+    let readers =
+        Readers::connect((0..size.readers).map(|_| feed.by_socket(query, None)).collect(), &clock).await?;
+    let last = RATE * u32::try_from(size.run.as_secs())?;
+    readers.measure_from(RATE + 1);
+    readers.expect_last(last);
+    let beside = tokio::spawn(beside(Publisher::new(feed.http, key.clone()), size.run));
+    let bulk = tokio::spawn(send_bulk(Publisher::new(feed.http, key), with_pdf, size.run));
+    let mut ticks = paced(RATE);
+    for number in 2..=last {
+        ticks.tick().await;
+        clock.send(number);
+        publisher.post(&document(number)).await?;
+    }
+    readers.arrive(size.readers, Duration::from_secs(30)).await?;
+    beside.await??;
+    bulk.await??;
+    Ok(quantile(&mut readers.end().await.latencies, 0.99))
+}
+
+// A hundred a second, and once a burst. Their markers were never sent, so they are not measured.
+async fn beside(mut publisher: Publisher, run: Duration) -> Result<()> {
+    let (mut ticks, seconds) = (paced(100), u32::try_from(run.as_secs())?);
+    for at in 0..seconds * 100 {
+        ticks.tick().await;
+        let burst = if at == seconds * 50 { BURST } else { 1 };
+        for more in 0..burst {
+            let code = unit(1_000 + (at as usize * 7 + more as usize) % 400);
+            let version = at * 1_000 + more + 1;
+            let head = Head { document_type: "DT_RESULT", code: &code, version, status: "LIVE", number: 0 };
+            publisher.post(&result(head, 6, 200)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn send_bulk(mut publisher: Publisher, is_wanted: bool, run: Duration) -> Result<()> {
+    if !is_wanted {
+        return Ok(());
+    }
+    tokio::time::sleep(run / 3).await;
+    let code = unit(0);
+    let head = Head { document_type: "DT_PDF", code: &code, version: 1, status: "", number: 0 };
+    publisher.post(&bulk(head, PDF)).await
+}
+
+fn paced(rate: u32) -> tokio::time::Interval {
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
+}
