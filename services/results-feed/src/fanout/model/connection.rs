@@ -286,8 +286,7 @@ impl Connection {
             let topic = Arc::clone(topic);
             return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
         }
-        let is_deaf_to_epochs = self.mutant == Some(Mutant::MixedEpochs);
-        let walker = Walker { store, topic, mode, epoch: &self.epoch, seen, is_deaf_to_epochs };
+        let walker = Walker { store, topic, mode, epoch: &self.epoch, seen };
         match catch_up.walk(&walker, place, lane) {
             Some(frames) => (frames, false),
             None => (Vec::new(), true),

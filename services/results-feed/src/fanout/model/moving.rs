@@ -79,15 +79,14 @@ impl Connection {
                     let topic = self.topic(replica, store);
                     return (vec![self.reset(ResetCause::CursorTooOld, replica, topic)], false);
                 }
-                let is_deaf_to_epochs = self.mutant == Some(Mutant::MixedEpochs);
-                let walker = Walker { store, topic: &moving.before, mode, epoch, seen, is_deaf_to_epochs };
+                let walker = Walker { store, topic: &moving.before, mode, epoch, seen };
                 return match moving.catch_up.walk(&walker, &mut moving.place, lane) {
                     Some(frames) => (frames, false),
                     None => (Vec::new(), true),
                 };
             }
         }
-        if store.epoch_name() != *epoch && self.mutant != Some(Mutant::MixedEpochs) {
+        if store.epoch_name() != *epoch {
             return (Vec::new(), true);
         }
         let mut frames = Vec::new();

@@ -37,8 +37,6 @@ pub enum Mutant {
     ForgottenFilter,
     /// Committed entries are gone and the epoch stays.
     KeptEpoch,
-    /// A late reader reads on in a log of another epoch.
-    MixedEpochs,
     /// A version that was left out is patched all the same.
     PatchOfLeftOut,
     /// A late reader goes on from its cursor in a log that is cut.
@@ -70,7 +68,6 @@ impl Mutant {
             Self::KeptEpoch,
             &[Kind::Forbidden, Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol],
         ),
-        (Self::MixedEpochs, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Chain, Kind::Protocol]),
         (Self::PatchOfLeftOut, &[Kind::Patch]),
         (Self::CutLog, &[Kind::State, Kind::Missing, Kind::Patch, Kind::Protocol]),
         (Self::EarlyLive, &[Kind::State, Kind::Patch, Kind::Missing, Kind::Protocol]),

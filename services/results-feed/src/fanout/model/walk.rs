@@ -35,15 +35,13 @@ pub struct Walker<'a> {
     pub epoch: &'a str,
     /// Up to here.
     pub seen: i64,
-    /// Reads whatever is there.
-    pub is_deaf_to_epochs: bool,
 }
 
 impl CatchUp {
     /// The next frames of a lane that is behind its ring; nothing where the log is of an epoch of which the process has not
     /// heard yet.
     pub fn walk(&mut self, walker: &Walker<'_>, place: &mut Place, lane: Lane) -> Option<Vec<Sent>> {
-        if walker.store.epoch_name() != walker.epoch && !walker.is_deaf_to_epochs {
+        if walker.store.epoch_name() != walker.epoch {
             return None;
         }
         Some(match walker.mode {
