@@ -75,7 +75,9 @@ fn seqs(topic: &Topic, from: i64) -> Vec<i64> {
     match topic.take(&mut Place::new([from; 3]), Mode::Every, from, 100) {
         Next::Taken(taken) => {
             let seq = |step: &crate::fanout::place::Step| match step {
-                crate::fanout::place::Step::Slot(slot, _) => Some(slot.seq()),
+                crate::fanout::place::Step::Slot(slot, _) | crate::fanout::place::Step::Behind(slot, ..) => {
+                    Some(slot.seq())
+                }
                 crate::fanout::place::Step::Own(_) => None,
             };
             taken.steps.iter().filter_map(|(_, step)| seq(step)).collect()

@@ -36,6 +36,8 @@ struct LanePlace {
     told: i64,
     /// Of the last frame or bridge: what the next frame names.
     last: i64,
+    /// Whether that was on this connection, whose reader then knows what the next frame must name.
+    is_known: bool,
     /// What the reader holds is the state up to here: behind it something may have been left out.
     exact: i64,
     /// Documents of which a version was left out, and the newer one not yet sent.
@@ -60,6 +62,9 @@ pub enum Resume {
 pub enum Step {
     /// A frame that all share.
     Slot(Arc<Slot>, Form),
+    /// The same behind another frame than the others have before it: this connection was told of something on its way back
+    /// that was none of theirs.
+    Behind(Arc<Slot>, Form, i64),
     /// A bridge of its own.
     Own(Frame),
 }
@@ -79,8 +84,15 @@ impl Place {
     /// By lane: the reader holds everything up to here.
     #[must_use]
     pub fn new(at: [i64; LANES]) -> Self {
-        let lane =
-            |at| LanePlace { at, told: at, last: at, exact: at, left_out: HashSet::new(), uncounted: 0 };
+        let lane = |at| LanePlace {
+            at,
+            told: at,
+            last: at,
+            is_known: false,
+            exact: at,
+            left_out: HashSet::new(),
+            uncounted: 0,
+        };
         Self { lanes: at.map(lane) }
     }
 
@@ -156,8 +168,13 @@ impl Place {
             if let Some(bridge) = place.bridge(slot.previous(), lane) {
                 taken.steps.push((Resume::No, Step::Own(bridge)));
             }
+            let behind = Some(place.last).filter(|last| place.is_known && slot.previous() < *last);
             let form = place.advance(slot);
-            taken.steps.push((self.resume(slot.seq(), next, rings), Step::Slot(Arc::clone(slot), form)));
+            let step = match behind {
+                Some(previous) => Step::Behind(Arc::clone(slot), form, previous),
+                None => Step::Slot(Arc::clone(slot), form),
+            };
+            taken.steps.push((self.resume(slot.seq(), next, rings), step));
         }
     }
 
@@ -263,6 +280,7 @@ impl LanePlace {
     const fn follow(&mut self, seq: i64) {
         self.told = seq;
         self.last = seq;
+        self.is_known = true;
     }
 
     fn leave_out(&mut self, slot: &Slot) {

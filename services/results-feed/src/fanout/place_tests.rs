@@ -100,6 +100,7 @@ fn rings(view: &View, from: i64, entries: &[Arc<Entry>]) -> Rings {
 fn frame(step: &Step) -> Frame {
     match step {
         Step::Slot(slot, form) => slot.frame(*form).unwrap(),
+        Step::Behind(slot, form, previous) => slot.frame_behind(*form, *previous).unwrap(),
         Step::Own(frame) => frame.clone(),
     }
 }
@@ -461,7 +462,7 @@ impl<'a> Run<'a> {
         if !taken.steps.is_empty() {
             for (resume, step) in taken.steps.iter().take(cut) {
                 let shared = match step {
-                    Step::Slot(slot, _) => [slot.seq(); 3],
+                    Step::Slot(slot, _) | Step::Behind(slot, ..) => [slot.seq(); 3],
                     Step::Own(_) => [0; 3],
                 };
                 self.give(

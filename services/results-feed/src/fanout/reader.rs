@@ -12,6 +12,7 @@ use super::{
     catch_up::{CatchUp, Piece, Walker},
     filter::Filter,
     place::{Mode, Place, Resume, Step, Taken},
+    slot::Slot,
     snapshot::Snapshot,
     topic::{Next, Representation, Topic},
     view::Form,
@@ -174,7 +175,10 @@ impl Reader {
         if topic.is_closed() {
             return self.begin_again().await;
         }
-        let page = snapshot.page(&self.app, topic, *after).await?;
+        let Some(page) = snapshot.page(&self.app, topic, &self.epoch, *after).await? else {
+            self.wait_for_epoch().await;
+            return Ok(Vec::new());
+        };
         let mut sent = Vec::new();
         if let Some(next) = page.next() {
             *after = next;
@@ -243,7 +247,6 @@ impl Reader {
         let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
         live.heartbeat_at = next_heartbeat();
         self.hub.figures().conflated(taken.conflated);
-        let now = self.app.clock().now();
         let mut sent = Vec::with_capacity(taken.steps.len());
         for (resume, step) in taken.steps {
             let cursor = match resume {
@@ -252,19 +255,14 @@ impl Reader {
             };
             match step {
                 Step::Own(frame) => sent.push(Sent::own(frame, cursor)),
+                Step::Behind(slot, form, previous) => {
+                    let form = self.prepare(&slot, form).await?;
+                    let cursor = cursor.or_else(|| (resume == Resume::Shared).then(|| slot.cursor()));
+                    let frame = slot.frame_behind(form, previous);
+                    sent.extend(frame.map(|frame| Sent::own(frame, cursor)));
+                }
                 Step::Slot(slot, form) => {
-                    if let Participants::Of(_) = slot.participants() {
-                        let entry = Entry::clone(slot.entry());
-                        let load = || self.app.cut_entry(live.topic.view(), entry);
-                        slot.cut().get_or_try_init(load).await?;
-                    }
-                    if live.topic.representation() == Representation::Odf && slot.shows_content() {
-                        let load = || self.app.get_raw(self.asked.stream, slot.seq());
-                        slot.raw().get_or_try_init(load).await?;
-                    }
-                    self.hub.figures().lagged((now - slot.entry().received_at).num_milliseconds());
-                    let form =
-                        if live.topic.representation() == Representation::Odf { Form::Whole } else { form };
+                    let form = self.prepare(&slot, form).await?;
                     sent.push(match resume {
                         Resume::Shared => Sent::shared(slot, form),
                         _ => Sent::shared_at(slot, form, cursor),
@@ -273,6 +271,24 @@ impl Reader {
             }
         }
         Ok(sent)
+    }
+
+    // Loads what a frame needs beside its entry, and gives the form that it has in this representation.
+    async fn prepare(&self, slot: &Slot, form: Form) -> Result<Form, Error> {
+        let Phase::Live(live) = &self.phase else { return Ok(form) };
+        if let Participants::Of(_) = slot.participants() {
+            let entry = Entry::clone(slot.entry());
+            let load = || self.app.cut_entry(live.topic.view(), entry);
+            slot.cut().get_or_try_init(load).await?;
+        }
+        let is_odf = live.topic.representation() == Representation::Odf;
+        if is_odf && slot.shows_content() {
+            let load = || self.app.get_raw(self.asked.stream, slot.seq());
+            slot.raw().get_or_try_init(load).await?;
+        }
+        let age = self.app.clock().now() - slot.entry().received_at;
+        self.hub.figures().lagged(age.num_milliseconds());
+        Ok(if is_odf { Form::Whole } else { form })
     }
 
     fn must_end(&self) -> Option<ByeCause> {

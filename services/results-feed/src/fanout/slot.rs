@@ -201,7 +201,13 @@ impl Slot {
     /// The frame.
     #[must_use]
     pub fn frame(&self, form: Form) -> Option<Frame> {
-        tell(self.shown()?, self.sight, form, self.raw.get().cloned(), self.previous)
+        self.frame_behind(form, self.previous)
+    }
+
+    /// The frame for a connection that has another one before it.
+    #[must_use]
+    pub fn frame_behind(&self, form: Form, previous: i64) -> Option<Frame> {
+        tell(self.shown()?, self.sight, form, self.raw.get().cloned(), previous)
     }
 
     /// The frame in bytes; encoded now, where nobody needed it before.

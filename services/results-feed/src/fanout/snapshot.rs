@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error,
-    app::App,
+    app::{App, Reach},
     entry::Edition,
     frame::{Frame, Raw},
 };
@@ -83,14 +83,29 @@ impl Snapshot {
         self.readers.load(Ordering::Relaxed) >= CROWD && age < Self::FRESH
     }
 
-    /// The page behind a handle, 0 for the first one.
+    /// The page behind a handle, 0 for the first one; nothing where the log is of another epoch by now.
     ///
     /// # Errors
     /// The database.
-    pub async fn page(&self, app: &App, topic: &Topic, after: i64) -> Result<Arc<Page>, Error> {
+    pub async fn page(
+        &self,
+        app: &App,
+        topic: &Topic,
+        epoch: &str,
+        after: i64,
+    ) -> Result<Option<Arc<Page>>, Error> {
         let cell = Arc::clone(self.pages().entry(after).or_default());
-        let page = cell.get_or_try_init(|| self.load(app, topic, after)).await?;
-        Ok(Arc::clone(page))
+        let load = || async {
+            let page = self.load(app, topic, after).await.map_err(Some)?;
+            // Behind it: what was read is of the epoch that is there now.
+            let reach = app.reach(topic.view().stream(), epoch, self.seq + 1).await.map_err(Some)?;
+            if reach == Reach::OtherEpoch { Err(None) } else { Ok(page) }
+        };
+        match cell.get_or_try_init(load).await {
+            Ok(page) => Ok(Some(Arc::clone(page))),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
     }
 
     fn pages(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Arc<OnceCell<Arc<Page>>>>> {

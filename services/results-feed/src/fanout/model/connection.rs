@@ -115,7 +115,7 @@ impl Connection {
             };
             let (frames, rests) = match &self.phase {
                 Phase::Start => (self.start(replica, store), false),
-                Phase::Snapshot { .. } => (self.page(replica, store), false),
+                Phase::Snapshot { .. } => self.page(replica, store),
                 Phase::Live { .. } => self.changes(replica, store),
                 Phase::Moving(_) => self.move_on(replica, store),
             };
@@ -249,10 +249,14 @@ impl Connection {
         Sent::own(Frame::Reset { why, cursor }, None)
     }
 
-    fn page(&mut self, replica: &Replica, store: &Store) -> Vec<Sent> {
-        let Phase::Snapshot { topic, seq, after } = &mut self.phase else { return Vec::new() };
+    // Frames, and whether there is nothing more for now.
+    fn page(&mut self, replica: &Replica, store: &Store) -> (Vec<Sent>, bool) {
+        let Phase::Snapshot { topic, seq, after } = &mut self.phase else { return (Vec::new(), false) };
         if topic.is_closed() {
-            return self.begin_again(replica, store);
+            return (self.begin_again(replica, store), false);
+        }
+        if store.epoch_name() != self.epoch {
+            return (Vec::new(), true);
         }
         let editions = store.list_state(&self.filter, *seq, *after, PAGE);
         let is_last = editions.len() < PAGE;
@@ -267,7 +271,7 @@ impl Connection {
             self.go_live(topic, Place::new(cursor.at));
             frames.push(Sent::own(Frame::Live { cursor: cursor.clone() }, Some(cursor)));
         }
-        frames
+        (frames, false)
     }
 
     // Frames, and whether there is nothing more for now.
@@ -302,6 +306,10 @@ impl Connection {
             };
             match (step, resume) {
                 (Step::Own(frame), _) => Sent::own(frame, cursor),
+                (Step::Behind(slot, form, previous), resume) => {
+                    let cursor = cursor.or_else(|| (resume == Resume::Shared).then(|| slot.cursor()));
+                    Sent::own(slot.frame_behind(form, previous).expect("a frame of an entry"), cursor)
+                }
                 (Step::Slot(slot, form), resume) => {
                     let form = if self.mutant == Some(Mutant::PatchOfLeftOut) { Form::Change } else { form };
                     match resume {
