@@ -125,6 +125,21 @@ fn names(taken: &Taken) -> Vec<String> {
 }
 
 #[test]
+fn a_frame_names_what_this_reader_was_told_on_its_way_back() {
+    let view = view(&[]);
+    let entries = [version(11, 3, LIVE, None, true), version(14, 3, LIVE, base(11, LIVE), true)];
+    let rings = rings(&view, 10, &entries);
+    let mut place = Place::new([10; 3]);
+    let before = place.tell(Lane::of(type_of(3).parse().unwrap()), 12);
+    assert_eq!(before, 10);
+    Lane::ALL.iter().for_each(|lane| place.arrive(*lane, 12));
+    assert_eq!(names(&place.take(&rings, Mode::Every, 14, 10)), ["delta 11>14 p12 @"]);
+    // Who goes on from a cursor knows of no frame before.
+    let mut place = Place::new([12; 3]);
+    assert_eq!(names(&place.take(&rings, Mode::Every, 14, 10)), ["delta 11>14 p11 @"]);
+}
+
+#[test]
 fn each_change_is_a_patch_that_names_the_frame_before() {
     let view = view(&[]);
     let entries =
