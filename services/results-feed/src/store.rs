@@ -79,7 +79,7 @@ pub use schedule::{
     ScheduleFilter, UnitState, find_unit, list_schedule, list_units, load_schedules, page_schedules,
     save_schedules,
 };
-pub use search::{RawDocument, find_version, load_raw, load_to_deliver, search};
+pub use search::{RawDocument, find_version, load_raw, search};
 pub use time_travel::{closed_seq, find_start_list, seq_at, standing_at, stream_of, taken_at};
 
 use domain::{DateTime, Noc, Utc};

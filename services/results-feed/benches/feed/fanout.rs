@@ -7,6 +7,7 @@ use testkit::measure::{Surroundings, Table, middle, number, quantile};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    UNKNOWN,
     contestants::{Contestant, Kind, NOT_MEASURED},
     documents::{FINAL, Head, result},
     readers::{Clock, Readers},
@@ -95,12 +96,12 @@ fn judge(table: &mut Table, found: &[(Kind, Run)]) {
     let of = |kind: Kind| found.iter().find(|(other, _)| *other == kind).map(|(_, run)| run);
     let (Some(ours), floor) = (of(Kind::Socket), of(Kind::Floor)) else { return };
     let nats = of(Kind::Nats);
-    table.at_most("mean ms", ours.mean_ms, 60.0, "writes to sockets on one processor");
-    table.at_most("p99 ms", ours.p99_ms, 150.0, "writes to sockets on one processor");
+    table.at_most("mean ms", ours.mean_ms, 60.0, UNKNOWN);
+    table.at_most("p99 ms", ours.p99_ms, 150.0, UNKNOWN);
     let ratio = |other: Option<&Run>| other.map_or(f64::NAN, |other| ours.cpu / other.cpu);
-    table.at_most("CPU a delivery beside the floor's", ratio(floor), 1.25, "a task and a timer a connection");
-    table.at_most("CPU a delivery beside NATS'", ratio(nats), 0.6, "a task and a timer a connection");
-    table.at_most("MiB", ours.resident_mib, 100.0, "buffers of connections");
+    table.at_most("CPU a delivery beside the floor's", ratio(floor), 1.25, UNKNOWN);
+    table.at_most("CPU a delivery beside NATS'", ratio(nats), 0.6, UNKNOWN);
+    table.at_most("MiB", ours.resident_mib, 100.0, UNKNOWN);
     if let Some(events) = of(Kind::Events) {
         table.told("server-sent events: p99 ms", events.p99_ms);
         table.told(

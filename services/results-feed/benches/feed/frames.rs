@@ -21,7 +21,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
         let (whole, frame) = one(surroundings, competitors).await?;
         let share = frame / whole * 100.0;
         table.row(vec![competitors.to_string(), number(whole), number(frame), number(share)]);
-        let bound = "what changes in a version";
+        let bound = crate::UNKNOWN;
         match competitors {
             2 | 8 => table.at_most(&format!("bytes a frame with {competitors}"), frame, 200.0, bound),
             48 | 80 => table.at_most(&format!("% with {competitors}"), share, 5.0, bound),

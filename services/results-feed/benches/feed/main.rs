@@ -6,6 +6,9 @@
 //! processor for itself and the load the others, as far as there are others. Peers are given the bytes of our frames.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+/// What bounds a figure that nobody has taken apart yet.
+const UNKNOWN: &str = "what is not found out yet";
+
 mod contestants;
 mod documents;
 mod fanout;

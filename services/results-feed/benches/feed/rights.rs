@@ -8,6 +8,7 @@ use testkit::measure::{Surroundings, Table, number};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    UNKNOWN,
     documents::{Head, result, unit},
     ours::Feed,
     publisher::Publisher,
@@ -23,12 +24,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     let mut table = Table::new(&["readers", "CPU-s of the service a 1,000 documents"]);
     table.row(vec!["of the public".to_owned(), number(plain)]);
     table.row(vec![format!("{} entitlements", size.entitlements), number(entitled)]);
-    table.at_most(
-        "entitlements cost, %",
-        (entitled / plain - 1.0) * 100.0,
-        5.0,
-        "a topic for each entitlement",
-    );
+    table.at_most("entitlements cost, %", (entitled / plain - 1.0) * 100.0, 5.0, UNKNOWN);
     table.note(format!(
         "{RATE} documents a second, {} readers, {deliveries} frames to entitled ones",
         size.entitlements

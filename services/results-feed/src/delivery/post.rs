@@ -64,7 +64,7 @@ pub struct Address {
 
 /// Sends one document once. Neither the address nor the key is logged.
 pub async fn post(courier: &Courier, to: &Address, candidate: &Candidate) -> Outcome {
-    let found = match store::load_to_deliver(courier.app.db(), &to.stream_id, candidate.version_seq).await {
+    let found = match store::load_raw(courier.app.db(), &to.stream_id, candidate.version_seq).await {
         Ok(Some(found)) => found,
         Ok(None) => return Outcome::Gone,
         Err(error) => return not_tried(to, candidate.seq, &error),

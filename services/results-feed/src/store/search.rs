@@ -18,14 +18,8 @@ pub struct RawDocument {
     pub traceparent: Option<String>,
 }
 
-/// The bytes of an entry, while the log holds it.
-#[tracing::instrument(name = "db.log.load_raw", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+/// The bytes of an entry, while the log holds it. Without a span: which trace a delivery belongs to is in what it finds.
 pub async fn load_raw(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option<RawDocument>, Error> {
-    load_to_deliver(pool, stream_id, seq).await
-}
-
-/// The same without a span: which trace it belongs to is in what it finds.
-pub async fn load_to_deliver(pool: &PgPool, stream_id: &str, seq: i64) -> Result<Option<RawDocument>, Error> {
     let found = sqlx::query_as!(
         RawDocument,
         r#"

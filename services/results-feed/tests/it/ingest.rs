@@ -5,7 +5,6 @@ use std::{fs, path::Path};
 use futures::StreamExt as _;
 use proto::results::v1::{
     EntitlementRule, ListGapsRequest, ListGapsResponse, PublishStreamRequest, PublishStreamResponse,
-    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
     feed_service_client::FeedServiceClient, ingest_service_client::IngestServiceClient,
 };
 use testkit::races::hundred_metres_final;
@@ -25,9 +24,7 @@ async fn gaps(world: &World, request: ListGapsRequest) -> ListGapsResponse {
 /// Rules for the client that tests call as: everything of this flag.
 async fn entitle(world: &World, feed_flag: &str) {
     let rule = EntitlementRule { feed_flag: feed_flag.to_owned(), ..EntitlementRule::default() };
-    let request =
-        UpdateEntitlementsRequest { client_id: world.client_id(), expected_version: 0, rules: vec![rule] };
-    AccessServiceClient::new(world.app.grpc(&["results.admin"])).update_entitlements(request).await.unwrap();
+    world.entitle(&world.client_id(), vec![rule]).await;
 }
 
 #[tokio::test]

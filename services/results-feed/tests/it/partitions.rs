@@ -5,7 +5,8 @@ use std::time::Duration;
 use domain::TimeDelta;
 use proto::results::v1::{
     GetManifestRequest, GetManifestResponse, GetSnapshotRequest, ListChangesRequest, ListGapsRequest,
-    SubscribeMode, feed_frame::Frame, feed_service_client::FeedServiceClient,
+    StartReplayRequest, SubscribeMode, feed_frame::Frame, feed_service_client::FeedServiceClient,
+    rehearsal_service_client::RehearsalServiceClient,
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row};
@@ -130,6 +131,15 @@ async fn old_parts_go_and_the_state_of_documents_stays() {
     let kept = count(&world.app.pool, "select count(*) from results.log where seq < 11").await;
     assert_eq!(kept, stood);
     assert_eq!(count(&world.app.pool, "select count(*) from results.log where seq >= 11").await, last - 10);
+
+    // What is gone in part is not sent again as if it were whole.
+    let mut rehearsals = RehearsalServiceClient::new(world.app.grpc(&["results.admin"]));
+    let mut replay = async |from_seq| {
+        let request = StartReplayRequest { from_seq, speed: 100, ..StartReplayRequest::default() };
+        rehearsals.start_replay(request).await.map(drop).map_err(|status| status.code())
+    };
+    assert_eq!(replay(10).await, Err(Code::InvalidArgument));
+    assert_eq!(replay(11).await, Ok(()));
 
     let mut after = snapshot(&world).await;
     after.retain(|(key, _, _)| key != "DT_KA");

@@ -39,15 +39,9 @@ pub async fn send(world: &World, documents: &[Generated]) {
 }
 
 pub async fn may_read_tests(world: &World) {
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
     let rule =
         |feed_flag: &str| EntitlementRule { feed_flag: feed_flag.to_owned(), ..EntitlementRule::default() };
-    let request = UpdateEntitlementsRequest {
-        client_id: world.client_id(),
-        expected_version: 0,
-        rules: vec![rule("P"), rule("T")],
-    };
-    access.update_entitlements(request).await.unwrap();
+    world.entitle(&world.client_id(), vec![rule("P"), rule("T")]).await;
 }
 
 pub async fn start(world: &World, request: StartReplayRequest) -> Result<Replay, Status> {

@@ -5,7 +5,6 @@ use std::path::Path;
 use domain::TimeDelta;
 use proto::results::v1::{
     EntitlementRule, GetManifestRequest, GetManifestResponse, GetSnapshotRequest, StartReplayRequest,
-    UpdateEntitlementsRequest, access_service_client::AccessServiceClient,
     feed_service_client::FeedServiceClient,
 };
 use results_feed::generator::SYNTHETIC_DAY;
@@ -129,13 +128,7 @@ async fn counted(world: &World, sql: &'static str) -> i64 {
 #[tokio::test]
 async fn an_embargo_holds_in_a_rehearsal_and_ends_there() {
     let world = World::with_plain_rows().await;
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    let request = UpdateEntitlementsRequest {
-        client_id: world.client_id(),
-        expected_version: 0,
-        rules: embargo_of_an_hour("T"),
-    };
-    access.update_entitlements(request).await.unwrap();
+    world.entitle(&world.client_id(), embargo_of_an_hour("T")).await;
     send(&world, &small_day(false)).await;
     let replay = start(&world, of_day(100)).await.unwrap();
     done(&world, &replay, DEADLINE).await;

@@ -9,8 +9,7 @@ use domain::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use proto::results::v1::{
     DocumentKey, EntitlementRule, ExplainAccessRequest, GetSnapshotRequest, SubscribeMode, SubscribeRequest,
-    UpdateEntitlementsRequest, access_service_client::AccessServiceClient, feed_frame::Frame,
-    feed_service_client::FeedServiceClient,
+    access_service_client::AccessServiceClient, feed_frame::Frame, feed_service_client::FeedServiceClient,
 };
 use serde_json::Value;
 
@@ -148,17 +147,6 @@ fn rules(dice: &mut Dice, now: DateTime<Utc>) -> Vec<EntitlementRule> {
     rules
 }
 
-async fn entitle(world: &World, client_id: &str, rules: &[EntitlementRule]) {
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    let request = UpdateEntitlementsRequest {
-        client_id: client_id.to_owned(),
-        expected_version: 0,
-        rules: rules.to_vec(),
-    };
-    access.update_entitlements(request).await.unwrap();
-}
-
-/// Sends `count` versions of some dozens of documents; the clock moves on between them.
 async fn send_day(world: &World, key: &str, count: usize) -> Vec<Sent> {
     let mut dice = Dice(2030);
     let mut newest: BTreeMap<(String, String), Sent> = BTreeMap::new();
@@ -401,12 +389,13 @@ async fn nobody_is_given_what_it_may_not_see_and_everybody_what_it_may() {
     let versions = if std::env::var_os("KOTINOS_RIGHTS_ALL").is_some() { 2_000 } else { 200 };
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
-    entitle(&world, "public", &[EntitlementRule { prefix: "ZZZ".to_owned(), ..EntitlementRule::default() }])
+    world
+        .entitle("public", vec![EntitlementRule { prefix: "ZZZ".to_owned(), ..EntitlementRule::default() }])
         .await;
     let (mut dice, now) = (Dice(1), world.app.clock.now());
     let entitlements: Vec<Vec<EntitlementRule>> = (0..CLIENTS).map(|_| rules(&mut dice, now)).collect();
     for (number, rules) in entitlements.iter().enumerate() {
-        entitle(&world, &format!("noc-{number}"), rules).await;
+        world.entitle(&format!("noc-{number}"), rules.clone()).await;
     }
     let start = peer(&world, "noc-0").get_snapshot(GetSnapshotRequest::default()).await.unwrap();
     let start = start.into_inner().cursor;

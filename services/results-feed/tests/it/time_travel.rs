@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use domain::TimeDelta;
 use proto::results::v1::{
     DocumentRepresentation, EntitlementRule, GetDocumentRequest, GetEventUnitRequest, GetSnapshotRequest,
-    GetStartListRequest, ListChangesRequest, ListScheduleRequest, SubscribeMode, UpdateEntitlementsRequest,
-    access_service_client::AccessServiceClient, feed_frame::Frame, feed_service_client::FeedServiceClient,
-    result_service_client::ResultServiceClient,
+    GetStartListRequest, ListChangesRequest, ListScheduleRequest, SubscribeMode, feed_frame::Frame,
+    feed_service_client::FeedServiceClient, result_service_client::ResultServiceClient,
 };
 use serde_json::Value;
 use testkit::{
@@ -154,13 +153,6 @@ fn held_for(minutes: u32) -> Vec<EntitlementRule> {
     ]
 }
 
-async fn entitle(world: &World, client_id: &str, expected_version: i64, rules: Vec<EntitlementRule>) {
-    let request = UpdateEntitlementsRequest { client_id: client_id.to_owned(), expected_version, rules };
-    let mut access = AccessServiceClient::new(world.app.grpc(&["results.admin"]));
-    access.update_entitlements(request).await.unwrap();
-}
-
-/// Versions of the result as it was.
 async fn result_at(world: &World, as_of: &str) -> Option<i32> {
     let held = state(world, as_of).await;
     let result = held.into_values().find(|(_, document)| document["Competition"].get("Result").is_some());
@@ -186,8 +178,8 @@ async fn what_an_embargo_holds_back_is_not_in_the_past_either() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
     let client = world.client_id();
-    entitle(&world, "public", 0, vec![]).await;
-    entitle(&world, &client, 0, held_for(30)).await;
+    world.entitle("public", vec![]).await;
+    world.entitle(&client, held_for(30)).await;
     let race = hundred_metres_final(8);
     let official = race.iter().position(|document| document.result_status == "OFFICIAL").unwrap();
     let before = world.send(&key, &race[..official]).await;
@@ -224,7 +216,7 @@ async fn what_an_embargo_holds_back_is_not_in_the_past_either() {
     assert!(full.seq > held, "told where its embargo ended");
 
     // An embargo that is longer now reaches back.
-    entitle(&world, &client, 1, held_for(600)).await;
+    world.entitle(&client, held_for(600)).await;
     assert_eq!(result_at(&world, &now).await, None);
     assert_eq!(document_at(&world, handle, &now).await, Err(Code::NotFound));
     let (frames, _) = changes(&world, "", 0).await;
