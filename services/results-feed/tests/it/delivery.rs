@@ -13,7 +13,7 @@ use tonic::Code;
 
 use crate::{
     receiver::{KEY, Receiver, assert_in_order, deliveries, get, target, wait_for_progress, wish},
-    world::{DEADLINE, World},
+    world::{DEADLINE, World, originals},
 };
 
 #[tokio::test]
@@ -62,6 +62,30 @@ async fn a_target_of_official_results_gets_a_protest_and_what_came_of_it() {
     let expected =
         [("DT_MEDALLISTS", 1), ("DT_MEDALLISTS", 2), ("DT_RESULT", 9), ("DT_RESULT", 10), ("DT_RESULT", 11)];
     assert_eq!(got, expected.map(|(document_type, version)| (document_type.to_owned(), version)));
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_embargo_holds_back_is_delivered_when_it_ends() {
+    let world = World::start().await;
+    let (_, key) = world.key("P", &[]).await;
+    let receiver = Receiver::start(|_| 200).await;
+    let target = target(&world, wish(&receiver.url)).await;
+    let held_back = EntitlementRule { embargo_minutes: 10, ..originals() };
+    world.entitle(&world.client_id(), vec![held_back]).await;
+    let race = hundred_metres_final(1);
+    let last = world.send(&key, &race[..3]).await;
+    wait_for_progress(&world, &target.target_id, "results", last).await;
+    assert_eq!(receiver.posts().len(), 0, "under embargo");
+
+    world.app.clock.advance(domain::TimeDelta::minutes(11));
+    // What stands then; the first update of the schedule no longer does.
+    let taken = receiver.wait_for(2).await;
+    let mut got: Vec<&str> = taken.iter().map(|post| post.xml.as_str()).collect();
+    let mut expected = [race[1].xml.as_str(), race[2].xml.as_str()];
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
     world.app.stop().await;
 }
 
