@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use http_body::Body;
 use hyper::{
     Request, Response, StatusCode, Version,
@@ -116,6 +117,18 @@ pub(crate) async fn serve<S, B>(
                 sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+/// The socket of a request that changes to another protocol (RFC 9110, 7.8), and what its caller has already said in that one.
+/// It resolves when the answer with status 101 has gone out; to nothing where the connection is gone by then.
+pub fn socket_of<B>(
+    request: &mut Request<B>,
+) -> impl Future<Output = Option<(TcpStream, Bytes)>> + Send + use<B> {
+    let upgrade = hyper::upgrade::on(request);
+    async move {
+        let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgrade.await.ok()?).ok()?;
+        Some((parts.io.into_inner(), parts.read_buf))
     }
 }
 

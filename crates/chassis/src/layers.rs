@@ -247,12 +247,11 @@ impl<B: Body<Data = Bytes> + Unpin, W: Watch> Body for Watched<B, W> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = &mut *self;
-        let span = this.watch.as_ref().and_then(Watch::span).cloned();
-        let entered = span.as_ref().map(Span::enter);
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        let Self { body, watch } = &mut *self;
+        let entered = watch.as_ref().and_then(Watch::span).map(Span::enter);
+        let frame = ready!(Pin::new(body).poll_frame(context));
         drop(entered);
-        match (&frame, &mut this.watch) {
+        match (&frame, watch) {
             (Some(Ok(frame)), Some(watch)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     watch.trailers(trailers);

@@ -43,6 +43,7 @@ pub use actor::{Actor, Denied, actor};
 pub use backoff::Backoff;
 pub use code::{Code, Coded, FieldViolation, parse, status};
 pub use component::{Component, Grpc};
+pub use connections::socket_of;
 pub use database::{constraint, database_code, is_retryable};
 pub use egress::{Egress, EgressError};
 pub use forwarded::Network;
@@ -51,6 +52,7 @@ pub use layers::{
     deadline::remaining,
     most_streams,
     quota::{Buckets, Rate},
+    trace::EntersSpan,
 };
 pub use lifecycle::Shutdown;
 pub use metrics::Metrics;

@@ -17,6 +17,7 @@ mod sent;
 mod slot;
 mod snapshot;
 mod tail;
+mod telling;
 mod topic;
 mod topics;
 mod view;

@@ -174,6 +174,7 @@ impl HttpTrace {
             trace_id,
             status: None,
             broken: false,
+            enters: false,
         }
     }
 }
@@ -228,7 +229,14 @@ struct Exchange {
     // None until there is a head.
     status: Option<http::StatusCode>,
     broken: bool,
+    // Whether the body enters the span by itself.
+    enters: bool,
 }
+
+/// In the extensions of an answer: its body enters the request's span for what it does on its behalf, and for nothing else.
+/// For bodies of very many small pieces, to each of which the entering would cost as much as the piece.
+#[derive(Debug, Clone, Copy)]
+pub struct EntersSpan;
 
 /// The label of a request whose caller went away before there was an answer; no such status is ever sent.
 const GIVEN_UP: u16 = 499;
@@ -236,6 +244,7 @@ const GIVEN_UP: u16 = 499;
 impl Exchange {
     fn head<B>(&mut self, answer: &Response<B>) {
         self.status = Some(answer.status());
+        self.enters = answer.extensions().get::<EntersSpan>().is_some();
         // The routes say whose they are, see `of_service`.
         if let Some(service) = answer.extensions().get::<domain::Service>() {
             self.span.set_attribute(semconv::SERVICE, service.name());
@@ -245,7 +254,7 @@ impl Exchange {
 
 impl Watch for Exchange {
     fn span(&self) -> Option<&Span> {
-        Some(&self.span)
+        (!self.enters).then_some(&self.span)
     }
 
     fn failed(&mut self) {

@@ -122,7 +122,7 @@ impl Feed {
     pub fn by_socket(&self, query: &str, token: Option<&str>) -> Hail {
         let request = format!(
             "GET /results/v1/feed/ws?{query} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YmVuY2htYXJrIGJlbmNobWE=\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5IG9mIHRoZSBiZW5jaA==\r\n\
              Sec-WebSocket-Protocol: kotinos.feed.v1\r\n{}\r\n",
             bearer(token)
         );

@@ -99,13 +99,21 @@ impl Hub {
 
     /// Whether this process is going down.
     #[must_use]
-    pub fn draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Resolves when this process is going down.
+    pub async fn wait_until_draining(&self) {
+        // It ends with the hub, which this borrows.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     /// Tells readers to say goodbye.
     pub fn drain(&self) {
         self.draining.send_replace(true);
+        let topics: Vec<Arc<Topic>> = self.state().topics().collect();
+        topics.iter().for_each(|topic| topic.wake());
     }
 
     /// When the stream's row was last read.

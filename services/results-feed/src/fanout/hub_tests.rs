@@ -6,7 +6,8 @@ use crate::{
     entitlement::{Entitlement, Facts, Rule, RuleText},
     entry::{Change, Edition, What},
     fanout::{
-        place::{Mode, Place},
+        place::{Mode, Place, Step},
+        slot::Slot,
         topic::Next,
     },
     header::DocumentKey,
@@ -60,30 +61,40 @@ fn started(seq: i64) -> Hub {
     hub
 }
 
-fn rights() -> Arc<Rights> {
+fn rights_of(client_id: &str) -> Arc<Rights> {
     let rule = Rule::parse(RuleText::default()).unwrap();
-    Arc::new(Rights::of(vec![Entitlement { client_id: "partner".to_owned(), version: 1, rules: vec![rule] }]))
+    Arc::new(Rights::of(vec![Entitlement { client_id: client_id.to_owned(), version: 1, rules: vec![rule] }]))
+}
+
+fn rights() -> Arc<Rights> {
+    rights_of("partner")
+}
+
+fn topic_of(hub: &Hub, prefix: &str, rights: &Arc<Rights>, representation: Representation) -> Arc<Topic> {
+    let filter = Filter::new(vec![prefix.parse().unwrap()]);
+    let (generation, _) = hub.known_rights("partner");
+    hub.topic(&filter, rights, representation, generation).unwrap()
 }
 
 fn topic(hub: &Hub, prefix: &str) -> Arc<Topic> {
-    let filter = Filter::new(vec![prefix.parse().unwrap()]);
-    let (generation, _) = hub.known_rights("partner");
-    hub.topic(&filter, &rights(), Representation::Json, generation).unwrap()
+    topic_of(hub, prefix, &rights(), Representation::Json)
 }
 
-fn seqs(topic: &Topic, from: i64) -> Vec<i64> {
+fn slots(topic: &Topic, from: i64) -> Vec<Arc<Slot>> {
     match topic.take(&mut Place::new([from; 3]), Mode::Every, from, 100) {
         Next::Taken(taken) => {
-            let seq = |step: &crate::fanout::place::Step| match step {
-                crate::fanout::place::Step::Slot(slot, _) | crate::fanout::place::Step::Behind(slot, ..) => {
-                    Some(slot.seq())
-                }
-                crate::fanout::place::Step::Own(_) => None,
+            let slot = |(_, step)| match step {
+                Step::Slot(slot, _) | Step::Behind(slot, ..) => Some(slot),
+                Step::Own(_) => None,
             };
-            taken.steps.iter().filter_map(|(_, step)| seq(step)).collect()
+            taken.steps.into_iter().filter_map(slot).collect()
         }
         Next::Closed => panic!("the topic is closed"),
     }
+}
+
+fn seqs(topic: &Topic, from: i64) -> Vec<i64> {
+    slots(topic, from).iter().map(|slot| slot.seq()).collect()
 }
 
 #[test]
@@ -125,6 +136,40 @@ fn readers_that_ask_for_the_same_share_a_topic_and_it_knows_what_went_before() {
     assert_eq!(seqs(&wanting, 10), [11, 12, 13]);
     assert_eq!(seqs(&other, 10), [0; 0]);
     assert!(wanting.reaches_back_to(&[10; 3]) && !wanting.reaches_back_to(&[9; 3]));
+}
+
+#[test]
+fn topics_of_other_rights_share_the_frames_that_are_the_same() {
+    let hub = started(10);
+    let one = topic_of(&hub, "ATHM", &rights_of("one"), Representation::Json);
+    hub.append("7f", [result(11), result(12)]);
+    // One was there before, and one looks back.
+    let two = topic_of(&hub, "ATHM", &rights_of("two"), Representation::Json);
+    let (of_one, of_two) = (slots(&one, 10), slots(&two, 10));
+    assert_eq!(of_one.len(), 2);
+    assert!(of_one.iter().zip(&of_two).all(|(one, two)| Arc::ptr_eq(one, two)));
+    // In another form, and behind another frame, it is another frame.
+    let raw = topic_of(&hub, "ATHM", &rights_of("one"), Representation::Odf);
+    assert!(slots(&raw, 10).iter().zip(&of_one).all(|(raw, one)| !Arc::ptr_eq(raw, one)));
+    let later = Hub::topic(&hub, one.filter(), &rights_of("three"), Representation::Json, 1).unwrap();
+    hub.append("7f", [result(13)]);
+    assert!(Arc::ptr_eq(&slots(&one, 12)[0], &slots(&later, 12)[0]));
+}
+
+#[test]
+fn what_topics_hold_is_counted_and_given_back() {
+    let budget = Arc::<Budget>::default();
+    let hub = Hub::new("SYN2030-P".to_owned(), StreamName::Production, &budget, &Arc::default());
+    hub.restart(&Position { epoch: "7f".to_owned(), seq: 10 }, HashMap::new());
+    hub.append("7f", [result(11)]);
+    let alone = budget.used();
+    let _one = topic_of(&hub, "ATHM", &rights_of("one"), Representation::Json);
+    let with_one = budget.used();
+    let _two = topic_of(&hub, "ATHM", &rights_of("two"), Representation::Json);
+    assert!(budget.used() > with_one && with_one > alone);
+    assert!(budget.used() - with_one < with_one - alone, "a second topic shares the frame");
+    hub.restart(&Position { epoch: "8a".to_owned(), seq: 5 }, HashMap::new());
+    assert_eq!(budget.used(), 0);
 }
 
 #[test]

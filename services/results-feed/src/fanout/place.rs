@@ -291,7 +291,8 @@ impl LanePlace {
 
     fn advance(&mut self, slot: &Slot) -> Form {
         self.follow(slot.seq());
-        let form = if self.left_out.remove(&slot.handle()) { Form::Whole } else { Form::Change };
+        let was_left_out = !self.left_out.is_empty() && self.left_out.remove(&slot.handle());
+        let form = if was_left_out { Form::Whole } else { Form::Change };
         self.reach(slot.seq());
         form
     }

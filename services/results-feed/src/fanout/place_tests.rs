@@ -9,6 +9,7 @@ use crate::{
     document_type::{FeedFlag, ResultStatus},
     entitlement::{Entitlement, Facts, Participants, Representation, Rights, Rule, RuleText},
     entry::{Base, Change, Edition, Withdrawal},
+    fanout::telling::{Likeness, Telling},
     header::DocumentKey,
 };
 
@@ -86,9 +87,10 @@ fn push(rings: &mut Rings, view: &View, entry: &Arc<Entry>) {
     let Some(sight) = view.judge(entry) else { return };
     let lane = Lane::of(entry.document().unwrap().2);
     let previous = rings.of(lane).last();
-    let slot =
-        Slot::new(entry, (sight, Participants::All), previous, &Arc::from("7f"), &Arc::default()).unwrap();
-    rings.push(slot);
+    let representation = Representation::Json;
+    let like = Likeness { sight, participants: Participants::All, previous, representation };
+    let slot = Telling::new(Arc::clone(entry)).slot(like, &Arc::from("7f"), &Arc::default());
+    rings.push(slot.unwrap());
 }
 
 fn rings(view: &View, from: i64, entries: &[Arc<Entry>]) -> Rings {

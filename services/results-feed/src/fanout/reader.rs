@@ -1,10 +1,14 @@
 mod moving;
 mod start;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use domain::{DateTime, Utc};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
+use tracing::Instrument as _;
 
 use self::moving::Moving;
 use super::{
@@ -24,6 +28,7 @@ use crate::{
     entitlement::Participants,
     entry::Entry,
     frame::{ByeCause, Frame, HEARTBEAT_SECONDS, ResetCause},
+    lane::Lane,
     store::Position,
     stream_name::StreamName,
 };
@@ -65,6 +70,9 @@ pub struct Reader {
     ends_at: Instant,
     retry_ms: u32,
     number: u32,
+    /// Of the call that asked: what is read from the database belongs to it. Frames that all share are given outside of it,
+    /// since to enter it costs as much as to give one.
+    span: tracing::Span,
 }
 
 #[derive(Debug)]
@@ -88,6 +96,8 @@ struct Live {
     catch_up: CatchUp,
     wakes: watch::Receiver<()>,
     heartbeat_at: Instant,
+    /// Set anew when it has rung, and not with each frame: it may ring before there is anything to do.
+    alarm: Pin<Box<Sleep>>,
 }
 
 fn next_heartbeat() -> Instant {
@@ -97,7 +107,6 @@ fn next_heartbeat() -> Instant {
 enum Wake {
     Moved,
     Heartbeat,
-    Bye(ByeCause),
 }
 
 impl Reader {
@@ -118,6 +127,7 @@ impl Reader {
             // Spread, so that those who lost one replica do not reach the next one together.
             retry_ms: 1_000 + two % 4_000,
             number: one,
+            span: tracing::Span::current(),
         })
     }
 
@@ -125,6 +135,12 @@ impl Reader {
     #[must_use]
     pub const fn retry_ms(&self) -> u32 {
         self.retry_ms
+    }
+
+    /// Of the call that asked.
+    #[must_use]
+    pub const fn span(&self) -> &tracing::Span {
+        &self.span
     }
 
     /// The next frames, one at least; nothing after the last one.
@@ -139,11 +155,9 @@ impl Reader {
                 return Ok(Some(vec![self.bye(why)]));
             }
             let frames = match &self.phase {
-                Phase::Start => self.start().await?,
-                Phase::Snapshot { .. } => self.page().await?,
                 Phase::Live(_) => self.changes().await?,
-                Phase::Moving(_) => self.move_on().await?,
                 Phase::Ended => return Ok(None),
+                _ => self.come().await?,
             };
             if !frames.is_empty() {
                 return Ok(Some(frames));
@@ -151,11 +165,32 @@ impl Reader {
         }
     }
 
+    // What is seldom done has its memory only while it is done: most connections are live, and there are very many.
+    async fn come(&mut self) -> Result<Vec<Sent>, Error> {
+        let span = self.span.clone();
+        let coming = async {
+            match &self.phase {
+                Phase::Start => self.start().await,
+                Phase::Snapshot { .. } => self.page().await,
+                Phase::Moving(_) => self.move_on().await,
+                Phase::Live(_) | Phase::Ended => Ok(Vec::new()),
+            }
+        };
+        Box::pin(coming.instrument(span)).await
+    }
+
+    // What was told is void, or told by other rights.
+    async fn turn(&mut self) -> Result<Vec<Sent>, Error> {
+        let span = self.span.clone();
+        Box::pin(self.begin_again().instrument(span)).await
+    }
+
     fn go_live(&mut self, topic: Arc<Topic>, place: Place) {
         let mut wakes = topic.wakes(self.number);
         wakes.mark_unchanged();
         let heartbeat_at = next_heartbeat();
-        let live = Live { topic, place, catch_up: CatchUp::default(), wakes, heartbeat_at };
+        let alarm = Box::pin(sleep_until(heartbeat_at));
+        let live = Live { topic, place, catch_up: CatchUp::default(), wakes, heartbeat_at, alarm };
         self.phase = Phase::Live(Box::new(live));
     }
 
@@ -198,25 +233,32 @@ impl Reader {
         let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
         // Before the topic is looked at: what it gets after this is looked at the next time.
         live.wakes.mark_unchanged();
+        if self.hub.is_draining() {
+            return Ok(vec![self.bye(ByeCause::Drain)]);
+        }
         let seen = self.hub.seq();
         let taken = match live.topic.take(&mut live.place, self.asked.mode, seen, MOST_FRAMES) {
             Next::Taken(taken) => taken,
-            Next::Closed => return self.begin_again().await,
+            Next::Closed => return self.turn().await,
         };
         if !taken.steps.is_empty() {
             return self.give(taken).await;
         }
         if let Some(lane) = taken.behind {
-            let epoch = &self.epoch;
-            let walker = Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
-            let piece = live.catch_up.walk(&walker, &mut live.place, lane).await?;
-            return self.told(piece).await;
+            return Box::pin(self.walk(lane, seen)).await;
         }
         match self.wait().await {
             Wake::Moved => Ok(Vec::new()),
             Wake::Heartbeat => self.heartbeat().await,
-            Wake::Bye(why) => Ok(vec![self.bye(why)]),
         }
+    }
+
+    async fn walk(&mut self, lane: Lane, seen: i64) -> Result<Vec<Sent>, Error> {
+        let Phase::Live(live) = &mut self.phase else { return Ok(Vec::new()) };
+        let (epoch, span) = (&self.epoch, self.span.clone());
+        let walker = Walker { app: &self.app, topic: &live.topic, mode: self.asked.mode, epoch, seen };
+        let piece = live.catch_up.walk(&walker, &mut live.place, lane).instrument(span.clone()).await?;
+        self.told(piece).instrument(span).await
     }
 
     async fn told(&mut self, piece: Piece) -> Result<Vec<Sent>, Error> {
@@ -276,23 +318,30 @@ impl Reader {
     // Loads what a frame needs beside its entry, and gives the form that it has in this representation.
     async fn prepare(&self, slot: &Slot, form: Form) -> Result<Form, Error> {
         let Phase::Live(live) = &self.phase else { return Ok(form) };
-        if let Participants::Of(_) = slot.participants() {
-            let entry = Entry::clone(slot.entry());
-            let load = || self.app.cut_entry(live.topic.view(), entry);
-            slot.cut().get_or_try_init(load).await?;
-        }
         let is_odf = live.topic.representation() == Representation::Odf;
-        if is_odf && slot.shows_content() {
-            let load = || self.app.get_raw(self.asked.stream, slot.seq());
-            slot.raw().get_or_try_init(load).await?;
+        if slot.participants() != &Participants::All || is_odf {
+            Box::pin(self.load(live, slot).instrument(self.span.clone())).await?;
         }
         let age = self.app.clock().now() - slot.entry().received_at;
         self.hub.figures().lagged(age.num_milliseconds());
         Ok(if is_odf { Form::Whole } else { form })
     }
 
+    async fn load(&self, live: &Live, slot: &Slot) -> Result<(), Error> {
+        if let Participants::Of(_) = slot.participants() {
+            let entry = Entry::clone(slot.entry());
+            let load = || self.app.cut_entry(live.topic.view(), entry);
+            slot.cut().get_or_try_init(load).await?;
+        }
+        if live.topic.representation() == Representation::Odf && slot.shows_content() {
+            let load = || self.app.get_raw(self.asked.stream, slot.seq());
+            slot.raw().get_or_try_init(load).await?;
+        }
+        Ok(())
+    }
+
     fn must_end(&self) -> Option<ByeCause> {
-        if *self.hub.draining().borrow() {
+        if self.hub.is_draining() {
             return Some(ByeCause::Drain);
         }
         if self.asked.expires_at.is_some_and(|at| at <= self.app.clock().now()) {
@@ -301,19 +350,27 @@ impl Reader {
         (Instant::now() >= self.ends_at).then_some(ByeCause::Age)
     }
 
+    // Nothing but these two wakes a connection, ten thousand times a frame. A process that goes down wakes its topics, and
+    // whether the connection must end is looked at whenever it is awake.
     async fn wait(&mut self) -> Wake {
-        let mut draining = self.hub.draining();
-        let expires = token_expires(&self.app, self.asked.expires_at);
-        let ends_at = self.ends_at;
+        let (ends_at, expires_at) = (self.ends_at, self.expires_at());
         let Phase::Live(live) = &mut self.phase else { return Wake::Moved };
+        let until = live.heartbeat_at.min(ends_at).min(expires_at.unwrap_or(ends_at));
+        if live.alarm.is_elapsed() || until < live.alarm.deadline() {
+            live.alarm.as_mut().reset(until);
+        }
         tokio::select! {
             biased;
-            _ = draining.wait_for(|draining| *draining) => Wake::Bye(ByeCause::Drain),
-            () = tokio::time::sleep_until(ends_at) => Wake::Bye(ByeCause::Age),
-            () = expires => Wake::Bye(ByeCause::TokenExpired),
             _ = live.wakes.changed() => Wake::Moved,
-            () = tokio::time::sleep_until(live.heartbeat_at) => Wake::Heartbeat,
+            () = live.alarm.as_mut() => {
+                if Instant::now() >= live.heartbeat_at { Wake::Heartbeat } else { Wake::Moved }
+            }
         }
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        let left = self.asked.expires_at? - self.app.clock().now();
+        Some(Instant::now() + left.to_std().unwrap_or_default())
     }
 
     fn bye(&mut self, why: ByeCause) -> Sent {
@@ -328,7 +385,7 @@ impl Reader {
         let seen = self.hub.seq();
         let taken = match live.topic.take(&mut live.place, self.asked.mode, seen, MOST_FRAMES) {
             Next::Taken(taken) => taken,
-            Next::Closed => return self.begin_again().await,
+            Next::Closed => return self.turn().await,
         };
         let Some(at) = live.place.rest(seen).filter(|_| taken.steps.is_empty()) else {
             return self.give(taken).await;
@@ -339,12 +396,5 @@ impl Reader {
         let cursor = Cursor { epoch: self.epoch.clone(), at };
         let frame = Frame::Heartbeat { seq: seen, at: now, lag_ms, stale: self.hub.stale() };
         Ok(vec![Sent::own(frame, Some(cursor))])
-    }
-}
-
-async fn token_expires(app: &App, expires_at: Option<DateTime<Utc>>) {
-    match expires_at {
-        Some(at) => tokio::time::sleep((at - app.clock().now()).to_std().unwrap_or_default()).await,
-        None => std::future::pending().await,
     }
 }

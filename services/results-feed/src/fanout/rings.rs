@@ -7,6 +7,9 @@ use crate::lane::{LANES, Lane};
 
 use super::slot::Slot;
 
+/// So many frames from the end a place is looked for one by one.
+const NEAR: usize = 4;
+
 /// The newest frames of a topic, a ring for each lane.
 #[derive(Debug)]
 pub struct Rings {
@@ -16,7 +19,8 @@ pub struct Rings {
 /// The newest frames of a lane, without a hole.
 #[derive(Debug)]
 pub struct Ring {
-    slots: VecDeque<Arc<Slot>>,
+    /// With their numbers, so that a place is found without a look at frames that are not sent.
+    slots: VecDeque<(i64, Arc<Slot>)>,
     /// Of the newest frame ever; at first where the ring begins.
     last: i64,
     /// Every frame behind this is there.
@@ -54,19 +58,19 @@ impl Rings {
     }
 
     /// Adds a frame at the end of its lane.
-    pub fn push(&mut self, slot: Slot) {
+    pub fn push(&mut self, slot: Arc<Slot>) {
         let ring = self.of_mut(slot.lane());
         ring.last = slot.seq();
         ring.newest.insert(slot.handle(), slot.seq());
-        ring.slots.push_back(Arc::new(slot));
+        ring.slots.push_back((slot.seq(), slot));
     }
 
     /// Forgets frames up to this one.
     pub fn forget(&mut self, lane: Lane, seq: i64) {
         let ring = self.of_mut(lane);
-        while let Some(slot) = ring.slots.pop_front_if(|slot| slot.seq() <= seq) {
-            ring.floor = slot.seq();
-            if ring.newest.get(&slot.handle()) == Some(&slot.seq()) {
+        while let Some((gone, slot)) = ring.slots.pop_front_if(|(at, _)| *at <= seq) {
+            ring.floor = gone;
+            if ring.newest.get(&slot.handle()) == Some(&gone) {
                 ring.newest.remove(&slot.handle());
             }
         }
@@ -89,12 +93,17 @@ impl Ring {
     /// Whether a newer frame of the same document is there.
     #[must_use]
     pub fn has_newer(&self, slot: &Slot) -> bool {
-        self.newest.get(&slot.handle()).is_some_and(|newest| *newest > slot.seq())
+        self.last > slot.seq() && self.newest.get(&slot.handle()).is_some_and(|newest| *newest > slot.seq())
     }
 
-    /// The frames behind a place, in order.
+    /// The frames behind a place, in order. Most readers are near the end.
     pub fn after(&self, seq: i64) -> impl Iterator<Item = &Arc<Slot>> {
-        let from = self.slots.partition_point(|slot| slot.seq() <= seq);
-        self.slots.range(from..)
+        let near = self.slots.iter().rev().take(NEAR).take_while(|(at, _)| *at > seq).count();
+        let from = if near < NEAR {
+            self.slots.len() - near
+        } else {
+            self.slots.partition_point(|(at, _)| *at <= seq)
+        };
+        self.slots.range(from..).map(|(_, slot)| slot)
     }
 }

@@ -1,4 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -13,10 +16,11 @@ use crate::{
 
 use super::{
     budget::Budget,
+    telling::Likeness,
     view::{Form, Sight, tell},
 };
 
-/// An entry as the readers of a topic get it. It is encoded when the first of them needs it, once for all.
+/// An entry as the readers of topics that are alike get it. It is encoded when the first of them needs it, once for all.
 #[derive(Debug)]
 pub struct Slot {
     seq: i64,
@@ -26,6 +30,8 @@ pub struct Slot {
     sight: Sight,
     entry: Arc<Entry>,
     participants: Participants,
+    /// Whether the entry's trace has its last span: one frame of it is enough.
+    is_traced: Arc<AtomicBool>,
     /// The entry with those participants alone.
     cut: OnceCell<Entry>,
     epoch: Arc<str>,
@@ -102,24 +108,26 @@ pub fn with_cursor(json: &[u8], cursor: &Cursor) -> Bytes {
 }
 
 impl Slot {
-    /// Behind the frame `previous` of its lane.
+    /// Of an entry, as topics that are alike tell it; nothing where it is about no document. `is_traced` is one for all slots
+    /// of the entry.
     #[must_use]
     pub fn new(
         entry: &Arc<Entry>,
-        (sight, participants): (Sight, Participants),
-        previous: i64,
-        epoch: &Arc<str>,
+        like: &Likeness,
+        (epoch, is_traced): (&Arc<str>, &Arc<AtomicBool>),
         budget: &Arc<Budget>,
     ) -> Option<Self> {
         let (handle, _, document_type) = entry.document()?;
+        budget.add(size_of::<Self>());
         Some(Self {
             seq: entry.seq,
-            previous,
+            previous: like.previous,
             handle,
             lane: Lane::of(document_type),
-            sight,
+            sight: like.sight,
             entry: Arc::clone(entry),
-            participants,
+            participants: like.participants.clone(),
+            is_traced: Arc::clone(is_traced),
             cut: OnceCell::new(),
             epoch: Arc::clone(epoch),
             budget: Arc::clone(budget),
@@ -239,7 +247,8 @@ impl Slot {
     }
 
     fn encode(&self, form: Form) -> Encoded {
-        let span = write_span(&self.entry);
+        let is_first = !self.is_traced.swap(true, Ordering::Relaxed);
+        let span = if is_first { write_span(&self.entry) } else { tracing::Span::none() };
         let _entered = span.enter();
         let frame = self.frame(form);
         let encoded = match frame {
@@ -260,11 +269,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let held: usize =
             [&self.change, &self.whole].iter().filter_map(|place| place.get()).map(Encoded::size).sum();
-        self.budget.give_back(held);
+        self.budget.give_back(held + size_of::<Self>());
     }
 }
 
-// The last step of a document's way, in the trace of the request that brought it: once a topic, as its readers share it.
+// The last step of a document's way, in the trace of the request that brought it.
 fn write_span(entry: &Entry) -> tracing::Span {
     let Some(traceparent) = &entry.traceparent else { return tracing::Span::none() };
     let span = tracing::info_span!(parent: None, "write frame", seq = entry.seq);

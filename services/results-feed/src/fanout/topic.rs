@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::{
     sync::{OnceCell, watch},
@@ -28,7 +28,8 @@ pub struct Topic {
     view: View,
     representation: Representation,
     state: RwLock<State>,
-    wakes: [watch::Sender<()>; WAKES],
+    /// There where a connection of the group ever was: of topics there are many more with few readers than with many.
+    wakes: [OnceLock<watch::Sender<()>>; WAKES],
     snapshot: Mutex<Option<(Arc<Snapshot>, Instant)>>,
     moved: OnceCell<Arc<Move>>,
 }
@@ -60,7 +61,7 @@ impl Topic {
             view,
             representation,
             state: RwLock::new(state),
-            wakes: std::array::from_fn(|_| watch::Sender::new(())),
+            wakes: Default::default(),
             snapshot: Mutex::new(None),
             moved: OnceCell::new(),
         }
@@ -85,7 +86,7 @@ impl Topic {
     }
 
     /// Adds the frame that `make` makes behind the newest one of its lane. Readers are woken by [`Self::wake`].
-    pub fn push(&self, lane: Lane, make: impl FnOnce(i64) -> Option<Slot>) {
+    pub fn push(&self, lane: Lane, make: impl FnOnce(i64) -> Option<Arc<Slot>>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = make(state.rings.of(lane).last()) {
             state.rings.push(slot);
@@ -130,7 +131,7 @@ impl Topic {
 
     /// Tells its readers to look.
     pub fn wake(&self) {
-        for wake in &self.wakes {
+        for wake in self.wakes.iter().filter_map(OnceLock::get) {
             wake.send_replace(());
         }
     }
@@ -139,7 +140,8 @@ impl Topic {
     #[must_use]
     pub fn wakes(&self, reader: u32) -> watch::Receiver<()> {
         let group = usize::try_from(reader).unwrap_or_default() % WAKES;
-        self.wakes.iter().cycle().nth(group).map_or_else(|| watch::channel(()).1, watch::Sender::subscribe)
+        let wake = self.wakes.get(group).map(|wake| wake.get_or_init(|| watch::Sender::new(())));
+        wake.map_or_else(|| watch::channel(()).1, watch::Sender::subscribe)
     }
 
     /// The next frames for a connection; see [`Place::take`].

@@ -92,6 +92,11 @@ impl Topics {
         }
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_key.values().map(|kept| &kept.topic)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -23,7 +23,7 @@ pub struct View {
 }
 
 /// What an entry means for those who want to see its document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sight {
     /// They may see the new version.
     Shown {

@@ -1,4 +1,4 @@
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use chassis::FieldViolation;
@@ -131,13 +131,13 @@ fn until_drain(
     app: &App,
     mut documents: Streaming<PublishStreamRequest>,
 ) -> impl Stream<Item = Result<PublishStreamRequest, Status>> + Send + use<> {
-    let mut draining = app.hub(FeedFlag::Production).draining();
+    let hub = Arc::clone(app.hub(FeedFlag::Production));
     async_stream::stream! {
         loop {
             let next = tokio::select! {
                 biased;
                 next = documents.next() => next,
-                _ = draining.wait_for(|draining| *draining) => {
+                () = hub.wait_until_draining() => {
                     Some(Err(chassis::status(Error::Unavailable("going down"))))
                 }
             };

@@ -1,6 +1,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, Query as Pairs, State},
     http::{HeaderMap, HeaderValue, header},
@@ -64,6 +65,7 @@ pub async fn subscribe(
                 Ok(None) => break,
                 Err(error) => {
                     // The reader comes back with its last id; nothing is lost.
+                    let _entered = reader.span().enter();
                     tracing::warn!(code = ?error.code(), reason = error.reason(), "feed connection ended");
                     break;
                 }
@@ -75,8 +77,9 @@ pub async fn subscribe(
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         NO_SNIFF,
     ];
-    // Proxies that buffer would hold the feed back.
-    Ok((headers, [("x-accel-buffering", "no")], Body::from_stream(events)).into_response())
+    // Proxies that buffer would hold the feed back. What a reader asks of the database is in its span without our help.
+    let quick = ([("x-accel-buffering", "no")], Extension(chassis::EntersSpan));
+    Ok((headers, quick, Body::from_stream(events)).into_response())
 }
 
 // In small pieces it is seen whether a reader takes any.

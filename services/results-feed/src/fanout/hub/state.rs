@@ -1,17 +1,17 @@
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    entitlement::Rights,
+    entitlement::{Participants, Rights},
     entry::{Entry, What},
     fanout::{
         budget::Budget,
         filter::Filter,
-        slot::Slot,
+        telling::{Likeness, Telling},
         topic::{Representation, Topic},
         topics::Topics,
         view::{Sight, View},
@@ -30,13 +30,32 @@ const LOOK_BACK: usize = 4_096;
 /// Most clients whose rights are kept.
 const MOST_RIGHTS: usize = 10_000;
 
+/// Topics that have something new, each once.
+#[derive(Debug, Default)]
+struct Touched {
+    topics: Vec<Arc<Topic>>,
+    known: HashSet<*const Topic>,
+}
+
+impl Touched {
+    fn add(&mut self, topic: &Arc<Topic>) {
+        if self.known.insert(Arc::as_ptr(topic)) {
+            self.topics.push(Arc::clone(topic));
+        }
+    }
+}
+
+fn likeness((sight, participants): (Sight, Participants), topic: &Topic, previous: i64) -> Likeness {
+    Likeness { sight, participants, previous, representation: topic.representation() }
+}
+
 /// What a hub guards by its lock.
 #[derive(Debug)]
 pub struct State {
     epoch: Arc<str>,
     /// Of the newest entry, whether it is held or not.
     seq: i64,
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Telling>,
     waiting: BTreeMap<i64, Arc<Entry>>,
     topics: Topics,
     rights: HashMap<String, Arc<Rights>>,
@@ -104,37 +123,39 @@ impl State {
                 self.waiting.pop_last();
             }
         }
-        let mut touched: Vec<Arc<Topic>> = Vec::new();
+        let mut touched = Touched::default();
         while let Some(entry) = self.waiting.remove(&(self.seq + 1)) {
             self.seq = entry.seq;
-            match &entry.what {
-                What::Entitlement(client_id) => touched.extend(self.change_rights(client_id, entry.seq)),
-                _ => self.show(&entry, stream, &mut touched),
-            }
             self.budget.add(entry.weight());
-            self.entries.push_back(entry);
+            let mut telling = Telling::new(Arc::clone(&entry));
+            match &entry.what {
+                What::Entitlement(client_id) => {
+                    self.change_rights(client_id, entry.seq).iter().for_each(|topic| touched.add(topic));
+                }
+                _ => self.show(&mut telling, stream, &mut touched),
+            }
+            self.entries.push_back(telling);
         }
         while (self.budget.is_spent() || self.entries.len() > LONGEST) && self.forget_oldest() {}
-        touched
+        touched.topics
     }
 
     // What an entry means is decided once for all topics of the same rights.
-    fn show(&self, entry: &Arc<Entry>, stream: StreamName, touched: &mut Vec<Arc<Topic>>) {
+    fn show(&self, telling: &mut Telling, stream: StreamName, touched: &mut Touched) {
+        let entry = Arc::clone(telling.entry());
         let Some((_, key, document_type)) = entry.document() else { return };
         let lane = Lane::of(document_type);
-        let mut judged: HashMap<*const Rights, Option<Sight>> = HashMap::new();
+        let mut judged: HashMap<*const Rights, Option<(Sight, Participants)>> = HashMap::new();
         for topic in self.topics.wanting(&key.document_code) {
-            let rights = topic.view().rights();
-            debug_assert_eq!(topic.view().stream(), stream, "a topic is of its hub's stream");
-            let sight = *judged.entry(Arc::as_ptr(rights)).or_insert_with(|| topic.view().judge(entry));
-            if let Some(sight) = sight {
-                let participants = topic.view().participants(entry);
+            let view = topic.view();
+            debug_assert_eq!(view.stream(), stream, "a topic is of its hub's stream");
+            let judge = || Some((view.judge(&entry)?, view.participants(&entry)));
+            if let Some(shown) = judged.entry(Arc::as_ptr(view.rights())).or_insert_with(judge) {
                 topic.push(lane, |previous| {
-                    Slot::new(entry, (sight, participants), previous, &self.epoch, &self.budget)
+                    let like = likeness(shown.clone(), topic, previous);
+                    telling.slot(like, &self.epoch, &self.budget)
                 });
-                if !touched.iter().any(|other| Arc::ptr_eq(other, topic)) {
-                    touched.push(Arc::clone(topic));
-                }
+                touched.add(topic);
             }
         }
     }
@@ -149,8 +170,9 @@ impl State {
     }
 
     fn forget_oldest(&mut self) -> bool {
-        let Some(entry) = self.entries.pop_front() else { return false };
-        self.budget.give_back(entry.weight());
+        let Some(telling) = self.entries.pop_front() else { return false };
+        self.budget.give_back(telling.weight());
+        let entry = telling.entry();
         if let Some((_, key, document_type)) = entry.document() {
             for topic in self.topics.wanting(&key.document_code) {
                 topic.forget(Lane::of(document_type), entry.seq);
@@ -165,22 +187,28 @@ impl State {
             return topic;
         }
         let skipped = self.entries.len().saturating_sub(LOOK_BACK);
-        let since = self.entries.get(skipped).map_or(self.seq, |entry| entry.seq - 1);
+        let since = self.entries.get(skipped).map_or(self.seq, |telling| telling.entry().seq - 1);
         // Before a change of rights others were given: who comes from there is told first what the change means.
         let since = since.max(self.rights_changed_at(view.rights()));
         let topic = Arc::new(Topic::new(filter.clone(), view, representation, since));
-        for entry in self.entries.iter().skip(skipped).filter(|entry| entry.seq > since) {
+        for telling in self.entries.iter_mut().skip(skipped).filter(|telling| telling.entry().seq > since) {
+            let entry = Arc::clone(telling.entry());
             let Some((_, key, document_type)) = entry.document() else { continue };
             let is_wanted = filter.prefixes().iter().any(|prefix| prefix.matches(&key.document_code));
-            if let Some(sight) = topic.view().judge(entry).filter(|_| is_wanted) {
-                let participants = topic.view().participants(entry);
+            if let Some(sight) = topic.view().judge(&entry).filter(|_| is_wanted) {
+                let shown = (sight, topic.view().participants(&entry));
                 topic.push(Lane::of(document_type), |previous| {
-                    Slot::new(entry, (sight, participants), previous, &self.epoch, &self.budget)
+                    telling.slot(likeness(shown, &topic, previous), &self.epoch, &self.budget)
                 });
             }
         }
         self.topics.insert(&topic);
         topic
+    }
+
+    /// All topics.
+    pub fn topics(&self) -> impl Iterator<Item = Arc<Topic>> {
+        self.topics.all().cloned()
     }
 
     pub fn rights(&self, client_id: &str) -> Option<Arc<Rights>> {
