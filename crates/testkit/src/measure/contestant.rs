@@ -45,6 +45,11 @@ impl Contestant {
         system::cpu_seconds_of_family(self.child.id())
     }
 
+    /// What of it its first process spent in the kernel.
+    pub fn kernel_cpu(&self) -> f64 {
+        system::kernel_seconds(self.child.id())
+    }
+
     /// The memory that all its processes have resident, in MiB; pages that they share count once in each.
     pub fn resident_mib(&self) -> f64 {
         let others = system::descendants(self.child.id()).into_iter().map(system::resident_mib);

@@ -23,6 +23,11 @@ pub fn cpu_seconds_of_family(ancestor: u32) -> f64 {
     members.map(|times| times.own + times.ended_children).sum()
 }
 
+/// What of it was in the system's code, for this process alone.
+pub fn kernel_seconds(pid: u32) -> f64 {
+    times(pid).map_or(f64::NAN, |times| times.kernel)
+}
+
 /// Processes that live and that this one started, itself or by others.
 pub fn descendants(ancestor: u32) -> Vec<u32> {
     descendants_among(&all_times(), ancestor)
@@ -99,6 +104,7 @@ pub fn machine() -> String {
 struct Times {
     parent: u32,
     own: f64,
+    kernel: f64,
     ended_children: f64,
 }
 
@@ -112,6 +118,7 @@ fn times(pid: u32) -> Option<Times> {
     Some(Times {
         parent: fields.get(1)?.parse().ok()?,
         own: seconds(14)? + seconds(15)?,
+        kernel: seconds(15)?,
         ended_children: seconds(16)? + seconds(17)?,
     })
 }

@@ -19,10 +19,8 @@ use crate::{
     publisher::Publisher,
     pushpin::Pushpin,
     readers::{Clock, Hail},
+    sockudo::Sockudo,
 };
-
-/// Said beside those that are, where readers are many.
-pub const NOT_MEASURED: &str = "Sockudo is not measured: it would have to be built from source";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -33,6 +31,7 @@ pub enum Kind {
     JetStream,
     Mosquitto,
     Pushpin,
+    Sockudo,
 }
 
 impl Kind {
@@ -57,6 +56,7 @@ impl Kind {
             Self::JetStream => "NATS JetStream",
             Self::Mosquitto => "Mosquitto, QoS 0",
             Self::Pushpin => "Pushpin, server-sent events",
+            Self::Sockudo => "Sockudo, WebSocket",
         }
     }
 }
@@ -67,6 +67,7 @@ enum Server {
     Nats(Nats),
     Mosquitto(Mosquitto),
     Pushpin(Pushpin),
+    Sockudo(Sockudo),
 }
 
 /// One that runs.
@@ -89,6 +90,7 @@ impl Contestant {
             Kind::JetStream => Nats::start(true).await?.map(Server::Nats),
             Kind::Mosquitto => Mosquitto::start().await?.map(Server::Mosquitto),
             Kind::Pushpin => Pushpin::start().await?.map(Server::Pushpin),
+            Kind::Sockudo => Sockudo::start().await?.map(Server::Sockudo),
         };
         Ok(server.map(|server| Self { kind, server }))
     }
@@ -100,6 +102,7 @@ impl Contestant {
             Server::Nats(nats) => &nats.process,
             Server::Mosquitto(mosquitto) => &mosquitto.process,
             Server::Pushpin(pushpin) => &pushpin.process,
+            Server::Sockudo(sockudo) => &sockudo.process,
         }
     }
 
@@ -112,6 +115,7 @@ impl Contestant {
             Server::Nats(nats) => nats.reader(number),
             Server::Mosquitto(mosquitto) => mosquitto.reader(number),
             Server::Pushpin(pushpin) => pushpin.reader(),
+            Server::Sockudo(sockudo) => sockudo.reader(),
         };
         (0..count).map(hail).collect()
     }
@@ -133,6 +137,7 @@ impl Contestant {
             Server::Nats(nats) => nats.send(&bytes).await,
             Server::Mosquitto(mosquitto) => mosquitto.send(&bytes).await,
             Server::Pushpin(pushpin) => pushpin.send(&bytes).await,
+            Server::Sockudo(sockudo) => sockudo.send(&bytes).await,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How fast the feed is beside what people use for the same today, on one machine in one run, with one load generator.
 //!
-//! `deploy/local/bench-feed` calls it, with PostgreSQL and Kafka and, where they can be had, NATS, Mosquitto and
-//! Pushpin at hand.
+//! `deploy/local/bench-feed` calls it, with PostgreSQL and Kafka and, where they can be had, NATS, Mosquitto,
+//! Pushpin and Sockudo at hand.
 //! Each contestant is a process of its own; its processor time and memory are read from /proc. The server has the first
 //! processor for itself and the load the others, as far as there are others. Peers are given the bytes of our frames.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -25,6 +25,7 @@ mod readers;
 mod rights;
 mod size;
 mod slow;
+mod sockudo;
 mod storm;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use testkit::measure::{Surroundings, Table, number, quantile};
 
 use crate::{
     UNKNOWN,
-    contestants::{Contestant, Kind, NOT_MEASURED},
+    contestants::{Contestant, Kind},
     documents::FINAL,
     fanout::{RATE, final_at, send_in_time},
     readers::{Clock, Readers},
@@ -29,7 +29,7 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
         "cut",
         "arrived",
     ]);
-    for kind in [Kind::Socket, Kind::Nats, Kind::Pushpin] {
+    for kind in [Kind::Socket, Kind::Nats, Kind::Pushpin, Kind::Sockudo] {
         let (alone, beside, slow_ones) = match both(surroundings, size, kind, slow).await {
             Ok(Some(figures)) => figures,
             Ok(None) => {
@@ -64,7 +64,6 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
             );
         }
     }
-    table.note(NOT_MEASURED.to_owned());
     Ok(table)
 }
 

@@ -2,10 +2,7 @@ mod state;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use domain::{DateTime, Utc};
@@ -21,6 +18,9 @@ use super::{
 };
 use crate::{entitlement::Rights, entry::Entry, frame::Stale, store::Position, stream_name::StreamName};
 
+/// Most epochs of which is known what Kafka told: a topic goes back a day, in which hardly two begin.
+const MOST_EPOCHS: usize = 64;
+
 /// The newest entries of one stream in this process, and the topics of their readers.
 #[derive(Debug)]
 pub struct Hub {
@@ -32,8 +32,9 @@ pub struct Hub {
     draining: watch::Sender<bool>,
     confirmed_at: RwLock<Option<DateTime<Utc>>>,
     stale: RwLock<Arc<[Stale]>>,
-    /// The highest number that Kafka told of, in the present epoch.
-    heard: AtomicI64,
+    /// The highest number that Kafka told of, by epoch. Kafka may be heard before the database was ever read, and tells of an
+    /// old entry only once.
+    heard: Mutex<HashMap<String, i64>>,
     figures: Arc<Figures>,
     /// One reader at a time asks the database for rights that are not known.
     rights: tokio::sync::Mutex<()>,
@@ -57,7 +58,7 @@ impl Hub {
             draining: watch::Sender::new(false),
             confirmed_at: RwLock::default(),
             stale: RwLock::new(Arc::from([])),
-            heard: AtomicI64::new(0),
+            heard: Mutex::default(),
             figures: Arc::clone(figures),
             rights: tokio::sync::Mutex::default(),
         }
@@ -142,7 +143,7 @@ impl Hub {
     /// says where the rights of each client changed last.
     pub fn restart(&self, position: &Position, rights: HashMap<String, i64>) {
         let mut state = self.state();
-        self.heard.store(0, Ordering::Relaxed);
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).retain(|epoch, _| *epoch == position.epoch);
         self.set_stale(Arc::from([]));
         let closed = state.restart(position, rights);
         // Under the lock, so that nobody is woken for rings that are not there yet.
@@ -173,15 +174,18 @@ impl Hub {
 
     /// Notes the number of an entry that Kafka told of: the log must have it.
     pub fn hear(&self, epoch: &str, seq: i64) {
-        if self.state().is_of(epoch) {
-            self.heard.fetch_max(seq, Ordering::Relaxed);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(highest) = heard.get_mut(epoch) {
+            *highest = seq.max(*highest);
+        } else if heard.len() < MOST_EPOCHS {
+            heard.insert(epoch.to_owned(), seq);
         }
     }
 
-    /// The highest number that Kafka told of in this epoch.
+    /// The highest number that Kafka told of in an epoch; 0 where of none.
     #[must_use]
-    pub fn heard(&self) -> i64 {
-        self.heard.load(Ordering::Relaxed)
+    pub fn heard(&self, epoch: &str) -> i64 {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(epoch).copied().unwrap_or_default()
     }
 
     /// Has the stream's row read at once.

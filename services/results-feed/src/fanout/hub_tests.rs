@@ -121,7 +121,17 @@ fn entries_of_a_lost_epoch_are_refused() {
     hub.append("7f", late(6..=6));
     assert_eq!(hub.seq(), 5);
     hub.hear("7f", 100);
-    assert_eq!(hub.heard(), 0, "what a lost epoch had says nothing of this one");
+    assert_eq!(hub.heard("8a"), 0, "what a lost epoch had says nothing of this one");
+}
+
+#[test]
+fn what_kafka_tells_before_the_database_is_read_is_not_forgotten() {
+    let hub = Hub::new("SYN2030-P".to_owned(), StreamName::Production, &Arc::default(), &Arc::default());
+    hub.hear("7f", 12);
+    hub.hear("6e", 30);
+    hub.hear("7f", 11);
+    hub.restart(&Position { epoch: "7f".to_owned(), seq: 10 }, HashMap::new());
+    assert_eq!(hub.heard("7f"), 12, "the database has lost two entries");
 }
 
 #[test]

@@ -75,7 +75,8 @@ pub async fn catch_up(app: &App, hub: &Hub, missing: i64) -> Result<i64, Error> 
     let stream_id = hub.stream_id();
     // Before the row is read: what our own writer commits in between, and what Kafka tells of it, would look like entries
     // that the row has lost.
-    let (seen, heard) = (hub.position(), hub.heard());
+    let seen = hub.position();
+    let heard = seen.as_ref().map_or(0, |seen| hub.heard(&seen.epoch));
     let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(0) };
     let Some(seen) = seen else {
         restart(app, hub, &stored).await?;
