@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use testkit::measure::{Arguments, Scale};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
@@ -22,31 +23,11 @@ impl fmt::Display for Workload {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Scale {
-    /// Seconds, to see that it runs; no figure of it means anything.
-    Small,
-    /// A quarter of an hour.
-    Ci,
-    /// What the targets are set for: some hours with --runs 3.
-    Full,
-}
-
 #[derive(Debug, Parser)]
 #[command(name = "bench-backbone")]
-struct Arguments {
-    /// Which workloads, with commas between; all by default.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<Workload>,
-    /// Runs of each contestant; the middle one counts.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-    runs: u8,
-    /// How much is done.
-    #[arg(long, default_value = "ci")]
-    size: Scale,
-    /// Said by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
+struct CommandLine {
+    #[command(flatten)]
+    common: Arguments<Workload>,
 }
 
 /// How much is done.
@@ -70,9 +51,7 @@ pub struct Size {
 
 impl Size {
     pub fn from_arguments() -> Self {
-        let arguments = Arguments::parse();
-        let workloads =
-            if arguments.only.is_empty() { Workload::value_variants().to_vec() } else { arguments.only };
+        let arguments = CommandLine::parse().common;
         let (rows, writing, paced, records, one_by_one, calling) = match arguments.size {
             Scale::Small => (60_000, 4, 4, 60_000, 3, 2),
             Scale::Ci => (500_000, 30, 30, 300_000, 10, 5),
@@ -80,7 +59,7 @@ impl Size {
         };
         let seconds = Duration::from_secs;
         Self {
-            workloads,
+            workloads: arguments.workloads(),
             runs: arguments.runs,
             rows,
             writing: seconds(writing),

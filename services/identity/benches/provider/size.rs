@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use testkit::measure::{Arguments, Scale};
 
 /// What is asked of a provider, over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -36,31 +37,11 @@ impl fmt::Display for Workload {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Scale {
-    /// Seconds, to see that it runs; no figure of it means anything.
-    Small,
-    /// Half an hour.
-    Ci,
-    /// What the targets are set for: some hours with --runs 3.
-    Full,
-}
-
 #[derive(Debug, Parser)]
 #[command(name = "bench-identity")]
-struct Arguments {
-    /// Which workloads, with commas between; all by default.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<Workload>,
-    /// Runs of each contestant, in turn; the middle one counts.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-    runs: u8,
-    /// How much is done.
-    #[arg(long, default_value = "ci")]
-    size: Scale,
-    /// Said by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
+struct CommandLine {
+    #[command(flatten)]
+    common: Arguments<Workload>,
 }
 
 /// How much is done.
@@ -83,9 +64,7 @@ pub struct Size {
 
 impl Size {
     pub fn from_arguments() -> Self {
-        let arguments = Arguments::parse();
-        let workloads =
-            if arguments.only.is_empty() { Workload::value_variants().to_vec() } else { arguments.only };
+        let arguments = CommandLine::parse().common;
         let (users, families, warm_up, run, sessions, away, present) = match arguments.size {
             Scale::Small => (200, 40, 1, 3, 400, 5, 1_000),
             Scale::Ci => (20_000, 2_000, 10, 30, 20_000, 60, 100_000),
@@ -93,7 +72,7 @@ impl Size {
         };
         let seconds = Duration::from_secs;
         Self {
-            workloads,
+            workloads: arguments.workloads(),
             runs: arguments.runs,
             users,
             families,

@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use testkit::measure::{Arguments, Scale};
 
 /// What is asked of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,34 +26,14 @@ impl fmt::Display for Workload {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Scale {
-    /// Seconds, to see that it runs; no figure of it means anything.
-    Small,
-    /// A quarter of an hour.
-    Ci,
-    /// What the targets are set for.
-    Full,
-}
-
 #[derive(Debug, Parser)]
 #[command(name = "bench-feed")]
-struct Arguments {
-    /// Which workloads, with commas between; all by default.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<Workload>,
-    /// Runs of each contestant, in turn; the middle one counts.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-    runs: u8,
-    /// How much is done.
-    #[arg(long, default_value = "ci")]
-    size: Scale,
+struct CommandLine {
+    #[command(flatten)]
+    common: Arguments<Workload>,
     /// Connections, where not those of the size.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: Option<u32>,
-    /// Said by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// How much is done.
@@ -73,18 +54,16 @@ pub struct Size {
 
 impl Size {
     pub fn from_arguments() -> Self {
-        let arguments = Arguments::parse();
-        let workloads =
-            if arguments.only.is_empty() { Workload::value_variants().to_vec() } else { arguments.only };
+        let CommandLine { common: arguments, connections: asked } = CommandLine::parse();
         let (connections, readers, warm_up, run, entries, entitlements) = match arguments.size {
             Scale::Small => (100, 20, 1, 3, 1_000, 20),
             Scale::Ci => (10_000, 200, 3, 20, 100_000, 500),
             Scale::Full => (10_000, 200, 10, 60, 1_000_000, 500),
         };
         Self {
-            workloads,
+            workloads: arguments.workloads(),
             runs: arguments.runs,
-            connections: arguments.connections.map_or(connections, |connections| connections as usize),
+            connections: asked.map_or(connections, |connections| connections as usize),
             readers,
             warm_up: Duration::from_secs(warm_up),
             run: Duration::from_secs(run),
