@@ -110,10 +110,10 @@ pub fn number(value: f64) -> String {
     if value.abs() < 100.0 {
         return format!("{value:.1}");
     }
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) && digit.is_ascii_digit() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -175,6 +175,7 @@ mod tests {
             [0.5, 0.99, 1.0].map(|share| number(quantile(&mut values, share))),
             ["50.0", "99.0", "100"]
         );
+        assert_eq!([-571.4, -1_234.0, 12_345.0].map(number), ["-571", "-1,234", "12,345"]);
         assert_eq!(middle(vec![3, 1, 2], |run| f64::from(*run)), Some(2));
     }
 }
