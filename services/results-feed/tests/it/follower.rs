@@ -73,6 +73,14 @@ impl Follower {
         })
         .await;
     }
+
+    /// Waits until it holds this, and says what it lacks where it never does.
+    pub async fn wait_for(&self, state: &BTreeMap<i64, (i64, Value)>) {
+        let waiting = self.wait_until(|followed| followed.documents == *state);
+        if tokio::time::timeout(2 * DEADLINE, waiting).await.is_err() {
+            panic!("{}", self.followed().lack(state));
+        }
+    }
 }
 
 impl Drop for Follower {
@@ -87,7 +95,12 @@ async fn read(client: &reqwest::Client, url: &str, followed: &Mutex<Followed>) {
     if let Some(id) = id {
         request = request.header("last-event-id", id);
     }
-    let Ok(answer) = request.send().await else { return };
+    let Ok(answer) = tokio::time::timeout(SILENCE, request.send()).await else {
+        let mut followed = followed.lock().unwrap();
+        let connections = followed.connections;
+        return followed.faults.push(format!("no answer to the connection after the {connections}th"));
+    };
+    let Ok(answer) = answer else { return };
     if answer.status() != 200 {
         return;
     }
@@ -118,6 +131,25 @@ impl Followed {
             self.forget();
         }
         self.last_id.clone()
+    }
+
+    /// What it does not hold of a state, or holds otherwise, and what it has gone through.
+    fn lack(&self, state: &BTreeMap<i64, (i64, Value)>) -> String {
+        let other: Vec<(i64, Option<i64>, Option<i64>)> = self
+            .documents
+            .keys()
+            .chain(state.keys())
+            .filter(|handle| self.documents.get(handle) != state.get(handle))
+            .map(|handle| {
+                let version =
+                    |held: &BTreeMap<i64, (i64, Value)>| held.get(handle).map(|(version, _)| *version);
+                (*handle, version(&self.documents), version(state))
+            })
+            .collect();
+        let Self { connections, resets, faults, last_id, .. } = self;
+        format!(
+            "held and to be held, by handle: {other:?}; {connections} connections, {last_id:?}, {resets:?}, {faults:?}"
+        )
     }
 
     /// Takes a frame.

@@ -95,7 +95,7 @@ impl Field {
         .unwrap();
         for (follower, query) in self.followers.iter().zip(QUERIES) {
             let state = state(&self.client, &self.balancer.url(&format!("/results/v1/state{query}"))).await;
-            follower.wait_until(|followed| followed.documents == state).await;
+            follower.wait_for(&state).await;
             let followed = follower.followed();
             assert_eq!(followed.faults, [""; 0], "{query}");
             if query == "?mode=every" {
