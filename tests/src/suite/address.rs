@@ -1,11 +1,8 @@
-use std::{
-    collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use domain::Service;
+use testkit::free_ports;
 
 use super::{Readiness, Shape};
 
@@ -58,29 +55,6 @@ impl Listeners {
     pub(super) fn readiness(&self) -> Readiness {
         Readiness { url: self.readiness_url() }
     }
-}
-
-/// Below the ports that the kernel gives to outgoing connections: one of those could take a port before its process does.
-const PORTS: std::ops::Range<u16> = 20_000..25_000;
-
-/// Ports that are free now. This process gives each of them once, until it has given all.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    let all = u32::from(PORTS.end - PORTS.start);
-    let mut free = Vec::new();
-    for _ in 0..all {
-        if free.len() == count {
-            return Ok(free);
-        }
-        // Test programs that run side by side begin apart.
-        let place =
-            (std::process::id().wrapping_mul(61)).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % all;
-        let port = PORTS.start + u16::try_from(place)?;
-        if TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).is_ok() {
-            free.push(port);
-        }
-    }
-    bail!("no {count} free ports in {PORTS:?}")
 }
 
 /// Where everything listens: free ports of the loopback.

@@ -1,7 +1,6 @@
 //! identity as a process of its own.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -20,8 +19,8 @@ pub struct Process {
 impl Process {
     /// Beside the world's own instance, on this way to its database.
     pub async fn start(world: &World, database_url: &str) -> Self {
-        let ports: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let address = |at: usize| ports[at].local_addr().unwrap().to_string();
+        let ports = testkit::free_ports(3).unwrap();
+        let address = |at: usize| format!("127.0.0.1:{}", ports[at]);
         let (http, ops) = (format!("http://{}", address(0)), format!("http://{}/readyz", address(2)));
         let issuer = world.app.issuer();
         let settings = [
@@ -41,7 +40,6 @@ impl Process {
             ("IDENTITY_ISSUER", ISSUER.to_owned()),
             ("IDENTITY_BOOTSTRAP_FILE", world.bootstrap_file().display().to_string()),
         ];
-        drop(ports);
         let child = Command::new(env!("CARGO_BIN_EXE_identity"))
             .env_clear()
             .envs(settings)

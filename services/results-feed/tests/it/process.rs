@@ -1,7 +1,7 @@
 //! results-feed as a process of its own.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
@@ -65,10 +65,9 @@ impl Process {
 
     /// Starts one, which may have to wait for what it needs.
     pub fn begin(around: &Surroundings) -> Self {
-        let ports: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let address = |at: usize| ports[at].local_addr().unwrap();
+        let ports = testkit::free_ports(3).unwrap();
+        let address = |at: usize| SocketAddr::from(([127, 0, 0, 1], ports[at]));
         let (http, grpc, ops) = (address(0), address(1), address(2));
-        drop(ports);
         let child = Command::new(env!("CARGO_BIN_EXE_results-feed"))
             .env_clear()
             .envs(around.settings())
