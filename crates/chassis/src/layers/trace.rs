@@ -234,7 +234,7 @@ struct Exchange {
 }
 
 /// In the extensions of an answer: its body enters the request's span for what it does on its behalf, and for nothing else.
-/// For bodies of very many small pieces, to each of which the entering would cost as much as the piece.
+/// For bodies of very many small pieces, where the entering for each is a good part of the work.
 #[derive(Debug, Clone, Copy)]
 pub struct EntersSpan;
 

@@ -23,9 +23,9 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
     let mut table = Table::new(&["readers", "CPU-s of the service a 1,000 documents"]);
     table.row(vec!["of the public".to_owned(), number(plain)]);
     table.row(vec![format!("{} entitlements", size.entitlements), number(entitled)]);
-    // Frames and decisions are shared; what is left is each entitlement's own.
+    // Frames are shared.
     let own = (entitled - plain) * 1e3 / size.entitlements as f64;
-    let bound = format!("a ring and a wake for each entitlement, {own:.1} µs an entry");
+    let bound = format!("a decision, a ring and a wake of each entitlement, {own:.1} µs an entry");
     table.at_most("entitlements cost, %", (entitled / plain - 1.0) * 100.0, 5.0, &bound);
     table.note(format!(
         "{RATE} documents a second, {} readers, {deliveries} frames to entitled ones",

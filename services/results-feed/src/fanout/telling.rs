@@ -9,8 +9,8 @@ use crate::{entitlement::Participants, entry::Entry};
 /// About how many bytes a topic's ring needs for one frame that is not its alone.
 const PLACE: usize = 64;
 
-/// An entry, and the frames that tell it: topics whose readers get the same of it share one. So five hundred partners with
-/// rights of their own cost what they see differently, and not five hundred times what all see.
+/// An entry, and the frames that tell it: topics whose readers get the same of it share one. So it is
+/// encoded once for five hundred partners with rights of their own.
 #[derive(Debug)]
 pub struct Telling {
     entry: Arc<Entry>,
