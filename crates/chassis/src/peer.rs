@@ -40,6 +40,9 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const SERVER_ADDRESS: &str = "server.address";
 /// A call without a deadline of its own, to a method that nobody knows.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+/// A stream may go on for ever, but not before it begins. Its connection's end does not always reach a call that was just
+/// handed over to it, so that nothing else would end the wait.
+const STREAM_HEAD: Duration = Duration::from_secs(30);
 /// Kept back of the caller's own time, to answer in.
 const OWN_TIME: Duration = Duration::from_millis(5);
 
@@ -142,6 +145,7 @@ impl Peer {
         };
         Rules {
             until: left.map(|left| Instant::now() + left),
+            begins: Instant::now() + left.unwrap_or(STREAM_HEAD),
             idempotent: policy.is_some_and(|policy| policy.idempotent),
             buffered: policy.is_some_and(|policy| !policy.client_streaming),
         }
@@ -152,6 +156,8 @@ impl Peer {
 #[derive(Clone, Copy)]
 struct Rules {
     until: Option<Instant>,
+    // By when there is the head of an answer.
+    begins: Instant,
     idempotent: bool,
     // The request is one message, which can be kept to be repeated.
     buffered: bool,
@@ -260,10 +266,7 @@ impl Service<Request<Body>> for Peer {
         let inside = span.clone();
         let call = async move {
             let sent = peer.send(replicas, request, rules);
-            let answer = match rules.until {
-                Some(until) => timeout_at(until, sent).await.unwrap_or_else(|_| Err(answer::late())),
-                None => sent.await,
-            };
+            let answer = timeout_at(rules.begins, sent).await.unwrap_or_else(|_| Err(answer::late()));
             match &answer {
                 Ok(answer) => {
                     if let Some(code) = answer::code(answer.headers()) {

@@ -177,6 +177,14 @@ async fn a_peer_that_never_answers_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_stream_begins_in_time_and_then_has_no_end() {
+    let rules = Peer::fixed("http://127.0.0.1:9".parse().unwrap(), None).rules(WATCH);
+    assert_eq!(rules.until, None);
+    assert!(rules.begins <= Instant::now() + STREAM_HEAD);
+    assert!(rules.begins > Instant::now());
+}
+
+#[tokio::test]
 async fn an_answer_that_stops_in_the_middle_is_given_up_in_time() {
     let until = Instant::now() + Duration::from_millis(50);
     let stuck = http_body_util::StreamBody::new(futures::stream::pending::<

@@ -25,7 +25,7 @@ async fn readers_of_a_replica_that_dies_go_on_at_the_other_one() {
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = balancer.url("/results/v1/feed?mode=every");
-    let readers: Vec<Follower> = (0..READERS).map(|_| Follower::start(client.clone(), url.clone())).collect();
+    let readers: Vec<Follower> = (0..READERS).map(|_| Follower::start(&url, None)).collect();
     for reader in &readers {
         reader.wait_until(|followed| followed.began.is_some()).await;
     }
@@ -68,7 +68,7 @@ async fn a_cursor_is_served_by_either_replica() {
     world.send(&key, &race[..5]).await;
     let balancer = Balancer::over(&[address(&world)]).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let reader = Follower::start(client.clone(), balancer.url("/results/v1/feed?mode=every"));
+    let reader = Follower::start(&balancer.url("/results/v1/feed?mode=every"), None);
     reader.wait_until(|followed| followed.began.is_some()).await;
     let mut last = 0;
     for (at, document) in race[5..].iter().enumerate() {

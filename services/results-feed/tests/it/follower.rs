@@ -6,9 +6,14 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use url::{Position, Url};
 
 use crate::world::{DEADLINE, merge};
 
@@ -47,13 +52,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads `/results/v1/feed` with this query at an address, until it is dropped.
-    pub fn start(client: reqwest::Client, url: String) -> Self {
+    /// Reads a feed at an address, in the name of a token's client, until it is dropped.
+    pub fn start(url: &str, token: Option<&str>) -> Self {
+        let url: Url = url.parse().unwrap();
+        let token = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
         let followed: Arc<Mutex<Followed>> = Arc::default();
         let of_task = Arc::clone(&followed);
         let task = tokio::spawn(async move {
             loop {
-                read(&client, &url, &of_task).await;
+                read(&url, &token, &of_task).await;
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -89,39 +96,58 @@ impl Drop for Follower {
     }
 }
 
-async fn read(client: &reqwest::Client, url: &str, followed: &Mutex<Followed>) {
-    let mut request = client.get(url);
-    let id = followed.lock().unwrap().last_id.clone();
-    if let Some(id) = id {
-        request = request.header("last-event-id", id);
+// Over a bare connection, in HTTP/1.0 so that the body has no chunks: in a client that hands its requests to a task of the
+// connection, a request may be lost for ever when the connection ends at that very moment, which is not the feed's fault.
+async fn read(url: &Url, token: &str, followed: &Mutex<Followed>) {
+    let address = (url.host_str().unwrap(), url.port().unwrap());
+    let Ok(mut stream) = TcpStream::connect(address).await else { return };
+    let target = &url[Position::BeforePath..];
+    let mut request = format!("GET {target} HTTP/1.0\r\nhost: test\r\n{token}");
+    if let Some(id) = followed.lock().unwrap().last_id.clone() {
+        request += &format!("last-event-id: {id}\r\n");
     }
-    let Ok(answer) = tokio::time::timeout(SILENCE, request.send()).await else {
-        let mut followed = followed.lock().unwrap();
-        let connections = followed.connections;
-        return followed.faults.push(format!("no answer to the connection after the {connections}th"));
+    request += "\r\n";
+    if stream.write_all(request.as_bytes()).await.is_err() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    let status = loop {
+        if let Some(head) = take_until(&mut bytes, b"\r\n\r\n") {
+            break head.split(' ').nth(1).map(str::to_owned);
+        }
+        match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) => return,
+            Err(_) => return followed.lock().unwrap().miss_an_answer(),
+        }
     };
-    let Ok(answer) = answer else { return };
-    if answer.status() != 200 {
+    if status.as_deref() != Some("200") {
         return;
     }
     followed.lock().unwrap().begin();
-    let mut body = answer.bytes_stream();
-    let mut bytes: Vec<u8> = Vec::new();
-    while let Ok(Some(Ok(chunk))) = tokio::time::timeout(SILENCE, body.next()).await {
-        bytes.extend_from_slice(&chunk);
-        while let Some(end) = bytes.windows(2).position(|pair| pair == b"\n\n") {
-            let block: Vec<u8> = bytes.drain(..end + 2).collect();
-            let block = String::from_utf8_lossy(&block);
+    loop {
+        while let Some(block) = take_until(&mut bytes, b"\n\n") {
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
             if let Some(data) = field("data: ") {
                 let frame: Value = serde_json::from_str(data).unwrap();
                 followed.lock().unwrap().take(field("id: "), &frame);
             }
         }
+        let Ok(Ok(1..)) = timeout(SILENCE, stream.read_buf(&mut bytes)).await else { return };
     }
 }
 
+fn take_until(bytes: &mut Vec<u8>, end: &[u8]) -> Option<String> {
+    let at = bytes.windows(end.len()).position(|window| window == end)?;
+    let taken: Vec<u8> = bytes.drain(..at + end.len()).collect();
+    Some(String::from_utf8(taken).unwrap())
+}
+
 impl Followed {
+    fn miss_an_answer(&mut self) {
+        self.faults.push(format!("no answer to the connection after the {}th", self.connections));
+    }
+
     /// A new connection; gives the id to go on with.
     pub fn begin(&mut self) -> Option<String> {
         self.connections += 1;

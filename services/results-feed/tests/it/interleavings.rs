@@ -148,13 +148,10 @@ async fn run(world: &World, replicas: [SocketAddr; 2], key: &str, seed: u64) {
     let issuer = world.app.issuer();
     let client_id = run.client_id();
     let token = issuer.token(&issuer.claims(&client_id, &client_id, &["results.subscribe"]));
-    let mut headers = reqwest::header::HeaderMap::new();
-    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-    let client = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
     let balancers = [Balancer::over(&replicas).await, Balancer::over(&replicas[1..]).await];
     let follow = |at: usize, query: &str| {
         let path = format!("/results/v1/feed?prefix={}{query}", run.prefix());
-        Follower::start(client.clone(), balancers[at].url(&path))
+        Follower::start(&balancers[at].url(&path), Some(&token))
     };
     let mut followers = vec![follow(0, "&mode=every"), follow(1, ""), follow(0, "")];
     for _ in 0..STEPS {
@@ -168,7 +165,7 @@ async fn run(world: &World, replicas: [SocketAddr; 2], key: &str, seed: u64) {
             4 => balancers[1].lead_to(&replicas[..1]),
             5 => {
                 let late = format!("/results/v1/feed?prefix={}", run.prefix());
-                followers.push(Follower::start(client.clone(), balancers[1].url(&late)));
+                followers.push(Follower::start(&balancers[1].url(&late), Some(&token)));
             }
             _ => run.publish().await,
         }

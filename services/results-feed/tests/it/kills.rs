@@ -43,7 +43,7 @@ impl Field {
         let balancer = Balancer::over(&[process.http]).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let feed = |query: &str| balancer.url(&format!("/results/v1/feed{query}"));
-        let followers = QUERIES.iter().map(|query| Follower::start(client.clone(), feed(query))).collect();
+        let followers = QUERIES.iter().map(|query| Follower::start(&feed(query), None)).collect();
         Self { around, process, balancer, client, followers }
     }
 

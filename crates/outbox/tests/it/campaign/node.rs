@@ -50,7 +50,9 @@ impl Node {
 
     /// By name: STOP, CONT, TERM.
     pub fn signal(&self, signal: &str) {
-        let pid = self.child().id().to_string();
+        // Held until it is told: another fault may kill the same node meanwhile, and its number would be nobody's.
+        let child = self.child();
+        let pid = child.id().to_string();
         let done = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
         assert!(done.success(), "kill -{signal} {pid}");
     }
