@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -118,7 +118,8 @@ pub fn kept() -> impl Iterator<Item = (&'static str, String)> {
 /// # Errors
 /// No port is free.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+    let port = crate::free_ports(1)?.into_iter().next().context("a free port")?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 /// Waits until a condition holds.

@@ -11,7 +11,7 @@ use crate::{
     UNKNOWN,
     contestants::{Contestant, Kind},
     documents::{Head, bulk, result, unit},
-    ours::Feed,
+    ours::{Feed, by_socket_at},
     publisher::Publisher,
     readers::{Clock, Readers},
     size::Size,
@@ -44,10 +44,28 @@ pub async fn run(surroundings: &Surroundings, size: &Size) -> Result<Table> {
             alone = figures[1];
         }
     }
-    let (day, with_pdf) = (day(surroundings, size, false).await?, day(surroundings, size, true).await?);
+    let measure = async |beside, seen_at| day(surroundings, size, beside, seen_at).await;
+    let quiet = measure(Beside::Documents, SeenAt::Accepting).await?;
+    let whole = measure(Beside::Burst, SeenAt::Accepting).await?;
+    let with_pdf = measure(Beside::BurstAndPdf, SeenAt::Accepting).await?;
+    let other = measure(Beside::Burst, SeenAt::Other).await?;
+    let cut_off = measure(Beside::Burst, SeenAt::OtherWithoutBroker).await?;
+    let burst = format!(
+        "the burst, {BURST} documents one after the other: {:.1} ms of the processor for one and its {} readers",
+        whole.cpu_ms, size.readers
+    );
+    let shared = format!("{burst}, and as much again for the other process beside it");
     table.at_most("p99 ms on the accepting replica", alone, 20.0, UNKNOWN);
-    table.at_most("p99 ms with a day's documents and bursts beside", day, 20.0, UNKNOWN);
-    table.at_most("a PDF of 9 MiB moves it by, %", (with_pdf / day - 1.0) * 100.0, 20.0, UNKNOWN);
+    table.at_most("p99 ms with a day's documents beside", quiet.p99_ms, 20.0, UNKNOWN);
+    table.at_most("p99 ms with a burst among them", whole.p99_ms, 20.0, &burst);
+    table.at_most(
+        "a PDF of 9 MiB moves it by, %",
+        (with_pdf.p99_ms / whole.p99_ms - 1.0) * 100.0,
+        20.0,
+        UNKNOWN,
+    );
+    table.at_most("p99 ms on another replica", other.p99_ms, 60.0, &shared);
+    table.at_most("p99 ms on another replica without a broker", cut_off.p99_ms, 300.0, &shared);
     table.note(format!(
         "{} readers of all, {RATE} documents of {COMPETITORS} competitors a second",
         size.readers
@@ -84,20 +102,54 @@ async fn compared(surroundings: &Surroundings, size: &Size, kind: Kind) -> Resul
     Ok(Some([quantile(&mut seen.latencies, 0.5), quantile(&mut seen.latencies, 0.99), delivered]))
 }
 
-// The p99 of the flow while a day goes on beside it.
-async fn day(surroundings: &Surroundings, size: &Size, with_pdf: bool) -> Result<f64> {
-    let feed = Feed::install(surroundings).await?;
+/// What goes on beside the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// A hundred documents a second.
+    Documents,
+    /// And a burst, once.
+    Burst,
+    /// And a PDF, once.
+    BurstAndPdf,
+}
+
+/// Where the readers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SeenAt {
+    /// The process that takes the documents.
+    Accepting,
+    /// Another one, on the same processor.
+    Other,
+    /// The same, which hears of documents from the log alone.
+    OtherWithoutBroker,
+}
+
+#[derive(Debug)]
+struct Day {
+    /// Of the flow.
+    p99_ms: f64,
+    /// Of the process that takes the documents, for each of them.
+    cpu_ms: f64,
+}
+
+async fn day(surroundings: &Surroundings, size: &Size, beside: Beside, seen_at: SeenAt) -> Result<Day> {
+    let feed = match seen_at {
+        SeenAt::OtherWithoutBroker => Feed::install_without_broker().await?,
+        _ => Feed::install(surroundings).await?,
+    };
     let (clock, key) = (Clock::new(), feed.key().await?);
     let mut publisher = Publisher::new(feed.http, key.clone());
     publisher.post(&document(1)).await?;
-    let query = "mode=every";
-    let readers =
-        Readers::connect((0..size.readers).map(|_| feed.by_socket(query, None)).collect(), &clock).await?;
+    let other = if seen_at == SeenAt::Accepting { None } else { Some(feed.replica().await?) };
+    let at = other.as_ref().map_or(feed.http, |(_, http)| *http);
+    let hails = (0..size.readers).map(|_| by_socket_at(at, "mode=every", None)).collect();
+    let readers = Readers::connect(hails, &clock).await?;
     let last = RATE * u32::try_from(size.run.as_secs())?;
     readers.measure_from(RATE + 1);
     readers.expect_last(last);
-    let beside = tokio::spawn(beside(Publisher::new(feed.http, key.clone()), size.run));
-    let bulk = tokio::spawn(send_bulk(Publisher::new(feed.http, key), with_pdf, size.run));
+    let cpu = feed.process.cpu();
+    let documents = tokio::spawn(send_day(Publisher::new(feed.http, key.clone()), beside, size.run));
+    let bulk = tokio::spawn(send_bulk(Publisher::new(feed.http, key), beside, size.run));
     let mut ticks = paced(RATE);
     for number in 2..=last {
         ticks.tick().await;
@@ -105,29 +157,32 @@ async fn day(surroundings: &Surroundings, size: &Size, with_pdf: bool) -> Result
         publisher.post(&document(number)).await?;
     }
     readers.arrive(size.readers, Duration::from_secs(30)).await?;
-    beside.await??;
+    let all = last + documents.await??;
     bulk.await??;
-    Ok(quantile(&mut readers.end().await.latencies, 0.99))
+    let cpu_ms = (feed.process.cpu() - cpu) * 1e3 / f64::from(all);
+    Ok(Day { p99_ms: quantile(&mut readers.end().await.latencies, 0.99), cpu_ms })
 }
 
-// A hundred a second, and once a burst. Their markers were never sent, so they are not measured.
-async fn beside(mut publisher: Publisher, run: Duration) -> Result<()> {
+// A hundred a second, and once a burst; how many. Their markers were never sent, so they are not measured.
+async fn send_day(mut publisher: Publisher, beside: Beside, run: Duration) -> Result<u32> {
     let (mut ticks, seconds) = (paced(100), u32::try_from(run.as_secs())?);
+    let mut sent = 0;
     for at in 0..seconds * 100 {
         ticks.tick().await;
-        let burst = if at == seconds * 50 { BURST } else { 1 };
+        let burst = if at == seconds * 50 && beside != Beside::Documents { BURST } else { 1 };
         for more in 0..burst {
             let code = unit(1_000 + (at as usize * 7 + more as usize) % 400);
             let version = at * 1_000 + more + 1;
             let head = Head { document_type: "DT_RESULT", code: &code, version, status: "LIVE", number: 0 };
             publisher.post(&result(head, 6, 200)).await?;
+            sent += 1;
         }
     }
-    Ok(())
+    Ok(sent)
 }
 
-async fn send_bulk(mut publisher: Publisher, is_wanted: bool, run: Duration) -> Result<()> {
-    if !is_wanted {
+async fn send_bulk(mut publisher: Publisher, beside: Beside, run: Duration) -> Result<()> {
+    if beside != Beside::BurstAndPdf {
         return Ok(());
     }
     tokio::time::sleep(run / 3).await;

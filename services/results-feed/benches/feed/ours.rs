@@ -36,26 +36,35 @@ pub struct Feed {
 impl Feed {
     /// An empty one, ready to take documents.
     pub async fn install(surroundings: &Surroundings) -> Result<Self> {
+        Self::install_beside(&surroundings.brokers).await
+    }
+
+    /// The same, with no broker within reach.
+    pub async fn install_without_broker() -> Result<Self> {
+        Self::install_beside("127.0.0.1:9").await
+    }
+
+    async fn install_beside(brokers: &str) -> Result<Self> {
         let (db, issuer) = (Db::empty().await, Issuer::start(Clock::system()).await);
-        let [http, grpc, ops] = [free_address()?, free_address()?, free_address()?];
-        let brokers = surroundings.brokers.clone();
+        let [http, grpc, ops] = addresses()?;
+        let brokers = brokers.to_owned();
         let process = start(&db, &issuer, &brokers, [http, grpc, ops])?;
         let mut feed = Self { db, http, process, grpc, ops, issuer, brokers };
         feed.ready().await?;
         Ok(feed)
     }
 
+    /// Another process of the same installation: it, and where it serves.
+    pub async fn replica(&self) -> Result<(Contestant, SocketAddr)> {
+        let addresses = addresses()?;
+        let mut process = start(&self.db, &self.issuer, &self.brokers, addresses)?;
+        wait_until_ready(&mut process, addresses[2]).await?;
+        Ok((process, addresses[0]))
+    }
+
     /// Waits until the process takes requests.
     pub async fn ready(&mut self) -> Result<Duration> {
-        let begin = std::time::Instant::now();
-        while begin.elapsed() < START {
-            self.process.check()?;
-            if get(self.ops, "/readyz").await.is_ok_and(|status| status == 200) {
-                return Ok(begin.elapsed());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        bail!("not ready within {} s, see {}", START.as_secs(), self.process.log().display())
+        wait_until_ready(&mut self.process, self.ops).await
     }
 
     /// Makes the log so many entries longer, all late versions of the last document: rows that say nothing to a reader.
@@ -120,14 +129,36 @@ impl Feed {
 
     /// A reader by WebSocket (RFC 6455).
     pub fn by_socket(&self, query: &str, token: Option<&str>) -> Hail {
-        let request = format!(
-            "GET /results/v1/feed/ws?{query} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5IG9mIHRoZSBiZW5jaA==\r\n\
-             Sec-WebSocket-Protocol: kotinos.feed.v1\r\n{}\r\n",
-            bearer(token)
-        );
-        Hail::new(self.http, request.into_bytes(), br#""t":"live""#)
+        by_socket_at(self.http, query, token)
     }
+}
+
+/// A reader by WebSocket of the process that serves there.
+pub fn by_socket_at(http: SocketAddr, query: &str, token: Option<&str>) -> Hail {
+    let request = format!(
+        "GET /results/v1/feed/ws?{query} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5IG9mIHRoZSBiZW5jaA==\r\n\
+         Sec-WebSocket-Protocol: kotinos.feed.v1\r\n{}\r\n",
+        bearer(token)
+    );
+    Hail::new(http, request.into_bytes(), br#""t":"live""#)
+}
+
+// Its public, its gRPC and its operators' interface.
+fn addresses() -> Result<[SocketAddr; 3]> {
+    Ok([free_address()?, free_address()?, free_address()?])
+}
+
+async fn wait_until_ready(process: &mut Contestant, ops: SocketAddr) -> Result<Duration> {
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < START {
+        process.check()?;
+        if get(ops, "/readyz").await.is_ok_and(|status| status == 200) {
+            return Ok(begin.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("not ready within {} s, see {}", START.as_secs(), process.log().display())
 }
 
 fn bearer(token: Option<&str>) -> String {
