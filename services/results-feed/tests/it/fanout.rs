@@ -189,6 +189,20 @@ async fn a_socket_is_for_our_pages_and_for_listening() {
 }
 
 #[tokio::test]
+async fn what_is_no_frame_closes_the_socket() {
+    let world = World::start().await;
+    let (not_masked, reserved_bit, unknown_opcode, long_ping) =
+        ([0x81, 0x00], [0xC1, 0x80, 0, 0, 0, 0], [0x83, 0x80, 0, 0, 0, 0], [0x89, 0xFE, 0, 126, 0, 0, 0, 0]);
+    for bytes in [&not_masked[..], &reserved_bit, &unknown_opcode, &long_ping] {
+        let mut socket = Socket::open(&world, "", &[]).await.unwrap();
+        while socket.frame().await["t"] != "live" {}
+        socket.say_bytes(bytes).await;
+        assert_eq!(socket.next().await, Said::Closed(1002), "{bytes:x?}");
+    }
+    world.app.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_that_ends_ends_the_stream() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;

@@ -99,7 +99,12 @@ impl Socket {
         assert!(length < 126);
         let mut frame = vec![0x80 | opcode, 0x80 | length, 0, 0, 0, 0];
         frame.extend_from_slice(payload);
-        self.io.write_all(&frame).await.unwrap();
+        self.say_bytes(&frame).await;
+    }
+
+    /// Says what need not be a frame.
+    pub async fn say_bytes(&mut self, bytes: &[u8]) {
+        self.io.write_all(bytes).await.unwrap();
     }
 }
 

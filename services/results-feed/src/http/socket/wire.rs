@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout};
 use tungstenite::protocol::frame::{
     FrameHeader,
-    coding::{Control, OpCode},
+    coding::{CloseCode, Control, OpCode},
 };
 
 /// A connection on which nothing could be written for so long is closed.
@@ -173,12 +173,13 @@ fn take(said: &mut Vec<u8>) -> Option<Said> {
         Ok(None) => return None,
         Err(_) => return Some(Said::Nonsense),
     };
-    let OpCode::Control(control) = header.opcode else { return Some(Said::Message) };
     let is_extended = header.rsv1 || header.rsv2 || header.rsv3;
     // A client masks, always (5.1).
-    let (Some(mask), true, false) = (header.mask, header.is_final, is_extended) else {
+    let (Some(mask), false) = (header.mask, is_extended) else { return Some(Said::Nonsense) };
+    let OpCode::Control(control) = header.opcode else { return Some(Said::Message) };
+    if !header.is_final {
         return Some(Said::Nonsense);
-    };
+    }
     let Some(length) = usize::try_from(length).ok().filter(|length| *length <= LONGEST_CONTROL) else {
         return Some(Said::Nonsense);
     };
@@ -190,9 +191,16 @@ fn take(said: &mut Vec<u8>) -> Option<Said> {
         (Control::Ping, _) => Said::Ping(payload),
         (Control::Pong, _) => Said::Pong,
         (Control::Close, []) => Said::Close(None),
-        (Control::Close, [high, low, ..]) => Said::Close(Some([*high, *low])),
-        (Control::Close, [_]) | (Control::Reserved(_), _) => Said::Nonsense,
+        (Control::Close, [high, low, why @ ..]) if is_reason([*high, *low], why) => {
+            Said::Close(Some([*high, *low]))
+        }
+        (Control::Close, _) | (Control::Reserved(_), _) => Said::Nonsense,
     })
+}
+
+// A code that may be sent, and text (7.4, 5.5.1).
+fn is_reason(code: [u8; 2], why: &[u8]) -> bool {
+    CloseCode::from(u16::from_be_bytes(code)).is_allowed() && std::str::from_utf8(why).is_ok()
 }
 
 #[cfg(test)]

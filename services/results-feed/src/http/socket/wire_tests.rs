@@ -36,13 +36,18 @@ fn what_is_no_control_frame_of_a_client_is_told_apart() {
         Some(Said::Message)
     );
     for nonsense in [
-        // Not masked, cut in parts, with a bit of an extension, of no kind, too long, a reason of one byte.
+        // Not masked, cut in parts, with a bit of an extension, of no kind, too long; a reason of one byte, with a code
+        // that nobody may send, or that is no text.
         vec![0x89, 0x00],
+        vec![0x81, 0x00],
         masked(0x09, b""),
         masked(0xc9, b""),
         masked(0x8b, b""),
         vec![0x89, 0xfe, 0, 126, 0, 0, 0, 0],
         masked(0x88, &[3]),
+        masked(0x88, &[3, 237]),
+        masked(0x88, &[0, 1]),
+        masked(0x88, &[3, 232, 0xff]),
     ] {
         assert_eq!(heard(&nonsense), Some(Said::Nonsense), "{nonsense:?}");
     }
