@@ -29,6 +29,6 @@ pub use hub::Hub;
 pub use place::{Mode, Place};
 pub use reader::{Reader, Subscription};
 pub use sent::Sent;
-pub use tail::{catch_up, follow, listen, look_after};
+pub use tail::{Awaited, catch_up, follow, listen, look_after};
 pub use topic::Representation;
 pub use view::View;

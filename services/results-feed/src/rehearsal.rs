@@ -154,9 +154,9 @@ fn warn(error: &Error, what: &'static str) {
 
 /// Keeps the hubs of the rehearsals at the end of their streams.
 pub async fn follow_all(app: App, metrics: Metrics, shutdown: Shutdown) {
-    let (mut missing, mut upkeep_at) = (HashMap::new(), Instant::now());
+    let (mut awaited, mut upkeep_at) = (HashMap::new(), Instant::now());
     loop {
-        if let Err(error) = follow_once(&app, &mut missing).await {
+        if let Err(error) = follow_once(&app, &mut awaited).await {
             warn(&error, "rehearsals not read");
         }
         if Instant::now() >= upkeep_at {
@@ -175,15 +175,15 @@ pub async fn follow_all(app: App, metrics: Metrics, shutdown: Shutdown) {
     }
 }
 
-// `missing` is what the streams' rows had the last time.
-async fn follow_once(app: &App, missing: &mut HashMap<StreamName, i64>) -> Result<(), Error> {
+// `awaited` is what the last look at each stream's row has left.
+async fn follow_once(app: &App, awaited: &mut HashMap<StreamName, fanout::Awaited>) -> Result<(), Error> {
     for (name, stored) in app.list_rehearsals().await? {
         let hub = Arc::clone(app.hub(name));
         if hub.position().as_ref() == Some(&stored) {
             hub.confirm(app.clock().now());
         } else {
-            let before = missing.get(&name).copied().unwrap_or_default();
-            missing.insert(name, fanout::catch_up(app, &hub, before).await?);
+            let before = awaited.get(&name).copied().unwrap_or_default();
+            awaited.insert(name, fanout::catch_up(app, &hub, before).await?);
         }
     }
     Ok(())

@@ -15,13 +15,22 @@ use crate::{
 
 use super::{Figures, Hub};
 
-/// How often the stream's row is read. What is still missing the next time comes from the log: so much costs a broker
-/// that is away.
+/// How often the stream's row is read. What is still missing the next time comes from the log.
 const PACE: Duration = Duration::from_millis(100);
 /// How often operators' figures are told, and idle topics looked for.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Entries a page of the log.
 const PAGE: i64 = 500;
+
+/// What one look at a stream's row leaves to the next one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Awaited {
+    /// The number that the row had: so long others had to bring it.
+    seq: i64,
+    /// What Kafka had told of when the log last had to help out. While it tells of nothing more, the log is not waited
+    /// with: a broker that is away costs one pace and not two.
+    silent_at: Option<i64>,
+}
 
 /// Keeps a hub at the end of its stream. An entry comes from whichever is first: this process's own writer puts it in
 /// after the commit, Kafka tells of it ([`listen`]), and what the stream's row has and neither of them brought is read
@@ -29,12 +38,12 @@ const PAGE: i64 = 500;
 pub async fn follow(app: App, feed_flag: FeedFlag, metrics: Metrics, shutdown: Shutdown) {
     let hub = Arc::clone(app.hub(feed_flag));
     let backoff = || Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-    let (mut waits, mut missing, mut upkeep_at) = (backoff(), 0, Instant::now());
+    let (mut waits, mut awaited, mut upkeep_at) = (backoff(), Awaited::default(), Instant::now());
     loop {
-        let pause = match catch_up(&app, &hub, missing).await {
-            Ok(stored) => {
+        let pause = match catch_up(&app, &hub, awaited).await {
+            Ok(next) => {
                 waits = backoff();
-                missing = stored;
+                awaited = next;
                 PACE
             }
             Err(error) => {
@@ -66,38 +75,40 @@ pub fn look_after(app: &App, hub: &Hub, metrics: &Metrics) {
     hub.figures().tell(metrics);
 }
 
-/// Brings a hub to where its stream is, and gives the number that the stream's row has. `missing` is what it had the last
-/// time: so long others had to bring it.
+/// Brings a hub to where its stream is, but for entries that were not missing yet the last time.
 ///
 /// # Errors
 /// The database.
-pub async fn catch_up(app: &App, hub: &Hub, missing: i64) -> Result<i64, Error> {
+pub async fn catch_up(app: &App, hub: &Hub, before: Awaited) -> Result<Awaited, Error> {
     let stream_id = hub.stream_id();
     // Before the row is read: what our own writer commits in between, and what Kafka tells of it, would look like entries
     // that the row has lost.
     let seen = hub.position();
     let heard = seen.as_ref().map_or(0, |seen| hub.heard(&seen.epoch));
-    let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(0) };
+    let Some(stored) = store::position(app.db(), stream_id).await? else { return Ok(Awaited::default()) };
+    let awaited = Awaited { seq: stored.seq, ..before };
     let Some(seen) = seen else {
         restart(app, hub, &stored).await?;
-        return Ok(stored.seq);
+        return Ok(awaited);
     };
     if stored.epoch != seen.epoch {
         restart(app, hub, &stored).await?;
-        return Ok(stored.seq);
+        return Ok(awaited);
     }
     let highest = Position { seq: seen.seq.max(heard), ..seen.clone() };
     if stored.seq < highest.seq {
         let span = tracing::info_span!("begin epoch", stream = stream_id);
         begin_epoch(app, hub, &highest).instrument(span).await?;
-        return Ok(0);
+        return Ok(Awaited::default());
     }
-    if seen.seq < missing {
+    let due = if before.silent_at == Some(heard) { stored.seq } else { before.seq };
+    let needs_log = seen.seq < due;
+    if needs_log {
         let span = tracing::info_span!("read feed log", stream = stream_id);
         read_log(app, hub, seen, stored.seq).instrument(span).await?;
     }
     hub.confirm(app.clock().now());
-    Ok(stored.seq)
+    Ok(Awaited { silent_at: if needs_log { Some(heard) } else { before.silent_at }, ..awaited })
 }
 
 async fn restart(app: &App, hub: &Hub, stored: &Position) -> Result<(), Error> {

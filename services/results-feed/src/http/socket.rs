@@ -44,10 +44,12 @@ pub async fn subscribe(
     let reader = Reader::new(web.app.clone(), asked)?;
     let answer = handshake.answer();
     tokio::spawn(async move {
-        let Some((stream, said)) = handshake.socket.await else { return };
+        // Without the bytes that came with the handshake: they hold the buffer of its reading, 16 KB, as long as they live.
+        let wire = handshake.socket.await.map(|(stream, said)| Wire::new(stream, &said));
+        let Some(wire) = wire else { return };
         let _place = (place, figures.open(Carrier::Socket));
         // In memory of its own: the task would have room for it twice, before and after the socket is there.
-        Box::pin(write_feed(Wire::new(stream, &said), reader, &figures)).await;
+        Box::pin(write_feed(wire, reader, &figures)).await;
     });
     Ok(answer)
 }
