@@ -53,61 +53,79 @@ fn content(json: &str, member: &str) -> String {
     json[at + name.len()..json.len() - 1].to_owned()
 }
 
+/// The same feed by each carrier.
+struct Carriers {
+    browser: Browser,
+    socket: Socket,
+    grpc: tonic::Streaming<FeedFrame>,
+    /// From which each would go on.
+    cursors: [String; 3],
+}
+
+impl Carriers {
+    async fn open(world: &World, cursors: [String; 3]) -> Self {
+        let [id, c, cursor] = &cursors;
+        let of_socket = if c.is_empty() { QUERY.to_owned() } else { format!("{QUERY}&cursor={c}") };
+        Self {
+            browser: Browser::open(world, QUERY, Some(id.as_str()).filter(|id| !id.is_empty())).await,
+            socket: Socket::open(world, &of_socket, &[]).await.unwrap(),
+            grpc: subscribe(world, cursor).await,
+            cursors,
+        }
+    }
+
+    /// The next frame, which is the same by all.
+    async fn next(&mut self) -> Value {
+        let (id, event) = self.browser.next_text().await;
+        let message = self.socket.text().await;
+        assert_eq!(payload(&message), event);
+        let frame = loop {
+            let frame = tokio::time::timeout(DEADLINE, self.grpc.message()).await.unwrap().unwrap().unwrap();
+            if !matches!(frame.frame, Some(Frame::Heartbeat(_))) {
+                break frame;
+            }
+        };
+        let json: Value = serde_json::from_str(&message).unwrap();
+        assert_eq!(json["c"].as_str().unwrap_or_default(), frame.cursor);
+        assert_eq!(id.clone().unwrap_or_default(), frame.cursor);
+        if !frame.cursor.is_empty() {
+            self.cursors = [id.unwrap(), json["c"].as_str().unwrap().to_owned(), frame.cursor];
+        }
+        match frame.frame.unwrap() {
+            Frame::Snap(snap) => assert_eq!(content(&event, "b").as_bytes(), &snap.body[..]),
+            Frame::Full(full) => {
+                assert_eq!(content(&event, "b").as_bytes(), &full.body[..]);
+                assert_eq!(json["s"], full.seq);
+            }
+            Frame::Delta(delta) => {
+                assert_eq!(content(&event, "d").as_bytes(), &delta.patch[..]);
+                assert_eq!((json["p"].as_i64(), json["s"].as_i64()), (Some(delta.previous), Some(delta.seq)));
+            }
+            Frame::Hello(_) | Frame::Live(_) => {}
+            other => panic!("{other:?}"),
+        }
+        json
+    }
+}
+
 #[tokio::test]
 async fn every_carrier_gives_the_same_bytes_and_each_goes_on_from_its_cursor() {
     let world = World::start().await;
     let (_, key) = world.key("P", &[]).await;
     let race = hundred_metres_final(1);
     world.send(&key, &race[..5]).await;
-    let mut browser = Browser::open(&world, QUERY, None).await;
-    let mut socket = Socket::open(&world, QUERY, &[]).await.unwrap();
-    let mut grpc = subscribe(&world, "").await;
-    let (mut cursors, mut seen) = ([String::new(), String::new(), String::new()], 0);
+    let mut carriers = Carriers::open(&world, Default::default()).await;
+    // Each has its snapshot before anything changes: what came in between would be in one's and not in another's.
+    while carriers.next().await["t"] != "live" {}
     for part in [&race[5..9], &race[9..]] {
         let mut last = 0;
         for document in part {
             let seq = world.send(&key, std::slice::from_ref(document)).await;
             last = if document.document_code.starts_with("ATHM100M") { seq } else { last };
         }
-        while seen < last {
-            let (id, event) = browser.next_text().await;
-            let message = socket.text().await;
-            assert_eq!(payload(&message), event);
-            let frame = loop {
-                let frame = tokio::time::timeout(DEADLINE, grpc.message()).await.unwrap().unwrap().unwrap();
-                if !matches!(frame.frame, Some(Frame::Heartbeat(_))) {
-                    break frame;
-                }
-            };
-            let json: Value = serde_json::from_str(&message).unwrap();
-            assert_eq!(json["c"].as_str().unwrap_or_default(), frame.cursor);
-            assert_eq!(id.clone().unwrap_or_default(), frame.cursor);
-            if !frame.cursor.is_empty() {
-                cursors = [id.unwrap(), json["c"].as_str().unwrap().to_owned(), frame.cursor];
-            }
-            match frame.frame.unwrap() {
-                Frame::Snap(snap) => assert_eq!(content(&event, "b").as_bytes(), &snap.body[..]),
-                Frame::Full(full) => {
-                    assert_eq!(content(&event, "b").as_bytes(), &full.body[..]);
-                    seen = full.seq.max(seen);
-                }
-                Frame::Delta(delta) => {
-                    assert_eq!(content(&event, "d").as_bytes(), &delta.patch[..]);
-                    assert_eq!(
-                        (json["p"].as_i64(), json["s"].as_i64()),
-                        (Some(delta.previous), Some(delta.seq))
-                    );
-                    seen = delta.seq.max(seen);
-                }
-                Frame::Hello(_) | Frame::Live(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
+        while carriers.next().await["s"] != last {}
         // Each is lost and comes back.
-        let [id, c, cursor] = &cursors;
-        browser = Browser::open(&world, QUERY, Some(id)).await;
-        socket = Socket::open(&world, &format!("{QUERY}&cursor={c}"), &[]).await.unwrap();
-        grpc = subscribe(&world, cursor).await;
+        carriers = Carriers::open(&world, carriers.cursors).await;
     }
     world.app.stop().await;
 }
