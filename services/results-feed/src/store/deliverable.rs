@@ -111,6 +111,7 @@ pub async fn list_deliverable(
     last: i64,
     limit: i64,
 ) -> Result<Vec<Deliverable>, Error> {
+    // The page is cut before anything is joined: see `list_after`, but here what is old may have holes.
     let rows = sqlx::query_as!(
         DeliverableRow,
         r#"
@@ -119,13 +120,11 @@ pub async fn list_deliverable(
                d.seq as "newest?", coalesce(l.released_seq, l.seq) as version_seq, f.nocs as "nocs?",
                f.status_since as "status_since?", f.received_at as "version_received_at?", l.client_ids,
                l.released_from, l.released_until, null::timestamptz as refused_since
-        from results.log l
+        from (select * from results.log where stream_id = $1 and seq > $2 and seq <= $3 order by seq limit $4) l
         left join results.document d on d.document_id = l.document_id
         left join results.log f on f.stream_id = l.stream_id and f.seq = case l.kind
             when 'invalidation' then l.base_seq when 'release' then l.released_seq else l.seq end
-        where l.stream_id = $1 and l.seq > $2 and l.seq <= $3
         order by l.seq
-        limit $4
         "#,
         stream_id,
         seq,
