@@ -1,5 +1,7 @@
 //! A database per test, cloned from a template that has the schema already.
 
+use std::{cell::RefCell, thread};
+
 use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, migrate::Migrator,
@@ -12,7 +14,11 @@ use crate::stack;
 /// Connections of a test's own pool; its service has a pool beside it.
 const CONNECTIONS: u32 = 5;
 
-/// A database that nobody else uses. It stays when the test ends: the stack is thrown away as a whole.
+/// Name of the setting that keeps a test's databases.
+const KEEP: &str = "KOTINOS_KEEP_DATABASES";
+
+/// A database that nobody else uses. It is dropped when the test's thread ends, so that the tests of a day need no more disk
+/// than those that run; with `KOTINOS_KEEP_DATABASES` set it stays, for a look at what a test left.
 #[derive(Debug)]
 pub struct Db {
     /// For looking, and for what the test does itself.
@@ -54,8 +60,41 @@ impl Db {
         let name = stack::fresh_name();
         execute(&mut admin, &format!("create database {name} template {template}")).await;
         close(admin).await;
+        MADE.with_borrow_mut(|made| made.0.push(name.clone()));
         Self::open(&url_of(&name)).await
     }
+}
+
+// Of a thread and not of a value: a test hands the URL from the process that it killed to the one that follows, and what holds
+// connections is gone before the thread is.
+thread_local! {
+    static MADE: RefCell<Made> = const { RefCell::new(Made(Vec::new())) };
+}
+
+// Names of databases.
+struct Made(Vec<String>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.0.is_empty() || std::env::var_os(KEEP).is_some() {
+            return;
+        }
+        let names = std::mem::take(&mut self.0);
+        // On another thread: this one's runtime is gone, and what a new one needs of a thread may be gone too.
+        // One that panicked has said why, and its databases stay until the stack goes.
+        let _ = thread::spawn(move || drop_all(&names)).join();
+    }
+}
+
+fn drop_all(names: &[String]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut admin = admin().await;
+        for name in names {
+            execute(&mut admin, &format!("drop database {name} with (force)")).await;
+        }
+        close(admin).await;
+    });
 }
 
 // The name of the database that has these migrations and is not connected to any more.

@@ -76,3 +76,25 @@ async fn rows_of_an_outbox_come_in_the_order_of_their_sending() {
         rows.iter().map(|row| (row.key.as_str(), row.payload.as_deref(), row.version)).collect();
     assert_eq!(seen, [("a", Some(b"1".as_slice()), 7), ("b", None, 7)]);
 }
+
+#[tokio::test]
+async fn a_database_goes_with_the_thread_that_made_it() {
+    let made = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let db = Db::empty().await;
+            // Somebody is still connected.
+            std::mem::forget(db.pool.acquire().await.unwrap());
+            db.url.clone()
+        })
+    });
+    let url = made.join().unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    let kept = Db::empty().await;
+    let found: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(&kept.pool)
+        .await
+        .unwrap();
+    assert!(!found, "{name} is still there");
+}
